@@ -1,0 +1,1 @@
+//! The psql database `holdgate`.

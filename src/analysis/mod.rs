@@ -1,0 +1,3 @@
+//! SQL text and a catalog become [`Facts`].
+mod facts;
+pub use facts::*;

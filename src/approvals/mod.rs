@@ -1,0 +1,3 @@
+//! The hold store.
+mod hold;
+pub use hold::*;

@@ -1,0 +1,1 @@
+//! Upstream connections and what is read from them.

@@ -1,0 +1,2 @@
+//! An immutable snapshot of what a database holds, and how names resolve in it.
+pub mod tags;

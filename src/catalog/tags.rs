@@ -1,0 +1,1 @@
+//! Which columns carry which data category: patterns from the policy over physical column names.

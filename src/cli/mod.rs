@@ -1,0 +1,63 @@
+//! The command line: one file a subcommand. Reads arguments and environment, calls a room, prints.
+//!
+//! Must not: decide anything. Start reading at [`Command`].
+
+mod analyze;
+mod check;
+mod demo;
+mod holds;
+mod log;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, the same for every subcommand.
+pub mod exit {
+    /// Done; the answer is yes.
+    pub const DONE: u8 = 0;
+    /// The answer is no: findings, log not intact, denied, expired.
+    pub const NO: u8 = 1;
+    /// Usage or configuration.
+    pub const USAGE: u8 = 2;
+    /// Unreachable or unauthorised.
+    pub const UNREACHABLE: u8 = 3;
+    /// Already decided.
+    pub const CONFLICT: u8 = 4;
+}
+
+/// A `PostgreSQL` proxy for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = crate::ids::NAME, version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Analyze(analyze::Analyze),
+    Holds(holds::Holds),
+    Log(log::Log),
+    Demo(demo::Demo),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// What kept the command from giving an answer.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Analyze(command) => command.run(),
+            Command::Holds(command) => command.run(),
+            Command::Log(command) => command.run(),
+            Command::Demo(command) => command.run(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Raw configuration becomes typed configuration, with all problems at once.

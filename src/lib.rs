@@ -1,0 +1,25 @@
+//! Holdgate: a `PostgreSQL` proxy for AI agents.
+pub mod admin;
+pub mod analysis;
+pub mod approvals;
+pub mod auth;
+pub mod backend;
+pub mod catalog;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod frontend;
+pub mod http;
+pub mod ids;
+pub mod lineage;
+pub mod log;
+pub mod net;
+pub mod policy;
+pub mod principal;
+pub mod report;
+pub mod server;
+pub mod session;
+pub mod sqlstate;
+pub mod telemetry;
+pub mod wire;

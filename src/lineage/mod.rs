@@ -1,0 +1,3 @@
+//! Records and their rendering.
+mod record;
+pub use record::*;

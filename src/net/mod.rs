@@ -1,0 +1,1 @@
+//! Framed connections, listeners, TLS.

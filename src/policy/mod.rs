@@ -1,0 +1,3 @@
+//! Rules over facts.
+mod decision;
+pub use decision::*;

@@ -1,0 +1,1 @@
+//! Every metric family and the tracing set-up, in one place.

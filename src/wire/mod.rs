@@ -1,0 +1,1 @@
+//! The protocol as values: framer, start-up packets, borrowed views of messages, building of messages.
