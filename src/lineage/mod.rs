@@ -1,3 +1,9 @@
-//! Records and their rendering.
+//! Records and their rendering: a statement's line in the log, masking, `OpenLineage` events.
+//!
+//! Must not: do I/O, read a clock, or let a literal through. Start reading at [`StatementRecord`].
+
+mod encode;
 mod record;
+
+pub use encode::{decode_line, encode_line};
 pub use record::*;
