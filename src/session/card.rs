@@ -4,6 +4,7 @@ use super::Session;
 use super::action;
 use super::clear::Form;
 use super::run::Run;
+use super::trip::Trip;
 use crate::analysis::StatementFacts;
 use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, Waiting};
 use crate::clock::Timestamp;
@@ -17,15 +18,32 @@ use crate::wire::frontend;
 /// What a value looks like in history.
 const MASKED: &str = "?";
 
+/// A stream that stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paused {
+    pub(super) rows_sent: u64,
+    pub(super) trip: Trip,
+}
+
+impl Paused {
+    fn reason(self) -> String {
+        match self.trip {
+            Trip::Limit => format!("the result is larger than the {} rows that the rule lets pass", self.rows_sent),
+            Trip::Unforeseen => "the result has a tagged column that the text did not show".into(),
+        }
+    }
+}
+
 impl Session {
-    /// The card of a run that is to be held; `rows_sent` had left when it was paused.
+    /// The card of a run that is to be held; `paused` where it is a stream that stopped.
     ///
     /// # Errors
     /// Values that cannot be shown, or a run without a decision.
-    pub(super) fn card(&self, run: &Run, form: &Form, rows_sent: u64) -> Result<NewHold, Report> {
-        let index = run.deciding();
+    pub(super) fn card(&self, run: &Run, form: &Form, paused: Option<Paused>) -> Result<NewHold, Report> {
+        let index = if paused.is_some() { run.current } else { run.deciding() };
+        let event = if paused.is_some() { Event::Paused } else { Event::Held };
         let (Some(part), Some(facts), Some(record)) =
-            (run.parts.get(index), run.facts_of(index), self.scribe.record(run, index, Event::Held))
+            (run.parts.get(index), run.facts_of(index), self.scribe.record(run, index, event))
         else {
             return Err(Report::new(sqlstate::INTERNAL_ERROR, "a statement without a decision cannot be held"));
         };
@@ -40,7 +58,7 @@ impl Session {
             created_at: now,
             expires_at: now.after(decision.approve.expires),
             rule: decision.rule.to_string(),
-            reason: decision.reason.to_string(),
+            reason: paused.map_or_else(|| decision.reason.to_string(), Paused::reason),
             principal: self.who.principal.clone(),
             origin: Origin { client: text(&record.client), application_name: text(&record.application_name) },
             agent: self.settings.agent.clone(),
@@ -59,7 +77,7 @@ impl Session {
             opaque: facts.opaque.clone(),
             findings: facts.findings.clone(),
             estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
-            rows_sent,
+            rows_sent: paused.map_or(0, |paused| paused.rows_sent),
             holding_locks_since: self.locks_since(),
             approve: Approvers {
                 from: decision.approve.from.clone(),

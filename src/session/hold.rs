@@ -14,7 +14,7 @@ use super::clear::{Cleared, Form, log_failed, sentence};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::run::Run;
-use crate::approvals::{Hold, HoldEnd, HoldState, HoldWatch, Opened, Release, ReleaseError, StoreError};
+use crate::approvals::{Hold, HoldEnd, HoldState, HoldWatch, NewHold, Opened, Release, ReleaseError, StoreError};
 use crate::ids::HoldId;
 use crate::lineage::{Event, Outcome};
 use crate::report::Report;
@@ -51,30 +51,41 @@ impl Session {
             return Ok(Cleared::Go);
         }
         self.give_locks_back().await?;
-        let new = match self.card(run, &form, 0) {
+        let new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
-        let approvals = self.services.approvals.clone();
-        let opened = match self.wait_for(async move { approvals.open(new).await }).await? {
+        let (hold, watch) = match self.open_hold(new).await? {
             Ok(opened) => opened,
-            Err(error) => return Ok(Cleared::Refused(store_failed(&error))),
+            Err(report) => return Ok(Cleared::Refused(report)),
         };
-        let hold = opened.hold().clone();
         self.mark(run, &hold.id);
-        if let Some(report) = self.settle_log(&hold.id).await? {
-            return Ok(Cleared::Refused(report));
-        }
-        self.announce(&hold, if matches!(opened, Opened::Joined(_)) { Joined::Yes } else { Joined::No });
-        let approvals = self.services.approvals.clone();
-        let id = hold.id.clone();
-        let watch = self.wait_for(async move { approvals.subscribe(&id).await }).await?;
-        let Ok(Some(watch)) = watch else {
-            return Ok(Cleared::Refused(lapsed(&hold.id, "could not be followed")));
-        };
         let patience = self.patience(&hold);
         let waited = self.wait_for_decision(watch, patience).await?;
         self.conclude(run, &hold, &form, waited).await
+    }
+
+    /// Opens a hold, on disk in the store and in the log, and tells the client.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn open_hold(&mut self, new: NewHold) -> Result<Result<(Hold, HoldWatch), Report>, End> {
+        let approvals = self.services.approvals.clone();
+        let opened = match self.wait_for(async move { approvals.open(new).await }).await? {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(store_failed(&error))),
+        };
+        let hold = opened.hold().clone();
+        if let Some(report) = self.settle_log(&hold.id).await? {
+            return Ok(Err(report));
+        }
+        self.announce(&hold, if matches!(opened, Opened::Joined(_)) { Joined::Yes } else { Joined::No });
+        let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
+        match self.wait_for(async move { approvals.subscribe(&id).await }).await? {
+            Ok(Some(watch)) => Ok(Ok((hold, watch))),
+            Ok(None) => Ok(Err(lapsed(&hold.id, "has closed already"))),
+            Err(error) => Ok(Err(store_failed(&error))),
+        }
     }
 
     fn mark(&self, run: &mut Run, id: &HoldId) {
@@ -94,7 +105,7 @@ impl Session {
         self.settle().await
     }
 
-    fn holds_locks(&self) -> bool {
+    pub(super) fn holds_locks(&self) -> bool {
         self.phase.status != Status::Idle || self.phase.executed
     }
 
@@ -225,7 +236,11 @@ impl Session {
         Ok(())
     }
 
-    async fn withdraw(&mut self, run: &Run, hold: &Hold, why: &'static str) -> Result<(), End> {
+    /// Takes a hold back.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn withdraw(&mut self, run: &Run, hold: &Hold, why: &'static str) -> Result<(), End> {
         let Some(statement) = run.deciding_id() else { return Ok(()) };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
         drop(self.wait_for(async move { approvals.withdraw(&id, statement, why).await }).await?);
@@ -262,7 +277,10 @@ impl Session {
     }
 
     /// Waits until the log has all records of a hold; what the client is told where it has not.
-    async fn settle_log(&mut self, id: &HoldId) -> Result<Option<Report>, End> {
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn settle_log(&mut self, id: &HoldId) -> Result<Option<Report>, End> {
         let (approvals, id) = (self.services.approvals.clone(), id.clone());
         let settled = self.wait_for(async move { approvals.settled(&id).await }).await?;
         Ok(settled.err().map(|error| log_failed(&error.to_string())))
