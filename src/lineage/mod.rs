@@ -4,8 +4,11 @@
 
 mod encode;
 mod filters;
+mod mask;
+pub mod openlineage;
 mod record;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Filters, Moment, glob_matches};
+pub use mask::{TEXT_MAX, mask};
 pub use record::*;
