@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::sync::{Semaphore, oneshot};
 use super::disk::{Disk, OsDisk};
 use super::error::{LogError, TryAppendError};
 use super::key::{Signer, Verifier};
-use super::writer::{Pending, Reply, Request, Writer};
+use super::queue::{Pending, Queue, Reply};
+use super::writer::Writer;
 use crate::clock::Clock;
 use crate::lineage::StatementRecord;
 
@@ -51,13 +51,22 @@ impl Options {
 /// A log that is open for appending. Clones share one writer thread and its queue.
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
-    requests: Sender<Request>,
+    handle: Arc<Handle>,
     verifier: Arc<Verifier>,
+}
+
+/// The last clone ends the writer, once it has written all that is queued.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.queue.close(None);
+    }
 }
 
 /// What handles and the writer share.
 pub(super) struct Shared {
+    pub queue: Queue,
     /// Room in the queue, in bytes.
     pub room: Semaphore,
     pub room_max: u32,
@@ -73,7 +82,8 @@ impl Shared {
         self.healthy.store(healthy, Ordering::Release);
     }
 
-    fn error(&self) -> Option<LogError> {
+    /// Why it cannot be written; `None` where it can.
+    pub(super) fn error(&self) -> Option<LogError> {
         if self.healthy.load(Ordering::Acquire) {
             return None;
         }
@@ -94,19 +104,19 @@ impl Log {
         let verifier = Arc::new(signer.verifier().clone());
         let room_max = options.queue_max.max(1);
         let shared = Arc::new(Shared {
+            queue: Queue::default(),
             room: Semaphore::new(usize::try_from(room_max).unwrap_or(1)),
             room_max,
             healthy: AtomicBool::new(true),
             error: Mutex::new(None),
         });
-        let (requests, receiver) = channel();
         let dir = options.dir.clone();
-        let writer = Writer::open(options, clock, signer, Arc::clone(&shared), receiver)?;
+        let writer = Writer::open(options, clock, signer, Arc::clone(&shared))?;
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(lock))
             .map_err(LogError::io("start the writer of", &dir))?;
-        Ok(Self { shared, requests, verifier })
+        Ok(Self { handle: Arc::new(Handle(shared)), verifier })
     }
 
     /// Appends a record and waits until it is durable. Returns its `seq`.
@@ -126,7 +136,7 @@ impl Log {
     /// # Errors
     /// It is not in the log.
     pub async fn append(&self, record: StatementRecord) -> Result<(), LogError> {
-        if self.shared.error().is_some() {
+        if self.shared().error().is_some() {
             return self.append_strict(record).await.map(|_seq| ());
         }
         let weight = self.wait_for_room(&record).await?;
@@ -138,11 +148,11 @@ impl Log {
     /// # Errors
     /// The queue is full, or the log cannot be written: the record comes back or is to be appended with [`Log::append`].
     pub fn try_append(&self, record: StatementRecord) -> Result<(), TryAppendError> {
-        if let Some(error) = self.shared.error() {
+        if let Some(error) = self.shared().error() {
             return Err(TryAppendError::Unhealthy(error, Box::new(record)));
         }
-        let weight = weight(&record, self.shared.room_max);
-        let Ok(room) = self.shared.room.try_acquire_many(weight) else {
+        let weight = weight(&record, self.shared().room_max);
+        let Ok(room) = self.shared().room.try_acquire_many(weight) else {
             return Err(TryAppendError::Full(Box::new(record)));
         };
         room.forget();
@@ -154,7 +164,7 @@ impl Log {
     /// # Errors
     /// The last error, in words for an operator.
     pub fn health(&self) -> Result<(), String> {
-        self.shared.error().map_or(Ok(()), |error| Err(error.to_string()))
+        self.shared().error().map_or(Ok(()), |error| Err(error.to_string()))
     }
 
     /// The key that verifies its checkpoints.
@@ -166,22 +176,25 @@ impl Log {
     /// Writes and syncs all that is queued, signs it, and ends the writer. Later appends get [`LogError::Closed`].
     pub async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Close(reply)).is_ok() {
-            // A writer that is gone already has nothing left to write.
-            let _ = answer.await;
-        }
+        self.shared().queue.close(Some(reply));
+        // A writer that is gone already has nothing left to write.
+        let _ = answer.await;
     }
 
     async fn wait_for_room(&self, record: &StatementRecord) -> Result<u32, LogError> {
-        let weight = weight(record, self.shared.room_max);
-        let room = self.shared.room.acquire_many(weight).await.map_err(|_| LogError::Closed)?;
+        let weight = weight(record, self.shared().room_max);
+        let room = self.shared().room.acquire_many(weight).await.map_err(|_| LogError::Closed)?;
         room.forget();
         Ok(weight)
     }
 
     fn send(&self, record: StatementRecord, weight: u32, reply: Reply) -> Result<(), LogError> {
         let pending = Pending { record: Box::new(record), weight, reply };
-        self.requests.send(Request::Append(pending)).map_err(|_| LogError::Closed)
+        self.shared().queue.push(pending)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.0
     }
 }
 

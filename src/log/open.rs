@@ -152,7 +152,7 @@ fn newest_seal(dir: &Path, segments: &[Segment], verifier: &Verifier) -> Result<
     end.map(Some).ok_or(LogError::NotIntact { what })
 }
 
-fn position_of(number: u32, seal: &Checkpoint) -> Option<Position> {
+pub(super) fn position_of(number: u32, seal: &Checkpoint) -> Option<Position> {
     let first = seal.extension("first")?.next()?.parse().ok()?;
     let bytes = seal.extension("bytes")?.next()?.parse().ok()?;
     let frontier: Option<Vec<Hash>> =

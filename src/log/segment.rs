@@ -76,6 +76,16 @@ impl Lines {
         }
     }
 
+    /// The same from a byte of the plain text on, which must begin a line.
+    pub(super) fn open_at(segment: &Segment, offset: u64) -> io::Result<Self> {
+        let mut lines = Self::open(segment)?;
+        let skipped = io::copy(&mut lines.reader.by_ref().take(offset), &mut io::sink())?;
+        if skipped < offset {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the segment is shorter than it was"));
+        }
+        Ok(lines)
+    }
+
     fn sealed(file: fs::File) -> io::Result<Self> {
         let decoder = zstd::stream::read::Decoder::new(file)?;
         Ok(Self::new(Box::new(BufReader::with_capacity(1 << 16, decoder))))

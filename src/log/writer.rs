@@ -3,10 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use super::active::{CHECKPOINTS, Files, Position};
 use super::checkpoint::Checkpoint;
@@ -15,40 +12,19 @@ use super::handle::{Options, Shared};
 use super::key::Signer;
 use super::merkle::leaf_hash;
 use super::open::{self, write_atomic};
+use super::queue::{Pending, Reply};
 use super::seal::Sealer;
 use super::segment::{self, suffix};
 use crate::clock::{Clock, monotonic};
 use crate::ids::StatementId;
 use crate::lineage::{self, Event, StatementRecord};
 
-/// One write takes no more than this many bytes of lines, roughly.
-const GROUP_MAX: usize = 4 << 20;
+/// Asynchronous records are gathered for so long before they are written.
+const GATHER: Duration = Duration::from_millis(10);
+/// A broken log is tried again after this long, also when nobody appends.
+const RETRY: Duration = Duration::from_millis(250);
 /// The checkpoint file is cut down to its newest note when it is longer.
 const CHECKPOINTS_MAX: u64 = 1 << 20;
-
-/// What handles ask for.
-pub(super) enum Request {
-    Append(Pending),
-    Close(oneshot::Sender<()>),
-}
-
-/// A record on its way.
-pub(super) struct Pending {
-    pub record: Box<StatementRecord>,
-    /// Room that it takes in the queue, given back once it is durable or refused.
-    pub weight: u32,
-    pub reply: Reply,
-}
-
-/// Who waits for it.
-pub(super) enum Reply {
-    /// A strict append.
-    Strict(oneshot::Sender<Result<u64, LogError>>),
-    /// An asynchronous append: it must not get lost.
-    Nobody,
-    /// The log's own note of a gap: made anew by each attempt to recover.
-    Own,
-}
 
 /// The writer's state. `durable` is what a crash leaves; `tip` is that and what was written since.
 pub(super) struct Writer {
@@ -56,7 +32,6 @@ pub(super) struct Writer {
     clock: Clock,
     signer: Arc<Signer>,
     shared: Arc<Shared>,
-    requests: Receiver<Request>,
     sealer: Sealer,
     /// None while the log is broken.
     files: Option<Files>,
@@ -70,6 +45,8 @@ pub(super) struct Writer {
     checkpoints: u64,
     /// Written and not durable.
     pending: Vec<Pending>,
+    /// The weight of those.
+    waiting: u64,
     /// Taken while the log broke, and not written.
     backlog: Vec<Pending>,
     /// Strict records that were refused since the log broke.
@@ -85,7 +62,6 @@ impl Writer {
         clock: Clock,
         signer: Arc<Signer>,
         shared: Arc<Shared>,
-        requests: Receiver<Request>,
     ) -> Result<Self, LogError> {
         let opened = open::open(&options.dir, &signer)?;
         let end = opened.position;
@@ -94,7 +70,6 @@ impl Writer {
         let mut writer = Self {
             clock,
             shared,
-            requests,
             sealer,
             files: Some(files),
             hashed: end.tree.size(),
@@ -103,6 +78,7 @@ impl Writer {
             leaves: Vec::new(),
             checkpoints: 0,
             pending: Vec::new(),
+            waiting: 0,
             backlog: Vec::new(),
             refused: 0,
             dirty_since: None,
@@ -126,18 +102,16 @@ impl Writer {
 
     /// Serves until the log is closed or the last handle is gone. The lock goes with it.
     pub(super) fn run(mut self, lock: fs::File) {
-        let closed = loop {
-            match self.next_group() {
-                Group::Records(group) => self.commit(group),
-                Group::Idle => self.commit_due(),
-                Group::Close(group, reply) => {
-                    self.commit(group);
-                    break Some(reply);
-                }
-                Group::Gone => break None,
+        loop {
+            let group = self.shared.queue.take(self.wake_at());
+            self.commit(group.records);
+            if group.is_last {
+                break;
             }
-        };
-        self.shared.room.close();
+        }
+        if self.files.is_none() {
+            self.try_recover();
+        }
         if self.dirty_since.is_some() {
             self.sync_or_fail();
         }
@@ -146,70 +120,38 @@ impl Writer {
         if lost > 0 {
             tracing::error!(lost, "the log was closed while it could not be written");
         }
-        self.shared.set_health(Some(LogError::Closed));
-        drop(self.files.take());
+        self.files = None;
         drop(lock);
-        if let Some(reply) = closed {
-            // Whoever closed the log may have stopped waiting.
-            let _ = reply.send(());
-        }
     }
 
-    /// Waits for a request and takes what else is queued; while something is not durable, only until it must be.
-    fn next_group(&self) -> Group {
-        let first = match self.dirty_since {
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(since) => {
-                let due = since.checked_add(self.options.sync_interval);
-                let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(monotonic()));
-                self.requests.recv_timeout(left)
-            }
+    /// When to look without being woken: asynchronous records are gathered for a while, a broken log is tried again.
+    fn wake_at(&self) -> Option<Instant> {
+        let pause = match (&self.files, self.dirty_since) {
+            (None, _) => RETRY,
+            (Some(_), Some(_)) => GATHER.min(self.options.sync_interval),
+            (Some(_), None) => return None,
         };
-        let mut next = match first {
-            Ok(request) => Some(request),
-            Err(RecvTimeoutError::Timeout) => return Group::Idle,
-            Err(RecvTimeoutError::Disconnected) => return Group::Gone,
-        };
-        let (mut group, mut size) = (Vec::new(), 0);
-        while let Some(request) = next {
-            match request {
-                Request::Close(reply) => return Group::Close(group, reply),
-                Request::Append(pending) => {
-                    size += usize::try_from(pending.weight).unwrap_or(GROUP_MAX);
-                    group.push(pending);
-                }
-            }
-            next = if size < GROUP_MAX { self.requests.try_recv().ok() } else { None };
-        }
-        Group::Records(group)
+        monotonic().checked_add(pause)
     }
 
     /// Writes a group, and syncs it where somebody waits or it is time.
     fn commit(&mut self, group: Vec<Pending>) {
-        if self.files.is_none()
-            && let Err(error) = self.recover()
-        {
+        if self.files.is_none() && !self.try_recover() {
+            let error = self.shared.error().unwrap_or(LogError::Closed);
             self.refuse(group, &error);
             return;
         }
+        let is_strict = group.iter().any(|pending| matches!(pending.reply, Reply::Strict(_)));
         let first = self.pending.len();
+        self.waiting += group.iter().map(|pending| u64::from(pending.weight)).sum::<u64>();
         self.pending.extend(group);
         if let Err(error) = self.write_from(first) {
             self.fail(&error);
             return;
         }
-        let waiting: u64 = self.pending.iter().map(|pending| u64::from(pending.weight)).sum();
-        let is_strict = self.pending.iter().any(|pending| matches!(pending.reply, Reply::Strict(_)));
-        if is_strict || waiting > u64::from(self.shared.room_max) / 2 {
-            self.sync_or_fail();
-        } else {
-            self.commit_due();
-        }
-    }
-
-    fn commit_due(&mut self) {
         let due = self.dirty_since.and_then(|since| since.checked_add(self.options.sync_interval));
-        if due.is_some_and(|due| due <= monotonic()) {
+        let is_due = due.is_some_and(|due| due <= monotonic());
+        if is_strict || is_due || self.waiting > u64::from(self.shared.room_max) / 2 {
             self.sync_or_fail();
         }
     }
@@ -259,12 +201,17 @@ impl Writer {
     /// Signs what is durable, then answers. Records are safe even where signing fails: the log breaks, they do not.
     fn settle(&mut self) {
         let signed = self.append_evidence().and_then(|()| self.rotate());
+        self.acknowledge();
+        if let Err(error) = signed {
+            self.fail(&error);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.waiting = 0;
         for pending in std::mem::take(&mut self.pending) {
             let seq = pending.record.seq;
             self.answer(pending, Ok(seq));
-        }
-        if let Err(error) = signed {
-            self.fail(&error);
         }
     }
 
@@ -312,12 +259,15 @@ impl Writer {
 
     /// The log breaks: back to what is durable. Who waits is told; what nobody waits for is kept.
     fn fail(&mut self, error: &LogError) {
-        tracing::error!(%error, "the log cannot be written");
+        if self.shared.error().is_none() {
+            tracing::error!(%error, "the log cannot be written");
+        }
         self.files = None;
         self.dirty_since = None;
+        self.waiting = 0;
         self.tip = self.durable.clone();
-        let durable_leaves = usize::try_from((self.durable.tree.size() - self.hashed) * 32).unwrap_or(0);
-        self.leaves.truncate(durable_leaves);
+        let unhashed = (self.durable.tree.size() - self.hashed) * 32;
+        self.leaves.truncate(usize::try_from(unhashed).unwrap_or(0));
         let pending = std::mem::take(&mut self.pending);
         self.refuse(pending, error);
     }
@@ -336,6 +286,19 @@ impl Writer {
         }
     }
 
+    /// Whether the log can be written again.
+    fn try_recover(&mut self) -> bool {
+        if let Err(error) = self.recover() {
+            self.fail(&error);
+            return false;
+        }
+        tracing::info!("the log can be written again");
+        self.refused = 0;
+        self.shared.set_health(None);
+        self.acknowledge();
+        true
+    }
+
     /// Opens the files again at the durable end and writes what is kept, with a record of the gap.
     fn recover(&mut self) -> Result<(), LogError> {
         let files = Files::open(&*self.options.disk, &self.options.dir, &self.durable, self.hashed)?;
@@ -347,19 +310,11 @@ impl Writer {
         );
         self.pending = vec![own_record(text)];
         self.pending.append(&mut self.backlog);
-        let written = self
-            .write_from(0)
-            .and_then(|()| self.sync_lines())
-            .and_then(|()| self.restart_checkpoints())
-            .and_then(|()| self.append_evidence());
-        if let Err(error) = written {
-            self.fail(&error);
-            return Err(error);
-        }
-        self.refused = 0;
-        self.shared.set_health(None);
-        self.settle();
-        Ok(())
+        self.write_from(0)?;
+        self.sync_lines()?;
+        self.restart_checkpoints()?;
+        self.append_evidence()?;
+        self.rotate()
     }
 
     fn answer(&self, pending: Pending, result: Result<u64, LogError>) {
@@ -371,14 +326,14 @@ impl Writer {
     }
 }
 
-enum Group {
-    Records(Vec<Pending>),
-    /// Nothing came, and something is due.
-    Idle,
-    /// What came before the close.
-    Close(Vec<Pending>, oneshot::Sender<()>),
-    /// All handles are gone.
-    Gone,
+/// Also where the thread panics: nobody may wait for a writer that is gone.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.set_health(Some(LogError::Closed));
+        self.shared.room.close();
+        self.pending.clear();
+        self.shared.queue.end();
+    }
 }
 
 fn own_record(text: String) -> Pending {
