@@ -1,1 +1,5 @@
-//! Upstream connections and what is read from them.
+//! The upstream's side: connecting, cancelling, and reading what a database holds.
+//!
+//! Must not: know clients or judge statements. Start reading at [`connect::Upstream`].
+
+pub mod connect;
