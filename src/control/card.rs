@@ -200,9 +200,28 @@ mod tests {
         let value = contract(&hold());
         let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         let frozen = [
-            "id", "state", "waiting", "created_at", "expires_at", "rule", "principal", "origin", "agent", "model",
-            "intent", "database", "statement", "parameters", "action_hash", "kinds", "columns", "tags", "sensitivity",
-            "estimate", "approve", "decision",
+            "id",
+            "state",
+            "waiting",
+            "created_at",
+            "expires_at",
+            "rule",
+            "principal",
+            "origin",
+            "agent",
+            "model",
+            "intent",
+            "database",
+            "statement",
+            "parameters",
+            "action_hash",
+            "kinds",
+            "columns",
+            "tags",
+            "sensitivity",
+            "estimate",
+            "approve",
+            "decision",
         ];
         assert_eq!(keys[..frozen.len()], frozen);
         assert!(value["decision"].is_null() && value["principal"]["human"].is_null());

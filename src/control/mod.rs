@@ -21,9 +21,7 @@ pub use ports::{
 pub use pump::Pump;
 pub use sweep::sweep;
 
-use crate::approvals::{
-    Approvals, DecideError, DecisionRequest, Hold, HoldFilter, Method, Operator, Page, StoreError,
-};
+use crate::approvals::{Approvals, DecideError, DecisionRequest, Hold, HoldFilter, Method, Operator, Page, StoreError};
 use crate::ids::{HoldId, SessionId, StatementId};
 use crate::lineage::{Event, RecordApproval, StatementRecord};
 use crate::telemetry;
