@@ -17,8 +17,6 @@ use crate::ids::{HoldId, StatementId};
 
 /// Operations that may wait for the store's thread; whoever comes later waits in line.
 const QUEUE_MAX: usize = 256;
-/// How long a release waits for the log before it fails closed.
-const SETTLE_WAIT: Duration = Duration::from_secs(10);
 
 /// Where the store lies and how much it may carry.
 #[derive(Clone, Debug)]
@@ -27,6 +25,16 @@ pub struct ApprovalsConfig {
     pub dir: PathBuf,
     /// The bounds.
     pub bounds: Bounds,
+    /// How long a release waits for the log before it fails closed.
+    pub settle_wait: Duration,
+}
+
+impl ApprovalsConfig {
+    /// The usual bounds on a directory.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, bounds: Bounds::default(), settle_wait: Duration::from_secs(10) }
+    }
 }
 
 /// Why a release must not go on to the backend.
@@ -51,6 +59,7 @@ pub enum SettleError {
 pub struct Approvals {
     queue: mpsc::Sender<Job>,
     board: Arc<Board>,
+    settle_wait: Duration,
 }
 
 enum Job {
@@ -74,7 +83,7 @@ impl Approvals {
             .name(format!("{}-store", crate::ids::NAME))
             .spawn(move || serve(store, jobs, &clock, &shared))
             .map_err(|error| StoreError::Storage(error.to_string()))?;
-        Ok((Self { queue, board }, recovered))
+        Ok((Self { queue, board, settle_wait: config.settle_wait }, recovered))
     }
 
     /// Ends the store's thread after everything that was sent before; later operations get [`StoreError::Closed`].
@@ -214,7 +223,8 @@ impl Approvals {
     /// # Errors
     /// The log failed or is late: the statement must not be forwarded (58030).
     pub async fn settled(&self, id: &HoldId) -> Result<(), SettleError> {
-        tokio::time::timeout(SETTLE_WAIT, self.acknowledged(id)).await.unwrap_or(Err(SettleError::Late(SETTLE_WAIT)))
+        let wait = self.settle_wait;
+        tokio::time::timeout(wait, self.acknowledged(id)).await.unwrap_or(Err(SettleError::Late(wait)))
     }
 
     async fn acknowledged(&self, id: &HoldId) -> Result<(), SettleError> {

@@ -97,12 +97,14 @@ impl Store for SqliteStore {
     }
 
     fn expire_due(&mut self, limit: u32, at: Timestamp) -> Result<usize, StoreError> {
+        let due = rows::due(&self.connection, at, limit)?;
+        if due.is_empty() {
+            return Ok(0);
+        }
         self.within(|step| {
-            let due = rows::due(step.tx, at, limit)?;
             for id in &due {
                 step.current(id, at)?;
             }
-            rows::prune(step.tx, step.bounds.history_max, limit)?;
             Ok(due.len())
         })
     }
@@ -208,6 +210,7 @@ impl Step<'_> {
         self.check_bounds(new)?;
         let row = Row::new(new);
         rows::insert(self.tx, self.seal, &row)?;
+        rows::prune(self.tx, self.bounds.history_max)?;
         rows::add_waiter(self.tx, &row.shown.id, &new.record)?;
         self.post(&row, &records::held(&new.record, &row.shown))?;
         self.changes.push(row.change());

@@ -146,16 +146,11 @@ pub(super) fn in_states(db: &Connection, states: &[HoldState]) -> Result<Vec<Hol
     ids(db, &format!("SELECT id FROM hold WHERE state IN ({}) ORDER BY seq", state_list(states)), [])
 }
 
-/// Drops the oldest closed holds beyond `keep`, at most `limit` of them.
-pub(super) fn prune(db: &Connection, keep: u32, limit: u32) -> Result<(), StoreError> {
+/// Drops closed holds that are not among the last `keep` that were opened, counted from the row just inserted.
+pub(super) fn prune(db: &Connection, keep: u32) -> Result<(), StoreError> {
     let closed: Vec<_> = HoldState::ALL.into_iter().filter(|state| state.is_closed()).collect();
-    let sql = format!(
-        "DELETE FROM hold WHERE seq IN (
-            SELECT seq FROM hold WHERE state IN ({0}) ORDER BY seq
-            LIMIT max(0, min(?2, (SELECT count(*) FROM hold WHERE state IN ({0})) - ?1)))",
-        state_list(&closed)
-    );
-    db.prepare_cached(&sql)?.execute([keep, limit])?;
+    let sql = format!("DELETE FROM hold WHERE seq <= ?1 AND state IN ({})", state_list(&closed));
+    db.prepare_cached(&sql)?.execute([db.last_insert_rowid() - i64::from(keep)])?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -55,7 +56,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
         .open(path)
         .map_err(|error| StoreError::Storage(format!("{}: {error}", path.display())))?;
     let connection = Connection::open(path)?;
-    // Exclusive: a second process would recover, and so end, the holds of the first.
+    // Exclusive: a second process would recover, and so end, the holds of the first. It fails at once.
+    connection.busy_timeout(Duration::ZERO)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
