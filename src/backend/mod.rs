@@ -2,4 +2,6 @@
 //!
 //! Must not: know clients or judge statements. Start reading at [`connect::Upstream`].
 
+pub mod catalog;
 pub mod connect;
+pub mod databases;

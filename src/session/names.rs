@@ -33,6 +33,18 @@ impl Prepared {
     pub(super) fn unknown(text: Bytes) -> Self {
         Self { text, facts: Arc::new(Facts::default()), epoch: Epoch::default(), by_sql: false }
     }
+
+    /// A name that is not known: never assumed to be harmless.
+    pub(super) fn opaque(name: &[u8], why: &str) -> Self {
+        let text = Bytes::from(format!("\"{}\"", String::from_utf8_lossy(name)));
+        let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
+        Self { text, facts: Arc::new(Facts { statements: vec![facts] }), epoch: Epoch::default(), by_sql: false }
+    }
+
+    /// The statement of a run, to be judged again.
+    pub(super) fn of(run: &Run) -> Self {
+        Self { text: run.text.clone(), facts: run.facts.clone(), epoch: Epoch::default(), by_sql: false }
+    }
 }
 
 /// A portal or a cursor.
@@ -86,6 +98,11 @@ impl Names {
     /// A simple Query was begun: the server drops the unnamed statement (`exec_simple_query`).
     pub(super) fn simple_query(&mut self) {
         self.statements.remove(&b""[..]);
+    }
+
+    /// A transaction ended: portals of the protocol end with it. Cursors may have been declared WITH HOLD.
+    pub(super) fn end_transaction(&mut self) {
+        self.portals.retain(|_, portal| portal.prepared.by_sql);
     }
 
     /// How many names there are; bounded by the session's limit.

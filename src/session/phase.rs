@@ -109,6 +109,8 @@ pub(super) struct Phase {
     flushed: bool,
     /// Something of the current batch has executed since the last Sync.
     pub(super) executed: bool,
+    /// Something was forwarded since the last Sync.
+    pub(super) in_batch: bool,
 }
 
 impl Phase {
@@ -121,9 +123,16 @@ impl Phase {
     pub(super) fn forwarded(&mut self, request: Request, whose: Whose) {
         self.flushed = request.ends_batch();
         match &request {
-            Request::Sync => self.executed = false,
-            Request::Execute(..) | Request::Bind(..) => self.executed = true,
-            _ => {}
+            Request::Sync => {
+                self.executed = false;
+                self.in_batch = false;
+            }
+            Request::Query(_) | Request::Call(_) => {}
+            Request::Execute(..) | Request::Bind(..) => {
+                self.executed = true;
+                self.in_batch = true;
+            }
+            _ => self.in_batch = true,
         }
         self.queue.push_back(Expected { request, whose });
     }
@@ -151,6 +160,19 @@ impl Phase {
     /// Entries that are unanswered since the last Sync, the newest first.
     pub(super) fn batch(&self) -> impl Iterator<Item = &Request> {
         self.queue.iter().rev().map(|expected| &expected.request).take_while(|request| !request.ends_batch())
+    }
+
+    /// The portal of this name that a Bind of the current batch makes, not confirmed yet.
+    pub(super) fn bound_in_batch(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        self.queue
+            .iter_mut()
+            .rev()
+            .map(|expected| &mut expected.request)
+            .take_while(|request| !request.ends_batch())
+            .find_map(|request| match request {
+                Request::Bind(bound, portal) if **bound == *name => Some(portal),
+                _ => None,
+            })
     }
 
     /// Whether a Sync or Query is still unanswered: names before it are not settled.

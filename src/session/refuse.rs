@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     /// Its SQLSTATE, for the record.
-    pub(super) fn sqlstate(&self) -> &'static str {
+    pub(super) fn sqlstate(&self) -> &str {
         self.report.sqlstate.as_str()
     }
 }

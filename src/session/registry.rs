@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
 use tokio::sync::mpsc;
 
+use crate::backend::connect::Upstream;
 use crate::clock::Timestamp;
 use crate::ids::{SessionId, random_bytes};
 
@@ -52,9 +54,15 @@ pub struct Registry {
     keys: Arc<DashMap<(u32, Vec<u8>), SessionId>>,
 }
 
+/// A backend that can be cancelled: where it is, its process id, its own key.
+pub type Backend = (Upstream, u32, Vec<u8>);
+
 #[derive(Debug)]
 struct Entry {
     row: SessionRow,
+    backend: Backend,
+    /// A hold or a paused stream waits: a cancel is for the hold, not for the backend.
+    holding: Arc<AtomicBool>,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -64,6 +72,7 @@ pub struct Registration {
     registry: Registry,
     id: SessionId,
     key: (u32, Vec<u8>),
+    holding: Arc<AtomicBool>,
     /// What the session is told.
     pub signals: mpsc::Receiver<Signal>,
 }
@@ -71,21 +80,28 @@ pub struct Registration {
 impl Registry {
     /// Enters a session; gives back the secret that its client will cancel with, of the length of the server's own.
     #[must_use]
-    pub fn enter(&self, row: SessionRow, key_len: usize) -> (Registration, Vec<u8>) {
+    pub fn enter(&self, row: SessionRow, backend: Backend) -> (Registration, Vec<u8>) {
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
-        let secret = random_bytes(key_len.clamp(4, 256));
+        let secret = random_bytes(backend.2.len().clamp(4, 256));
         let (id, key) = (row.id, (row.backend_pid, secret.clone()));
+        let holding = Arc::new(AtomicBool::new(false));
         self.keys.insert(key.clone(), id);
-        self.sessions.insert(id, Entry { row, signals: sender });
-        (Registration { registry: self.clone(), id, key, signals }, secret)
+        self.sessions.insert(id, Entry { row, backend, holding: holding.clone(), signals: sender });
+        (Registration { registry: self.clone(), id, key, holding, signals }, secret)
     }
 
-    /// Signals the session that was given this key. A wrong key does nothing.
-    pub fn cancel(&self, pid: u32, key: &[u8]) {
-        let id = self.keys.get(&(pid, key.to_vec())).map(|entry| *entry.value());
-        if let Some(id) = id {
+    /// A client cancels: a session that waits for a person is told; otherwise the backend is given back that is to be
+    /// cancelled. A wrong key does nothing.
+    #[must_use]
+    pub fn cancel(&self, pid: u32, key: &[u8]) -> Option<Backend> {
+        let id = self.keys.get(&(pid, key.to_vec())).map(|entry| *entry.value())?;
+        let (holding, backend) =
+            self.sessions.get(&id).map(|entry| (entry.holding.load(Ordering::SeqCst), entry.backend.clone()))?;
+        if holding {
             self.signal(id, Signal::Cancel);
+            return None;
         }
+        Some(backend)
     }
 
     /// Signals one session; false where it is not there.
@@ -124,6 +140,13 @@ impl Registry {
     }
 }
 
+impl Registration {
+    /// Whether the session waits for a person.
+    pub(super) fn holding(&self, holds: bool) {
+        self.holding.store(holds, Ordering::SeqCst);
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.keys.remove(&self.key);
@@ -147,21 +170,39 @@ mod tests {
         }
     }
 
+    fn backend() -> Backend {
+        let upstream = Upstream {
+            host: "localhost".into(),
+            port: 5432,
+            encryption: crate::backend::connect::Encryption::Never,
+            timeout: std::time::Duration::from_secs(1),
+        };
+        (upstream, 7, vec![1, 2, 3, 4])
+    }
+
     #[test]
     fn a_wrong_cancel_key_does_nothing() {
         let registry = Registry::default();
-        let (mut registration, key) = registry.enter(row(), 4);
-        registry.cancel(8, &key);
-        registry.cancel(7, b"nope");
+        let (mut registration, key) = registry.enter(row(), backend());
+        assert!(registry.cancel(8, &key).is_none());
+        assert!(registry.cancel(7, b"nope").is_none());
+        assert!(registry.cancel(7, &key).is_some());
         assert!(registration.signals.try_recv().is_err());
-        registry.cancel(7, &key);
+    }
+
+    #[test]
+    fn a_cancel_withdraws_what_waits_for_a_person() {
+        let registry = Registry::default();
+        let (mut registration, key) = registry.enter(row(), backend());
+        registration.holding(true);
+        assert!(registry.cancel(7, &key).is_none());
         assert_eq!(registration.signals.try_recv(), Ok(Signal::Cancel));
     }
 
     #[test]
     fn a_session_leaves_when_its_registration_is_dropped() {
         let registry = Registry::default();
-        let (registration, _) = registry.enter(row(), 32);
+        let (registration, _) = registry.enter(row(), backend());
         assert_eq!(registry.len(), 1);
         drop(registration);
         assert!(registry.is_empty());

@@ -45,7 +45,8 @@ pub(super) enum End {
 /// One side of a session.
 #[derive(Debug)]
 pub(super) struct Peer {
-    stream: Stream,
+    /// `None` once we have let go of it.
+    stream: Option<Stream>,
     /// Read and not consumed yet.
     pub(super) input: BytesMut,
     /// To be written.
@@ -61,7 +62,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(stream: Stream) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             input: BytesMut::new(),
             output: BytesMut::new(),
             eof: false,
@@ -71,14 +72,15 @@ impl Peer {
     }
 
     pub(super) fn is_tls(&self) -> bool {
-        self.stream.is_tls()
+        self.stream.as_ref().is_some_and(Stream::is_tls)
     }
 
     /// Reads once into the shared scratch and hands the bytes on. `Ready(false)`: the peer sends no more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(!buffer.filled().is_empty()))
         })
@@ -86,9 +88,10 @@ impl Peer {
 
     /// Writes what it can. `Ready(true)`: something went out.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
         let mut wrote = false;
         while !self.output.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
+            match Pin::new(&mut *stream).poll_write(cx, &self.output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
                     self.output.advance(count);
@@ -104,16 +107,28 @@ impl Peer {
             self.output = BytesMut::new();
         }
         if self.unflushed {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            ready!(Pin::new(stream).poll_flush(cx))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(wrote))
     }
 
+    /// Lets go of the connection: nothing more is read or written.
+    pub(super) fn abort(&mut self) {
+        self.closed = true;
+        self.eof = true;
+        self.output.clear();
+        self.input.clear();
+        self.stream = None;
+    }
+
     /// Says that nothing more will be written.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.closed = true;
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(drop)
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
+        }
     }
 }
 
@@ -151,6 +166,27 @@ impl Session {
         .await
     }
 
+    /// Like [`Self::pump`], where nothing can trip or what trips is looked at later.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn pump_raw<T>(
+        &mut self,
+        mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, End> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(value) = goal(self, cx) {
+                    return Poll::Ready(Ok(value));
+                }
+                if !self.round(cx)? {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
     /// Like [`Self::pump`], but settles streams that trip on the way.
     ///
     /// # Errors
@@ -173,17 +209,7 @@ impl Session {
     /// The session is over.
     pub(super) async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> Result<T, End> {
         let mut future = std::pin::pin!(future);
-        poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(value) = future.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(value));
-                }
-                if !self.round(cx)? {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await
+        self.pump_raw(|_, cx| future.as_mut().poll(cx)).await
     }
 
     /// Everything that the server owes has been answered.

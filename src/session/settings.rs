@@ -106,6 +106,12 @@ impl Settings {
         }
     }
 
+    /// The server is out of any transaction block.
+    pub(super) fn transaction_ended(&mut self) {
+        self.rolled_back();
+        self.touched = false;
+    }
+
     /// What a completed statement changed.
     pub(super) fn apply(&mut self, effect: &SessionEffect) {
         match effect {

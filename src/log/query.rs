@@ -1,0 +1,47 @@
+//! Searching the log by a scan.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use super::error::LogError;
+use super::read::{Records, read};
+use crate::lineage::{Filters, StatementRecord};
+
+/// The records that match, the oldest first; with `limit`, the newest ones. Relative times must be resolved
+/// ([`Filters::resolved`]).
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn query(dir: &Path, filters: &Filters) -> Result<Matches, LogError> {
+    let matches = Matches { records: read(dir)?, filters: filters.clone(), newest: None };
+    let Some(limit) = filters.limit else { return Ok(matches) };
+    let mut newest = VecDeque::new();
+    for record in matches {
+        if newest.len() == limit {
+            newest.pop_front();
+        }
+        if limit > 0 {
+            newest.push_back(record);
+        }
+    }
+    Ok(Matches { records: read(dir)?, filters: filters.clone(), newest: Some(newest) })
+}
+
+/// Iterator of [`query`]. A line that is no record is an error with its place.
+pub struct Matches {
+    records: Records,
+    filters: Filters,
+    newest: Option<VecDeque<Result<StatementRecord, LogError>>>,
+}
+
+impl Iterator for Matches {
+    type Item = Result<StatementRecord, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(newest) = &mut self.newest {
+            return newest.pop_front();
+        }
+        let filters = &self.filters;
+        self.records.find(|record| record.as_ref().map_or(true, |record| filters.matches(record)))
+    }
+}

@@ -1,0 +1,53 @@
+//! The hash that an approval is bound to: the statement, and all that gives it its meaning.
+
+use ring::digest::{Context, SHA256};
+
+use super::Session;
+use super::clear::Form;
+use super::run::Run;
+
+/// SHA-256, hex, over statement, values, role, path, database, principal, the definitions of every object that the
+/// statement touches, and the limits under which it was judged. Every part is preceded by its length, so that no two
+/// actions give the same bytes.
+pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
+    let mut action = Action(Context::new(&SHA256));
+    action.part(&run.text);
+    if let Form::Bind(values) = form {
+        action.part(values);
+    }
+    let principal = &session.who.principal;
+    action.part(session.who.database.as_bytes());
+    action.part(principal.name.as_bytes());
+    action.part(principal.role.as_bytes());
+    if let Some(names) = &session.settings.names {
+        action.part(names.role.as_bytes());
+        for schema in &names.search_path {
+            action.part(schema.as_bytes());
+        }
+    }
+    for (index, facts) in run.facts.statements.iter().enumerate() {
+        for (column, touched) in &facts.columns {
+            action.part(format!("{column} {:?} {:?}", touched.access, touched.tags).as_bytes());
+        }
+        let definitions = session.catalog.as_ref().map(|catalog| catalog.fingerprint(facts));
+        action.part(definitions.unwrap_or_default().as_bytes());
+        if let Some(part) = run.parts.get(index) {
+            action.part(format!("{:?}", part.decision.limits).as_bytes());
+        }
+    }
+    action.finish()
+}
+
+struct Action(Context);
+
+impl Action {
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> String {
+        let digest = self.0.finish();
+        digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    }
+}
