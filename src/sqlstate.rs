@@ -78,3 +78,7 @@ pub const UNDEFINED_OBJECT: SqlState = SqlState(*b"42704");
 pub const OBJECT_NOT_IN_PREREQUISITE_STATE: SqlState = SqlState(*b"55000");
 /// A setting of ours with a value that it cannot have.
 pub const INVALID_PARAMETER_VALUE: SqlState = SqlState(*b"22023");
+/// A prepared statement or portal of the admin database that does not exist.
+pub const INVALID_SQL_STATEMENT_NAME: SqlState = SqlState(*b"26000");
+/// Something that was done, and not as one might think.
+pub const WARNING: SqlState = SqlState(*b"01000");

@@ -100,6 +100,18 @@ pub enum Waiting {
     None,
 }
 
+impl Waiting {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Ticket => "ticket",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where a statement came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

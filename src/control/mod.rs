@@ -248,4 +248,4 @@ fn names_of(filters: &[(String, String)]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

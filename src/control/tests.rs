@@ -132,6 +132,11 @@ pub(crate) fn hold() -> Hold {
     }
 }
 
+/// The same control with another log to read.
+pub(crate) fn with_events(room: &Room, events: Arc<dyn EventSource>) -> Control {
+    Control::new(ControlParts { events, ..(*room.control.parts).clone() })
+}
+
 impl Room {
     pub(crate) async fn park(&self, hold: Hold) -> HoldId {
         let mut record = StatementRecord::new(StatementId::new(), Event::Started);
