@@ -1,3 +1,4 @@
 //! SQL text and a catalog become [`Facts`].
 mod facts;
+pub mod scan;
 pub use facts::*;
