@@ -111,8 +111,8 @@ impl fmt::Display for ColumnName {
     }
 }
 
-/// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
-pub type Tag = Arc<str>;
+
+pub use crate::catalog::Tag;
 
 /// How one column is touched, and what it is tagged with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -253,6 +253,8 @@ pub struct StatementFacts {
     pub findings: Vec<String>,
     /// It depends on the session: temporary relations, or names that only this session can resolve.
     pub session_local: bool,
+    /// The parser refuses the text; Postgres is likely to say so too.
+    pub unparsable: bool,
 }
 
 impl StatementFacts {

@@ -1,1 +1,2 @@
 //! Upstream connections and what is read from them.
+pub mod catalog;
