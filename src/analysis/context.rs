@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, PG_TEMP, Relation};
+use crate::catalog::{Catalog, Oid, PG_TEMP, Relation};
 
 /// Whether a byte below 128 is always a character of its own in the client's encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +45,12 @@ impl Overlay {
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Arc<Relation>> {
         let schema = schema.unwrap_or(PG_TEMP);
         self.relations.iter().rev().find(|relation| &*relation.name == name && &*relation.schema == schema)
+    }
+
+    /// The relation of that OID.
+    #[must_use]
+    pub fn by_oid(&self, oid: Oid) -> Option<&Arc<Relation>> {
+        self.relations.iter().find(|relation| relation.oid == oid)
     }
 }
 

@@ -111,6 +111,7 @@ impl fmt::Display for ColumnName {
     }
 }
 
+
 pub use crate::catalog::Tag;
 
 /// How one column is touched, and what it is tagged with.
@@ -254,6 +255,8 @@ pub struct StatementFacts {
     pub unresolved: bool,
     /// It depends on the session: temporary relations, or names that only this session can resolve.
     pub session_local: bool,
+    /// The parser refuses the text; Postgres is likely to say so too.
+    pub unparsable: bool,
 }
 
 impl StatementFacts {
