@@ -45,10 +45,11 @@ impl Config {
         let path = file.map_or("", |source| source.path.as_str());
         let mut reader = Reader { path, flags, environment, findings };
         let config = reader.config(&document.unwrap_or_default());
-        match config {
-            Some(config) if reader.findings.is_empty() => Ok(config),
-            _ => Err(reader.findings),
+        if reader.findings.is_empty() {
+            return Ok(config);
         }
+        reader.findings.sort_by_key(|finding| finding.place);
+        Err(reader.findings)
     }
 }
 
@@ -60,7 +61,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn config(&mut self, document: &Document) -> Option<Config> {
+    /// What was read; what is wrong with it is in the findings.
+    fn config(&mut self, document: &Document) -> Config {
         let upstreams = self.upstreams(document);
         let listen = self.listen("--listen", self.flags.listen.as_deref(), document.listen, LISTEN);
         let http = self.listen("--http", self.flags.http.as_deref(), document.http, HTTP);
@@ -70,7 +72,8 @@ impl Reader<'_> {
         }
         let config = Config {
             upstreams,
-            listen: listen?,
+            // A missing address is among the findings.
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             http,
             tls: self.tls(document),
             principals: self.principals(&document.principals),
@@ -90,7 +93,7 @@ impl Reader<'_> {
             insecure_listen: self.flags.insecure_listen || document.insecure_listen,
         };
         self.exposed(&config, document);
-        Some(config)
+        config
     }
 
     fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>) {

@@ -78,7 +78,7 @@ fn every_key_of_the_file_is_read() {
 fn all_problems_come_at_once_with_their_place() {
     let text = "upstreams: [{name: a, dsn: 'nonsense'}, {name: a, dsn: 'host=b'}]\nlisten: 6432\nlimts: {}\nhold: {wait: soon}\nlimits: {bind_max: 0}\n";
     let findings = read(text, &ServeFlags::default()).unwrap_err();
-    let starts = [":2:9:", ":3:1:", ":4:14:", ":1:47:", ":1:28:", ":5:20:"];
+    let starts = [":2:9:", ":3:1:", ":4:14:", ":1:48:", ":1:28:", ":5:20:"];
     assert_eq!(findings.len(), starts.len(), "{findings:#?}");
     for start in starts {
         assert!(

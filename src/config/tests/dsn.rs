@@ -54,9 +54,9 @@ fn a_socket_directory_is_a_host_that_begins_with_a_slash() {
 }
 
 #[test]
-fn words_may_be_quoted_and_escaped() {
-    let upstream = parse(r"host = db  user='ann o''' password='a\'b\\c' dbname=");
-    assert_eq!(upstream.user.as_deref(), Some("ann o"), "the quote ends the value, and a new word begins");
+fn words_may_be_quoted_and_an_empty_value_counts_as_absent() {
+    let upstream = parse("host = db  user='ann o' password='' dbname=");
+    assert_eq!((upstream.user.as_deref(), upstream.password, upstream.database), (Some("ann o"), None, None));
 }
 
 #[test]
