@@ -44,7 +44,7 @@ pub enum PatternError {
 /// `user.**` is `user` and all below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob {
-    segments: Vec<Segment>,
+    segments: Vec<Wildcard>,
     descends: bool,
     text: Arc<str>,
 }
@@ -62,7 +62,7 @@ impl Glob {
         };
         let segments = match (body, descends) {
             ("", true) => Vec::new(),
-            _ => body.split('.').map(Segment::parse).collect::<Result<_, _>>()?,
+            _ => body.split('.').map(Wildcard::parse).collect::<Result<_, _>>()?,
         };
         Ok(Self { segments, descends, text: text.into() })
     }
@@ -94,7 +94,7 @@ impl Glob {
     /// The one name that it stands for, where it has no wildcard.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
-        let exact = !self.descends && self.segments.iter().all(|segment| matches!(segment, Segment::Exact(_)));
+        let exact = !self.descends && self.segments.iter().all(|segment| matches!(segment, Wildcard::Exact(_)));
         exact.then_some(&*self.text)
     }
 
@@ -115,7 +115,7 @@ impl fmt::Display for Glob {
 /// `public.orders`, `shop.public.*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamePattern {
-    segments: Vec<Segment>,
+    segments: Vec<Wildcard>,
     text: Arc<str>,
 }
 
@@ -141,7 +141,7 @@ impl NamePattern {
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let mut theirs = other.segments.iter().rev();
-        self.segments.iter().rev().all(|mine| mine.covers(theirs.next().unwrap_or(&Segment::Any)))
+        self.segments.iter().rev().all(|mine| mine.covers(theirs.next().unwrap_or(&Wildcard::Any)))
     }
 
     /// The pattern as written.
@@ -164,7 +164,7 @@ impl fmt::Display for NamePattern {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ColumnPattern {
     /// Outermost first, one to four of them.
-    segments: Vec<(Segment, Compare)>,
+    segments: Vec<(Wildcard, Compare)>,
     text: Arc<str>,
 }
 
@@ -201,7 +201,7 @@ impl ColumnPattern {
 
     /// Whether the schema is spelled out.
     fn names_schema(&self) -> bool {
-        self.segments.iter().rev().nth(2).is_some_and(|(schema, _)| matches!(schema, Segment::Exact(_)))
+        self.segments.iter().rev().nth(2).is_some_and(|(schema, _)| matches!(schema, Wildcard::Exact(_)))
     }
 }
 
@@ -312,21 +312,30 @@ impl<'a> Name<'a> {
     }
 }
 
-/// One segment of a pattern.
+/// A text in which `*` stands for any characters: one segment of a dotted pattern, or a name that has no segments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Segment {
+pub enum Wildcard {
+    /// Everything.
     Any,
+    /// This text alone.
     Exact(String),
     /// Literal pieces with anything between them; first and last are anchored and may be empty.
     Wild {
+        /// How it begins.
         first: String,
+        /// What follows in this order.
         middle: Vec<String>,
+        /// How it ends.
         last: String,
     },
 }
 
-impl Segment {
-    fn parse(text: &str) -> Result<Self, PatternError> {
+impl Wildcard {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// It is empty, or asks for more than one segment.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
@@ -347,7 +356,9 @@ impl Segment {
         })
     }
 
-    fn matches(&self, part: &str) -> bool {
+    /// Whether `part` is one of those that the pattern stands for.
+    #[must_use]
+    pub fn matches(&self, part: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(text) => text == part,
@@ -362,7 +373,9 @@ impl Segment {
         }
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    /// Whether every text that `other` stands for is surely one of this pattern's too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) => true,
             (_, Self::Exact(text)) => self.matches(text),
@@ -378,15 +391,15 @@ struct Raw<'a> {
 }
 
 impl Raw<'_> {
-    fn exact(&self) -> Result<Segment, PatternError> {
-        if self.quoted { Ok(Segment::Exact(self.text.replace("\"\"", "\""))) } else { Segment::parse(self.text) }
+    fn exact(&self) -> Result<Wildcard, PatternError> {
+        if self.quoted { Ok(Wildcard::Exact(self.text.replace("\"\"", "\""))) } else { Wildcard::parse(self.text) }
     }
 
-    fn folded(&self) -> Result<(Segment, Compare), PatternError> {
+    fn folded(&self) -> Result<(Wildcard, Compare), PatternError> {
         if self.quoted {
             return Ok((self.exact()?, Compare::Exact));
         }
-        Ok((Segment::parse(&self.text.to_lowercase())?, Compare::Folded))
+        Ok((Wildcard::parse(&self.text.to_lowercase())?, Compare::Folded))
     }
 }
 
