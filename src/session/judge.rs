@@ -290,7 +290,7 @@ impl Session {
             overlay: None,
             statement_max: self.services.bounds.statement_max,
         };
-        self.services.facts.facts(text, snapshot.version, &context).map_err(|rejected| {
+        self.services.facts.analyze(text, &context).map_err(|rejected| {
             Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
                 .hint("Split the statement into smaller ones.")
         })
