@@ -197,6 +197,7 @@ fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> 
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
+        database: options.database.clone(),
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules),
         facts: analysis::Cache::new(FACTS_MAX),

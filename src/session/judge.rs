@@ -172,7 +172,8 @@ impl Session {
 
     fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
-        self.scribe.policy(policy.sha256());
+        let observes = !self.enforces();
+        self.scribe.policy(policy.sha256(), observes);
         let now = self.services.clock.now();
         let facts = self.resolve(&facts).unwrap_or(facts);
         let decisions = facts.statements.iter().map(|facts| {

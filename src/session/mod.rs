@@ -92,6 +92,8 @@ pub struct Services {
     pub policy: ArcSwap<Policy>,
     /// Where sessions lead.
     pub upstream: Upstream,
+    /// The only database that is served; `None`: all.
+    pub database: Option<String>,
     /// `environment` of the upstream.
     pub environment: Option<String>,
     /// Catalogs.
