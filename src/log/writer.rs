@@ -272,15 +272,20 @@ impl Writer {
         self.refuse(pending, error);
     }
 
+    /// What is kept gives its room back, so that who comes next is told instead of waiting: while the log is broken no
+    /// asynchronous append is taken, so the backlog stays at what was under way.
     fn refuse(&mut self, group: Vec<Pending>, error: &LogError) {
         self.shared.set_health(Some(error.clone()));
-        for pending in group {
+        for mut pending in group {
             match pending.reply {
                 Reply::Strict(_) => {
                     self.refused += 1;
                     self.answer(pending, Err(error.clone()));
                 }
-                Reply::Nobody => self.backlog.push(pending),
+                Reply::Nobody => {
+                    self.give_back(std::mem::take(&mut pending.weight));
+                    self.backlog.push(pending);
+                }
                 Reply::Own => {}
             }
         }
@@ -317,8 +322,12 @@ impl Writer {
         self.rotate()
     }
 
+    fn give_back(&self, weight: u32) {
+        self.shared.room.add_permits(usize::try_from(weight).unwrap_or(0));
+    }
+
     fn answer(&self, pending: Pending, result: Result<u64, LogError>) {
-        self.shared.room.add_permits(usize::try_from(pending.weight).unwrap_or(0));
+        self.give_back(pending.weight);
         if let Reply::Strict(reply) = pending.reply {
             // The session may have ended meanwhile; the record is in the log all the same.
             let _ = reply.send(result);

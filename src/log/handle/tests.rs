@@ -218,7 +218,7 @@ async fn an_end_that_a_crash_tore_is_cut_off_and_recorded() {
     let log = Log::open(Options::new(dir.path()), Clock::System).unwrap();
     log.append_strict(record("b")).await.unwrap();
     log.close().await;
-    assert_eq!(texts(dir.path()), ["a", "log opened: 20 bytes of an unfinished write cut off", "b"]);
+    assert_eq!(texts(dir.path()), ["a", "log opened: 19 bytes of an unfinished write cut off", "b"]);
     intact(dir.path());
 }
 
@@ -266,4 +266,77 @@ async fn a_reader_goes_on_with_what_is_appended_after_its_end() {
         assert_eq!(found, [number.to_string()]);
     }
     log.close().await;
+}
+
+#[tokio::test]
+async fn a_log_whose_directory_is_gone_refuses_and_one_that_was_replaced_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("log");
+    let log = Log::open(Options::new(&place), Clock::System).unwrap();
+    log.append_strict(record("a")).await.unwrap();
+    fs::rename(&place, dir.path().join("moved")).unwrap();
+    fs::remove_dir_all(dir.path().join("moved")).unwrap();
+    assert!(log.append_strict(record("b")).await.is_err());
+    fs::create_dir(&place).unwrap();
+    assert!(log.append_strict(record("c")).await.is_err());
+    assert!(log.health().unwrap_err().contains("shorter"));
+    log.close().await;
+}
+
+#[tokio::test]
+async fn appends_that_wait_for_room_are_told_when_the_log_breaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::default();
+    let options = Options { queue_max: 4096, disk: Arc::new(disk.clone()), ..Options::new(dir.path()) };
+    let log = Log::open(options, Clock::System).unwrap();
+    disk.0.sync_fails.store(true, Ordering::SeqCst);
+    while log.try_append(record("kept")).is_ok() {}
+    assert!(log.append_strict(record("refused")).await.is_err());
+    disk.0.sync_fails.store(false, Ordering::SeqCst);
+    log.append_strict(record("after")).await.unwrap();
+    log.close().await;
+    let texts = texts(dir.path());
+    assert!(texts.iter().any(|text| text == "kept") && texts.last().unwrap() == "after", "{texts:?}");
+    intact(dir.path());
+}
+
+/// What kill -9 leaves: files as they are at some moment, evidence never newer than lines.
+fn snapshot(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort_by_key(|name| {
+        let name = name.to_string_lossy().into_owned();
+        (!name.starts_with("checkpoints"), !name.ends_with(".hashes"), name)
+    });
+    for name in names {
+        fs::copy(dir.join(&name), copy.path().join(&name)).unwrap();
+    }
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledged_record_is_lost_wherever_a_crash_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(Options::new(dir.path()), Clock::System).unwrap();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let load = {
+        let (log, acknowledged) = (log.clone(), Arc::clone(&acknowledged));
+        tokio::spawn(async move {
+            while let Ok(seq) = log.append_strict(record("load")).await {
+                acknowledged.fetch_max(seq + 1, Ordering::SeqCst);
+                log.append(record("async")).await.ok();
+            }
+        })
+    };
+    for _ in 0..20 {
+        let before = acknowledged.load(Ordering::SeqCst);
+        let copy = snapshot(dir.path());
+        assert_eq!(verify(copy.path(), &VerifyOptions::default()).unwrap().problems, []);
+        Log::open(Options::new(copy.path()), Clock::System).unwrap().close().await;
+        let lines = u64::try_from(texts(copy.path()).len()).unwrap();
+        assert!(lines >= before, "{lines} of {before} acknowledged lines");
+        assert_eq!(intact(copy.path()).unanchored, 0);
+    }
+    log.close().await;
+    load.await.unwrap();
 }
