@@ -21,7 +21,7 @@ const FOLLOW: Duration = Duration::from_millis(100);
 
 /// Reads and verifies the record log.
 #[derive(Debug, Args)]
-pub struct Log {
+pub(super) struct Log {
     /// The directory that `serve` keeps its state in; the log is in its folder `log`.
     #[arg(long, global = true, env = "HOLDGATE_STATE", default_value = "holdgate-state")]
     state: PathBuf,
@@ -98,7 +98,7 @@ impl Log {
     ///
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let dir = self.state.join("log");
         anyhow::ensure!(dir.is_dir(), "no log in {}: give its state directory with --state", self.state.display());
         let mut out = BufWriter::new(io::stdout().lock());
@@ -142,15 +142,17 @@ fn tail(dir: &Path, filters: &Filters, format: Format, follow: bool, out: &mut d
     let mut matches = log::query(dir, &last)?;
     let mut writer = Writer::new(format, out)?;
     matches.by_ref().try_for_each(|record| writer.record(&record?))?;
-    while follow {
+    if !follow {
+        writer.end()?;
+        return Ok(exit::DONE);
+    }
+    loop {
         for record in matches.follow() {
             writer.record(&record?)?;
         }
         writer.out.flush()?;
         std::thread::sleep(FOLLOW);
     }
-    writer.end()?;
-    Ok(exit::DONE)
 }
 
 fn show(

@@ -1,5 +1,7 @@
 //! Filling a record from what the other rooms know, without a literal.
 
+use std::fmt::Write as _;
+
 use super::{RecordColumn, RecordOutput, StatementRecord};
 use crate::analysis::scan::{self, Masked, StringMode};
 use crate::analysis::{ColumnName, StatementFacts};
@@ -13,10 +15,11 @@ pub const TEXT_MAX: usize = 64 << 10;
 pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
     let mut masked = scan::mask(text, mode);
     if masked.text.len() > TEXT_MAX {
-        let more = masked.text.len() - TEXT_MAX;
+        let beyond = masked.text.len() - TEXT_MAX;
         let cut = masked.text.floor_char_boundary(TEXT_MAX);
         masked.text.truncate(cut);
-        masked.text.push_str(&format!(" … ({more} bytes more)"));
+        // Writing to a String cannot fail.
+        let _ = write!(masked.text, " … ({beyond} bytes more)");
     }
     masked
 }

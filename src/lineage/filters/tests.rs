@@ -79,7 +79,7 @@ fn column_tag_and_access_mean_the_same_column() {
 
 #[test]
 fn a_time_ago_counts_from_the_time_that_it_is_resolved_at() {
-    let now = record().at.after(Duration::from_secs(3600));
+    let now = record().at.after(Duration::from_hours(1));
     assert!(!filters(&[("since", "2h")]).matches(&record()));
     assert!(filters(&[("since", "2h")]).resolved(now).matches(&record()));
     assert!(!filters(&[("since", "59m")]).resolved(now).matches(&record()));

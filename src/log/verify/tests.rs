@@ -90,14 +90,15 @@ async fn any_byte_that_is_edited_in_any_file_is_found() {
 #[tokio::test]
 async fn what_was_done_to_lines_is_named_with_its_place() {
     let (dir, path) = plain_log().await;
+    type Edit = fn(&mut Vec<String>);
     let original = fs::read(&path).unwrap();
-    let cases: [(&dyn Fn(&mut Vec<String>), (Tamper, Option<u64>, Option<u64>)); 6] = [
-        (&|lines| lines[7] = lines[7].replace("SELECT 7", "SELECT 8"), (Tamper::Edited, Some(8), Some(7))),
-        (&|lines| drop(lines.remove(7)), (Tamper::Deleted, Some(8), Some(7))),
-        (&|lines| lines.insert(7, lines[3].clone()), (Tamper::Inserted, Some(8), Some(7))),
-        (&|lines| lines.swap(7, 12), (Tamper::Reordered, Some(8), Some(7))),
-        (&|lines| lines.truncate(15), (Tamper::Truncated, Some(16), Some(15))),
-        (&|lines| lines[7] = "{}".to_owned(), (Tamper::Edited, Some(8), Some(7))),
+    let cases: [(Edit, (Tamper, Option<u64>, Option<u64>)); 6] = [
+        (|lines| lines[7] = lines[7].replace("SELECT 7", "SELECT 8"), (Tamper::Edited, Some(8), Some(7))),
+        (|lines| drop(lines.remove(7)), (Tamper::Deleted, Some(8), Some(7))),
+        (|lines| lines.insert(7, lines[3].clone()), (Tamper::Inserted, Some(8), Some(7))),
+        (|lines| lines.swap(7, 12), (Tamper::Reordered, Some(8), Some(7))),
+        (|lines| lines.truncate(15), (Tamper::Truncated, Some(16), Some(15))),
+        (|lines| lines[7] = "{}".to_owned(), (Tamper::Edited, Some(8), Some(7))),
     ];
     for (edit, expected) in cases {
         edit_lines(&path, |lines| edit(lines));
