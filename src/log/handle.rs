@@ -156,7 +156,8 @@ impl Log {
             return Err(TryAppendError::Full(Box::new(record)));
         };
         room.forget();
-        self.send(record, weight, Reply::Nobody).map_err(|_| TryAppendError::Closed)
+        let pending = Pending { record: Box::new(record), weight, reply: Reply::Nobody };
+        self.shared().queue.push(pending).map_err(|back| TryAppendError::Unhealthy(LogError::Closed, back.record))
     }
 
     /// Whether the log can be written, and if not, why.
@@ -190,7 +191,7 @@ impl Log {
 
     fn send(&self, record: StatementRecord, weight: u32, reply: Reply) -> Result<(), LogError> {
         let pending = Pending { record: Box::new(record), weight, reply };
-        self.shared().queue.push(pending)
+        self.shared().queue.push(pending).map_err(|_back| LogError::Closed)
     }
 
     fn shared(&self) -> &Shared {

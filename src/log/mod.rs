@@ -39,6 +39,7 @@ mod segment;
 mod verify;
 mod writer;
 
+pub use crate::lineage::Filters;
 pub use checkpoint::Checkpoint;
 pub use disk::{Disk, File, OsDisk};
 pub use error::{LogError, TryAppendError};

@@ -72,10 +72,13 @@ struct State {
 impl Queue {
     /// Puts a record in; an asynchronous one wakes the writer only from a sleep without limit, so that a busy log is not
     /// woken for each statement.
-    pub(super) fn push(&self, pending: Pending) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    /// The queue was closed: the record comes back.
+    pub(super) fn push(&self, pending: Pending) -> Result<(), Pending> {
         let mut state = self.lock();
         if state.end != End::Open {
-            return Err(LogError::Closed);
+            return Err(pending);
         }
         state.weight += usize::try_from(pending.weight).unwrap_or(WAKE_AT);
         let was_urgent = state.is_urgent;

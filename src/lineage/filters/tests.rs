@@ -93,3 +93,23 @@ fn a_glob_with_many_stars_ends() {
     assert!(glob_matches("*.email", "shop.public.customers.email"));
     assert!(glob_matches("", "") && !glob_matches("", "a") && glob_matches("*", ""));
 }
+
+#[test]
+fn a_query_string_with_a_wrong_filter_is_refused_in_words() {
+    let from = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Filters::from_pairs(&pairs, record().at)
+    };
+    let found = from(&[("since", "1h"), ("limit", "5"), ("kind", "read"), ("tag", "")]).unwrap();
+    assert!(found.matches(&record()) && found.limit == Some(5) && found.tag.is_none());
+    for (wrong, word) in [
+        (&[("tags", "x")][..], "tags"),
+        (&[("kind", "reed")], "reed"),
+        (&[("limit", "many")], "many"),
+        (&[("since", "soon")], "not a time"),
+        (&[("tag", "a"), ("tag", "b")], "twice"),
+    ] {
+        let error = from(wrong).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+}

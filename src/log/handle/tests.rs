@@ -328,7 +328,7 @@ async fn no_acknowledged_record_is_lost_wherever_a_crash_comes() {
             }
         })
     };
-    for _ in 0..20 {
+    for _ in 0..10 {
         let before = acknowledged.load(Ordering::SeqCst);
         let copy = snapshot(dir.path());
         assert_eq!(verify(copy.path(), &VerifyOptions::default()).unwrap().problems, []);

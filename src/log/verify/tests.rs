@@ -44,8 +44,11 @@ fn edit_lines(path: &Path, edit: impl FnOnce(&mut Vec<String>)) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
+type Edit = fn(&mut Vec<String>);
+type Place = (Tamper, Option<u64>, Option<u64>);
+
 /// The first problem's kind, line and number.
-fn first(report: &Report) -> (Tamper, Option<u64>, Option<u64>) {
+fn first(report: &Report) -> Place {
     let problem = report.problems.first().expect("the change is not found");
     (problem.tamper, problem.line, problem.seq)
 }
@@ -70,7 +73,7 @@ async fn any_byte_that_is_edited_in_any_file_is_found() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(random >> 33).unwrap() % bound
     };
-    for round in 0..600 {
+    for round in 0..400 {
         let path = &files[below(files.len())];
         let original = fs::read(path).unwrap();
         if original.is_empty() {
@@ -90,9 +93,8 @@ async fn any_byte_that_is_edited_in_any_file_is_found() {
 #[tokio::test]
 async fn what_was_done_to_lines_is_named_with_its_place() {
     let (dir, path) = plain_log().await;
-    type Edit = fn(&mut Vec<String>);
     let original = fs::read(&path).unwrap();
-    let cases: [(Edit, (Tamper, Option<u64>, Option<u64>)); 6] = [
+    let cases: [(Edit, Place); 6] = [
         (|lines| lines[7] = lines[7].replace("SELECT 7", "SELECT 8"), (Tamper::Edited, Some(8), Some(7))),
         (|lines| drop(lines.remove(7)), (Tamper::Deleted, Some(8), Some(7))),
         (|lines| lines.insert(7, lines[3].clone()), (Tamper::Inserted, Some(8), Some(7))),
@@ -101,7 +103,7 @@ async fn what_was_done_to_lines_is_named_with_its_place() {
         (|lines| lines[7] = "{}".to_owned(), (Tamper::Edited, Some(8), Some(7))),
     ];
     for (edit, expected) in cases {
-        edit_lines(&path, |lines| edit(lines));
+        edit_lines(&path, edit);
         let report = verify_here(dir.path());
         assert_eq!(first(&report), expected, "{:?}", report.problems);
         assert_eq!(report.problems[0].file, "00000000.jsonl");
