@@ -166,6 +166,11 @@ impl Writer {
             pending.record.at = at;
             let start = self.lines.len();
             lineage::encode_line(&pending.record, &mut self.lines);
+            if self.lines.len() - start > lineage::LINE_MAX {
+                self.lines.truncate(start);
+                pending.record.shorten();
+                lineage::encode_line(&pending.record, &mut self.lines);
+            }
             let leaf = leaf_hash(self.lines.get(start..).unwrap_or_default());
             self.lines.push(b'\n');
             self.leaves.extend_from_slice(&leaf);
