@@ -1,11 +1,13 @@
 //! What is asked of a policy and what it answers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::StatementFacts;
+use crate::catalog::tags::Glob;
 use crate::clock::Timestamp;
 use crate::principal::Principal;
 
@@ -125,6 +127,20 @@ impl Limits {
     pub fn is_unlimited(&self) -> bool {
         self.rows.is_none() && self.bytes.is_none() && self.budgets.is_empty()
     }
+
+    /// Adds the caps of `other`: the lower of each, and a refusal at the cap where either refuses.
+    pub fn tighten(&mut self, other: Self) {
+        self.rows = lower(self.rows, other.rows);
+        self.bytes = lower(self.bytes, other.bytes);
+        if other.on_limit == OnLimit::Deny && !other.is_unlimited() {
+            self.on_limit = OnLimit::Deny;
+        }
+        for budget in other.budgets {
+            if !self.budgets.contains(&budget) {
+                self.budgets.push(budget);
+            }
+        }
+    }
 }
 
 /// A cap over all statements of a principal that touch a tag, in a sliding window.
@@ -136,6 +152,15 @@ pub struct Budget {
     pub rows: u64,
     /// In this time.
     pub window: Duration,
+}
+
+impl Budget {
+    /// Whether a statement uses it up: it touches a column with such a tag.
+    #[must_use]
+    pub fn covers(&self, facts: &StatementFacts) -> bool {
+        let tag = Glob::parse(&self.tag).ok();
+        tag.is_some_and(|tag| facts.columns.values().flat_map(|column| &column.tags).any(|name| tag.matches(name)))
+    }
 }
 
 /// Who may approve, how many of them, and for how long the question stands.
@@ -155,8 +180,8 @@ pub struct Approve {
 pub struct Decision {
     /// Allow, hold or deny.
     pub verdict: Verdict,
-    /// The name of the deciding rule; `default` where none decided.
-    pub rule: String,
+    /// The name of the deciding rule; [`DEFAULT_RULE`] where none decided, [`ALWAYS_RULE`] for what no rule may stop.
+    pub rule: Arc<str>,
     /// One sentence on why the rule matched, without values of the statement.
     pub reason: String,
     /// Who may approve it, if it is held now or when a limit is crossed.
@@ -167,6 +192,80 @@ pub struct Decision {
     pub sensitivity: Sensitivity,
     /// A rule depended on a size that is unknown: an estimate could change the answer.
     pub wants_estimate: bool,
+    /// What of the server's error texts may reach the client.
+    pub errors: ErrorText,
+    /// What rules in observe mode would have decided, in their order; usually empty.
+    pub observed: Vec<Observed>,
+}
+
+/// The rule's name in a decision that no rule made.
+pub const DEFAULT_RULE: &str = "default";
+
+/// The rule's name for transaction control and the like, which no policy may stop.
+pub const ALWAYS_RULE: &str = "always-allowed";
+
+/// What a rule in observe mode would have decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its name.
+    pub rule: Arc<str>,
+    /// What it would have been.
+    pub verdict: Verdict,
+}
+
+/// Which of the server's errors and notices are redacted for the client: on tagged relations they carry values out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorText {
+    /// None.
+    #[default]
+    Pass,
+    /// Notices, and errors whose SQLSTATE is of class 22, 23 or P0.
+    Redact,
+    /// Notices, and errors of every class: code of users' own ran, which can raise any.
+    RedactAll,
+}
+
+impl ErrorText {
+    /// Whether an error of this SQLSTATE is redacted.
+    #[must_use]
+    pub fn redacts(self, sqlstate: &str) -> bool {
+        match self {
+            Self::Pass => false,
+            Self::Redact => ["22", "23", "P0"].iter().any(|class| sqlstate.starts_with(class)),
+            Self::RedactAll => true,
+        }
+    }
+
+    /// Whether notices are redacted.
+    #[must_use]
+    pub fn redacts_notices(self) -> bool {
+        self != Self::Pass
+    }
+}
+
+impl Decision {
+    /// The decision over a text of several statements: the strictest verdict with its rule and approvers, the tightest
+    /// limits, the gravest sensitivity. `None` for no statement.
+    #[must_use]
+    pub fn strictest(decisions: impl IntoIterator<Item = Self>) -> Option<Self> {
+        decisions.into_iter().reduce(|first, second| {
+            let (mut strict, mild) = if second.verdict > first.verdict { (second, first) } else { (first, second) };
+            strict.approve.quorum = strict.approve.quorum.max(mild.approve.quorum);
+            strict.limits.tighten(mild.limits);
+            strict.sensitivity = strict.sensitivity.max(mild.sensitivity);
+            strict.wants_estimate |= mild.wants_estimate;
+            strict.errors = strict.errors.max(mild.errors);
+            strict.observed.extend(mild.observed);
+            strict
+        })
+    }
+}
+
+fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 mod seconds {
