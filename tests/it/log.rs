@@ -66,7 +66,11 @@ async fn verify_exits_1_where_a_byte_was_changed_and_names_the_place() {
     std::fs::write(&path, text.replace("DROP", "drop")).unwrap();
     let changed = holdgate(state.path(), &["verify"]);
     assert_eq!(changed.status.code(), Some(1));
-    assert!(stdout(&changed).starts_with("00000000.jsonl line 2 (seq 1): the line was changed"), "{}", stdout(&changed));
+    assert!(
+        stdout(&changed).starts_with("00000000.jsonl line 2 (seq 1): the line was changed"),
+        "{}",
+        stdout(&changed)
+    );
 }
 
 #[test]
