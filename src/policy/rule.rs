@@ -53,7 +53,7 @@ impl Rule {
             Verdict::Hold | Verdict::Deny => (Side::Suspect, Side::Vouch),
         };
         if !self.matches.fits(case, side) {
-            return Opinion::default();
+            return Opinion { wants_estimate: self.matches.grades_blindly(case), ..Opinion::default() };
         }
         let sizes = self.matches.sizes(case, side);
         let excepted = match &self.unless {

@@ -422,3 +422,13 @@ fn a_reason_names_columns_and_kinds() {
          reveals are not known to be 500 or fewer."
     );
 }
+
+#[test]
+fn a_sensitivity_that_rests_on_an_unknown_size_wants_an_estimate() {
+    let policy = with_tags("rules:\n  - {name: a, match: {kind: read, sensitivity: [low, moderate]}, effect: allow}\n");
+    let facts = statement(&policy, &[Kind::Read], &["t.email"]);
+    let unknown = ask(&policy, &facts, |_| ());
+    assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
+    let likely = ask(&policy, &facts, |request| request.estimate = Some(Estimate { rows: Some(5), bytes: None }));
+    assert_eq!((likely.verdict, likely.wants_estimate), (Verdict::Allow, false));
+}
