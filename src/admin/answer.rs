@@ -102,10 +102,8 @@ fn reason(answer: Answer, reason: Option<&str>) -> Result<Option<String>, Report
         Some(reason) if reason.len() > REASON_MAX => {
             Err(Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, format!("the reason is over {REASON_MAX} bytes")))
         }
-        None if answer == Answer::Deny => {
-            Err(Report::new(sqlstate::SYNTAX_ERROR, "a denial needs a reason")
-                .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it."))
-        }
+        None if answer == Answer::Deny => Err(Report::new(sqlstate::SYNTAX_ERROR, "a denial needs a reason")
+            .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it.")),
         reason => Ok(reason.map(str::to_owned)),
     }
 }

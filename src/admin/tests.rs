@@ -27,14 +27,20 @@ async fn accept(mut stream: TcpStream, control: crate::control::Control) {
     stream.read_exact(&mut head).await.unwrap();
     let mut body = vec![0; startup::packet_len(head).unwrap() - 4];
     stream.read_exact(&mut body).await.unwrap();
-    let Startup::Message(parameters) = startup::read(&body).unwrap() else { panic!("no start-up message") };
+    let Startup::Session(parameters) = startup::read(&body).unwrap() else { panic!("no start-up message") };
     // How it ends is what the client sees.
     let _ = serve(stream, &parameters, control).await;
 }
 
 fn config(port: u16, user: &str, token: &str) -> Config {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user(user).password(token).dbname("holdgate").ssl_mode(tokio_postgres::config::SslMode::Disable);
+    config
+        .host("127.0.0.1")
+        .port(port)
+        .user(user)
+        .password(token)
+        .dbname("holdgate")
+        .ssl_mode(tokio_postgres::config::SslMode::Disable);
     config
 }
 
