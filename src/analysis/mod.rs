@@ -1,4 +1,135 @@
 //! SQL text and a catalog become [`Facts`].
+//!
+//! Must not: do I/O, or let the parser's types out. Unknown is a fact here: what cannot be read or resolved makes its
+//! statement opaque, never empty. Start reading at [`analyze`].
+mod analyzer;
+mod bound;
+mod builtins;
+mod context;
+mod dml;
+mod expr;
 mod facts;
+mod findings;
+mod from;
+mod kinds;
+mod names;
+mod parse;
+mod plpgsql;
+mod prescan;
+mod query;
+mod render;
+mod routines;
 pub mod scan;
+mod scope;
+pub mod settings;
+mod statement;
+mod touch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
+pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
+
+use crate::catalog::fold;
+
+/// Facts of every statement of a text.
+///
+/// # Errors
+/// A text that is too large or nested too deeply to be parsed safely; the session answers 54000.
+pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Facts, Rejected> {
+    let prescan = prescan::prescan(text, context)?;
+    let Ok(text) = std::str::from_utf8(text) else {
+        return Ok(opaque(text.len(), "the text is not valid UTF-8"));
+    };
+    if context.encoding == Encoding::Unsafe && !text.is_ascii() {
+        return Ok(opaque(text.len(), "a byte of this client encoding can look like another character"));
+    }
+    if prescan.backslash && !context.standard_conforming_strings {
+        return Ok(opaque(text.len(), "standard_conforming_strings is off and a plain string holds a backslash"));
+    }
+    Ok(guarded(text, context, prescan.depth))
+}
+
+/// A tree deeper than this is read on a thread with a stack of its own.
+const SHALLOW: usize = 120;
+/// What the deepest tree that the pre-scan lets through takes, with room to spare.
+const STACK_BYTES: usize = 512 << 20;
+
+/// Reads a text where its depth fits the stack, and turns a panic of the parser's bindings into an opaque statement.
+fn guarded(text: &str, context: &Context<'_>, depth: usize) -> Facts {
+    let read = || catch_unwind(AssertUnwindSafe(|| statements(text, context))).ok();
+    let facts = if depth <= SHALLOW {
+        read()
+    } else {
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("analysis".to_owned()).stack_size(STACK_BYTES);
+            builder.spawn_scoped(scope, read).ok().and_then(|thread| thread.join().ok().flatten())
+        })
+    };
+    facts.unwrap_or_else(|| opaque(text.len(), "the parser failed on it"))
+}
+
+fn statements(text: &str, context: &Context<'_>) -> Facts {
+    let tree = match parse::parse(text) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let mut facts = opaque(text.len(), &error);
+            for statement in &mut facts.statements {
+                statement.unparsable = true;
+            }
+            return facts;
+        }
+    };
+    let statements =
+        tree.statements(text).map(|parsed| analyzer::Analyzer::new(context).statement(parsed.node, parsed.span)).collect();
+    Facts { statements }
+}
+
+/// One statement of which nothing is known but why.
+fn opaque(length: usize, why: &str) -> Facts {
+    Facts {
+        statements: vec![StatementFacts {
+            kinds: BTreeSet::from([Kind::Opaque]),
+            command: "UNKNOWN".to_owned(),
+            span: 0..length,
+            relations: BTreeSet::new(),
+            columns: BTreeMap::new(),
+            functions: BTreeSet::new(),
+            outputs: Vec::new(),
+            opaque: vec![why.to_owned()],
+            bound: Bound::Unbounded,
+            packs: true,
+            scans: BTreeSet::new(),
+            pure_read: false,
+            effects: vec![SessionEffect::CatalogChange],
+            findings: Vec::new(),
+            session_local: false,
+            unparsable: false,
+        }],
+    }
+}
+
+/// The schema and name in a text that `regclass` reads.
+fn relation_name(text: &str) -> (Option<String>, String) {
+    let mut parts: Vec<String> = Vec::new();
+    let mut part = String::new();
+    let mut quoted = false;
+    let mut was_quoted = false;
+    for c in text.trim().chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                was_quoted = true;
+            }
+            '.' if !quoted => {
+                let done = std::mem::take(&mut part);
+                parts.push(if std::mem::take(&mut was_quoted) { done } else { fold(&done) });
+            }
+            c => part.push(c),
+        }
+    }
+    let name = if was_quoted { part } else { fold(&part) };
+    (parts.pop(), name)
+}

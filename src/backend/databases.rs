@@ -73,7 +73,15 @@ pub struct Databases {
 pub struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     stale: AtomicBool,
-    loading: Mutex<Option<Client>>,
+    loading: Mutex<Loader>,
+}
+
+/// The proxy's own connection to a database, and what it last saw there.
+#[derive(Debug, Default)]
+struct Loader {
+    client: Option<Client>,
+    /// Changes whenever a definition changes.
+    signature: String,
 }
 
 impl Databases {
@@ -126,18 +134,18 @@ impl Databases {
         if let Some(snapshot) = database.current() {
             return Ok(snapshot);
         }
-        let mut connection = database.loading.lock().await;
+        let mut loader = database.loading.lock().await;
         if let Some(snapshot) = database.current() {
             return Ok(snapshot);
         }
         // Cleared before reading: a change that comes in between makes the new snapshot stale again.
         database.stale.store(false, Ordering::SeqCst);
-        let loaded = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut connection)).await;
+        let loaded = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
         match loaded.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
             Ok(catalog) => Ok(self.install(name, &database, &catalog)),
             Err(error) => {
                 database.stale.store(true, Ordering::SeqCst);
-                *connection = None;
+                loader.client = None;
                 Err(error)
             }
         }
@@ -162,17 +170,19 @@ impl Databases {
     /// The upstream cannot be asked.
     pub async fn check(&self, name: &str) -> Result<(), CatalogFailure> {
         let database = self.database(name);
-        let Some(snapshot) = database.current() else { return Ok(()) };
-        let mut connection = database.loading.lock().await;
-        let client = self.client(name, &mut connection).await?;
+        if database.current().is_none() {
+            return Ok(());
+        }
+        let mut loader = database.loading.lock().await;
+        let client = self.client(name, &mut loader.client).await?;
         match catalog::signature(client).await {
-            Ok(signature) if signature == snapshot.catalog.signature() => Ok(()),
+            Ok(signature) if signature == loader.signature => Ok(()),
             Ok(_) => {
                 database.mark_stale();
                 Ok(())
             }
             Err(error) => {
-                *connection = None;
+                loader.client = None;
                 Err(error.into())
             }
         }
@@ -184,9 +194,13 @@ impl Databases {
         snapshot
     }
 
-    async fn load(&self, name: &str, connection: &mut Option<Client>) -> Result<Catalog, CatalogFailure> {
-        let client = self.client(name, connection).await?;
-        Ok(catalog::load(client).await?)
+    async fn load(&self, name: &str, loader: &mut Loader) -> Result<Catalog, CatalogFailure> {
+        let client = self.client(name, &mut loader.client).await?;
+        // Asked first: a change that comes in between is found again by the next check.
+        let signature = catalog::signature(client).await?;
+        let catalog = catalog::load(client).await?;
+        loader.signature = signature;
+        Ok(catalog)
     }
 
     async fn client<'a>(

@@ -1,7 +1,2 @@
-//! The upstream's side: connecting, cancelling, and reading what a database holds.
-//!
-//! Must not: know clients or judge statements. Start reading at [`connect::Upstream`].
-
+//! Upstream connections and what is read from them.
 pub mod catalog;
-pub mod connect;
-pub mod databases;

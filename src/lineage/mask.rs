@@ -64,7 +64,7 @@ impl StatementRecord {
     #[must_use]
     pub fn with_decision(mut self, decision: &Decision) -> Self {
         self.verdict = Some(decision.verdict);
-        self.rule.clone_from(&decision.rule);
+        decision.rule.as_ref().clone_into(&mut self.rule);
         self.sensitivity = decision.sensitivity;
         self
     }

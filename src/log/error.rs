@@ -48,6 +48,17 @@ impl LogError {
     }
 }
 
+impl TryAppendError {
+    /// The record that was not taken.
+    #[must_use]
+    pub fn into_record(self) -> Option<crate::lineage::StatementRecord> {
+        match self {
+            Self::Full(record) | Self::Unhealthy(_, record) => Some(*record),
+            Self::Closed => None,
+        }
+    }
+}
+
 /// Why a record was not taken without waiting.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TryAppendError {

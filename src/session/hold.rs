@@ -250,7 +250,7 @@ impl Session {
     /// Spends an approval: the statement is judged anew, the approval must still fit, and its release is on disk in the
     /// store and in the log before this says go.
     async fn release(&mut self, run: &mut Box<Run>, hold: &Hold, form: &Form) -> Result<Cleared, End> {
-        if let Some(report) = self.judge_again(run, hold).await? {
+        if let Some(report) = self.judge_again(run).await? {
             let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
             drop(self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?);
             return Ok(Cleared::Refused(report));

@@ -10,7 +10,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::Run;
 use super::{Mode, Session};
-use crate::analysis::{self, Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts};
+use crate::analysis::{Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
@@ -208,7 +208,7 @@ impl Session {
         let rows = facts
             .scans
             .iter()
-            .map(|name| catalog.relation_in(&name.schema, &name.name).and_then(|relation| catalog.estimated_rows(relation)))
+            .map(|name| catalog.relation_in(&name.schema, &name.name).and_then(|relation| relation.estimated_rows()))
             .try_fold(0_u64, |sum, rows| rows.map(|rows| sum.max(rows)))?;
         (!facts.scans.is_empty()).then_some(Estimate { rows: Some(rows), bytes: None })
     }
@@ -218,7 +218,7 @@ impl Session {
         let now = self.services.clock.now();
         for (part, facts) in run.parts.iter_mut().zip(&run.facts.statements) {
             for budget in &part.decision.limits.budgets {
-                if facts.bound == Bound::One && facts.outputs.is_empty() || !policy::touches(facts, &budget.tag) {
+                if !budget.covers(facts) {
                     continue;
                 }
                 let left = self.services.budgets.left(&self.who.principal.name, budget, now);
@@ -368,7 +368,7 @@ fn inner_facts(facts: &Facts) -> Option<Arc<Facts>> {
 
 fn carry(statement: &mut StatementFacts, inner: Option<&Arc<Facts>>, unknown: &str) {
     match inner.and_then(|facts| facts.statements.first()) {
-        Some(inner) => analysis::carry(statement, inner),
+        Some(inner) => statement.carry(inner),
         None => {
             statement.kinds.insert(Kind::Opaque);
             statement.opaque.push(unknown.to_owned());

@@ -79,7 +79,6 @@ pub struct Bounds {
 }
 
 /// Everything that sessions share.
-#[derive(Debug)]
 pub struct Services {
     /// The time.
     pub clock: Clock,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::analysis::{Facts, StatementFacts};
+use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
 use crate::policy::{Decision, Verdict};
@@ -108,6 +108,26 @@ impl Run {
     pub(super) fn part_mut(&mut self) -> Option<&mut Part> {
         let last = self.parts.len().checked_sub(1)?;
         self.parts.get_mut(self.current.min(last))
+    }
+
+    /// The run of the statement that decides, for the store.
+    pub(super) fn deciding_id(&self) -> Option<StatementId> {
+        self.parts.get(self.deciding()).map(|part| part.id)
+    }
+
+    /// It reads data that the client sends behind it, or could.
+    pub(super) fn reads_client_data(&self) -> bool {
+        self.facts.statements.iter().any(|facts| {
+            !facts.opaque.is_empty() || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
+        })
+    }
+
+    /// It begins or ends transactions, so that a failed one may be over in its middle.
+    pub(super) fn controls_transactions(&self) -> bool {
+        self.facts.statements.len() != 1
+            || self.facts.statements.iter().any(|facts| {
+                facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty()
+            })
     }
 
     /// Facts of the statement at an index.

@@ -10,6 +10,7 @@ use super::Session;
 use super::phase::{Request, Status, Whose};
 use super::refuse;
 use super::trip::Trip;
+use crate::analysis::{ColumnName, RelationName};
 use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
@@ -231,7 +232,7 @@ impl Session {
     /// Postgres has the last word on plain result columns: a tagged one that the analysis did not predict stops the
     /// stream before its first row.
     fn has_unforeseen_tag(&mut self, body: &[u8]) -> bool {
-        let Some(catalog) = self.catalog.clone() else { return false };
+        let Some(snapshot) = self.snapshot.clone() else { return false };
         let Ok(columns) = backend::row_description(body) else { return true };
         let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return false };
         let current = run.current;
@@ -240,9 +241,12 @@ impl Session {
             return false;
         }
         columns.iter().filter(|column| column.table_oid != 0).any(|column| {
-            catalog.physical(column.table_oid, column.attribute).into_iter().any(|(name, tags)| {
-                !tags.is_empty() && !facts.columns.contains_key(&name)
-            })
+            let Some(found) = snapshot.catalog.column(column.table_oid, column.attribute) else { return false };
+            let name = ColumnName {
+                relation: RelationName { schema: found.relation.schema.clone(), name: found.relation.name.clone() },
+                column: found.column.name.clone(),
+            };
+            !found.tags.is_empty() && !facts.columns.contains_key(&name)
         })
     }
 
@@ -356,7 +360,6 @@ impl Session {
             self.phase.ready(status);
             return Fate::Drop;
         }
-        let before = self.phase.status;
         let mut whose = Whose::Client;
         for mut answered in self.phase.ready(status) {
             whose = answered.whose;
@@ -366,7 +369,7 @@ impl Session {
         }
         self.phase.skipping = false;
         if status == Status::Idle {
-            self.end_transaction(before);
+            self.end_transaction();
         }
         if whose == Whose::Ours { Fate::Drop } else { Fate::Pass }
     }

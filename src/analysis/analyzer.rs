@@ -1,0 +1,250 @@
+//! The state of one analysis, and how it reads relations: views expanded, policies applied, children known.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::parse::{Node, nodes, parse};
+use super::prescan::DEPTH_MAX;
+use super::scope::{Rel, Scope};
+use super::touch::{ColumnId, Field, Sources, Touched, Value};
+use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
+
+/// One analysis.
+pub(super) struct Analyzer<'a> {
+    pub(super) context: &'a Context<'a>,
+    /// The effective search path; that of a function while its body is read.
+    pub(super) path: SearchPath,
+    pub(super) touched: Touched,
+    /// Definitions that are being read, against recursion.
+    pub(super) open: Vec<Oid>,
+    depth: usize,
+}
+
+/// Whether children of a relation are read with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The relation and its children.
+    Family,
+    /// ONLY.
+    Only,
+}
+
+/// What a view's or materialised view's definition, or a table's generation expressions, come to.
+#[derive(Debug)]
+pub(super) struct Expansion {
+    pub(super) fields: Arc<[Field]>,
+    pub(super) touched: Touched,
+}
+
+impl<'a> Analyzer<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        let path = SearchPath::new(context.catalog, context.search_path, context.role);
+        Self { context, path, touched: Touched::default(), open: Vec::new(), depth: 0 }
+    }
+
+    pub(super) fn catalog(&self) -> &'a Catalog {
+        self.context.catalog
+    }
+
+    /// One level deeper; false where the statement is deeper than the pre-scan can have let through.
+    pub(super) fn enter(&mut self) -> bool {
+        self.depth += 1;
+        if self.depth > 4 * DEPTH_MAX {
+            self.touched.opaque("it nests too deeply");
+            self.depth -= 1;
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// The relation that a name means; an unknown one is said to be opaque.
+    pub(super) fn relation(&mut self, var: &nodes::RangeVar) -> Option<Arc<Relation>> {
+        let name = var.relname().unwrap_or_default();
+        if let Some(database) = var.catalogname()
+            && database != self.context.database
+        {
+            self.touched.opaque(format!("database \"{database}\" is another one"));
+            return None;
+        }
+        let found = self.find_relation(var.schemaname(), name);
+        if found.is_none() {
+            self.touched.opaque(format!("relation \"{name}\" is not in the catalog"));
+        }
+        found
+    }
+
+    /// The relation that a name means, the session's own first.
+    pub(super) fn find_relation(&mut self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
+        if let Some(overlay) = self.context.overlay
+            && schema.is_none_or(|schema| schema.starts_with(PG_TEMP))
+            && let Some(relation) = overlay.find(schema.map(|_| PG_TEMP), name)
+        {
+            self.touched.session_local = true;
+            return Some(Arc::clone(relation));
+        }
+        let found = match schema {
+            Some(schema) => self.catalog().relation_in(schema, name),
+            None => self.catalog().find_relation(&self.path, name),
+        };
+        found.map(Arc::clone)
+    }
+
+    /// The columns of a relation as a query sees them.
+    pub(super) fn read_relation(&mut self, relation: &Arc<Relation>, reading: Reading) -> Arc<[Field]> {
+        if relation.kind == RelationKind::View && !is_leaf(relation) {
+            return self.read_view(relation);
+        }
+        self.touched.relations.insert(relation.oid);
+        if reading == Reading::Only {
+            self.touched.only.insert(relation.oid);
+        }
+        let fields = stored(relation);
+        if relation.row_security && !relation.policies.is_empty() && !self.open.contains(&relation.oid) {
+            self.policies(relation, &fields);
+        }
+        fields
+    }
+
+    fn read_view(&mut self, view: &Arc<Relation>) -> Arc<[Field]> {
+        if self.open.contains(&view.oid) {
+            self.touched.opaque(format!("view \"{}\" refers to itself", view.name));
+            return Arc::new([]);
+        }
+        let expansion = self.expansion(view);
+        self.touched.absorb(&expansion.touched);
+        if !self.catalog().is_tagged(view) {
+            return Arc::clone(&expansion.fields);
+        }
+        let mut fields = expansion.fields.to_vec();
+        for (column, field) in view.columns.iter().zip(&mut fields) {
+            self.tagged_by_name(view, column.number, &mut field.value);
+        }
+        fields.into()
+    }
+
+    /// What the query of a view or materialised view comes to.
+    pub(super) fn expansion(&mut self, view: &Arc<Relation>) -> Arc<Expansion> {
+        if let Some(known) = view.parsed.get::<Expansion>() {
+            return known;
+        }
+        let outer = std::mem::take(&mut self.touched);
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        self.open.push(view.oid);
+        let outputs = self.definition(view);
+        self.open.pop();
+        self.path = path;
+        let mut touched = std::mem::replace(&mut self.touched, outer);
+        // A column of a view that nobody asks for is not read.
+        touched.seen.clear();
+        let fields = view
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(place, column)| {
+                let mut value = outputs.get(place).map(|field| field.value.clone()).unwrap_or_default();
+                value.type_oid = column.type_oid;
+                Field { name: Arc::clone(&column.name), value }
+            })
+            .collect();
+        let expansion = Arc::new(Expansion { fields, touched });
+        if !expansion.touched.path_dependent {
+            view.parsed.keep(Arc::clone(&expansion));
+        }
+        expansion
+    }
+
+    /// A rule that tags a view's column by the view's name adds that column itself, unless what it shows is tagged so.
+    fn tagged_by_name(&self, view: &Relation, number: i16, value: &mut Value) {
+        let own = self.catalog().tags(view.oid, number);
+        let known = |tag: &Arc<str>| {
+            value.sources.iter().any(|source| self.catalog().tags(source.relation, source.number).contains(tag))
+        };
+        if !own.iter().all(known) {
+            value.sources.insert(ColumnId { relation: view.oid, number });
+        }
+    }
+
+    fn definition(&mut self, view: &Relation) -> Vec<Field> {
+        let Some(text) = view.definition.as_deref() else {
+            self.touched.opaque(format!("the definition of view \"{}\" is not known", view.name));
+            return Vec::new();
+        };
+        let Ok(tree) = parse(text) else {
+            self.touched.opaque(format!("the definition of view \"{}\" cannot be read", view.name));
+            return Vec::new();
+        };
+        let scope = Scope::default();
+        tree.statements(text).next().map(|statement| self.query_node(statement.node, &scope)).unwrap_or_default()
+    }
+
+    fn policies(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
+        self.open.push(relation.oid);
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let scope = relation_scope(relation, fields);
+        for policy in &relation.policies {
+            for text in policy.using.iter().chain(&policy.check) {
+                self.probe_text(text, &scope);
+            }
+        }
+        self.path = path;
+        self.open.pop();
+    }
+
+    /// Marks the columns of an expression that the catalog holds as text.
+    pub(super) fn probe_text(&mut self, text: &str, scope: &Scope<'_>) {
+        let sources = self.expression_text(text, scope);
+        self.touched.mark(&sources, super::touch::PROBE);
+    }
+
+    /// What an expression that the catalog holds as text is made from.
+    pub(super) fn expression_text(&mut self, text: &str, scope: &Scope<'_>) -> Sources {
+        let text = format!("SELECT {text}");
+        let Ok(tree) = parse(&text) else {
+            self.touched.opaque("an expression of the catalog cannot be read");
+            return Sources::new();
+        };
+        let Some(statement) = tree.statements(&text).next() else { return Sources::new() };
+        match statement.node {
+            Node::SelectStmt(select) => {
+                let fields = self.targets(select.target_list().iter(), scope);
+                super::scope::sources(&fields)
+            }
+            _ => Sources::new(),
+        }
+    }
+}
+
+/// A relation whose columns are physical: it stores rows, or it is a view of the server's own.
+pub(super) fn is_leaf(relation: &Relation) -> bool {
+    relation.stores() || relation.is_built_in() || &*relation.name == "pg_stat_statements"
+}
+
+/// The stored columns of a relation.
+pub(super) fn stored(relation: &Relation) -> Arc<[Field]> {
+    let field = |column: &crate::catalog::Column| Field {
+        name: Arc::clone(&column.name),
+        value: Value {
+            sources: Sources::from([ColumnId { relation: relation.oid, number: column.number }]),
+            fields: None,
+            type_oid: column.type_oid,
+        },
+    };
+    relation.columns.iter().map(field).collect()
+}
+
+/// A scope in which a relation's columns are visible under its name.
+pub(super) fn relation_scope(relation: &Relation, fields: &Arc<[Field]>) -> Scope<'static> {
+    let mut scope = Scope::default();
+    scope.add(super::scope::Part::of(Rel {
+        alias: Arc::clone(&relation.name),
+        schema: Some(Arc::clone(&relation.schema)),
+        fields: Arc::clone(fields),
+        oid: Some(relation.oid),
+        scalar: false,
+    }));
+    scope
+}

@@ -1,0 +1,364 @@
+//! INSERT, UPDATE, DELETE, MERGE: what they write, what they read, what RETURNING gives back.
+
+use std::sync::Arc;
+
+use super::analyzer::{Analyzer, Reading, relation_scope, stored};
+use super::facts::Kind;
+use super::from::alias_names;
+use super::parse::{Node, NodeList, nodes, parse, raw, strings};
+use super::scope::{Part, Rel, Scope, sources};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
+use crate::catalog::{Relation, RelationKind};
+
+/// What a statement does to its target, in the words of `pg_rewrite.ev_type`, `pg_trigger.tgtype` and `pg_policy.polcmd`.
+#[derive(Clone, Copy)]
+struct Event {
+    rule: char,
+    trigger: i32,
+}
+
+const INSERT: Event = Event { rule: '3', trigger: 4 };
+const UPDATE: Event = Event { rule: '2', trigger: 16 };
+const DELETE: Event = Event { rule: '4', trigger: 8 };
+
+/// The target of a statement.
+struct Target {
+    relation: Arc<Relation>,
+    fields: Arc<[Field]>,
+    rel: Rel,
+}
+
+impl Analyzer<'_> {
+    fn dml_target(&mut self, var: Option<&nodes::RangeVar>) -> Option<Target> {
+        self.touched.kinds.insert(Kind::Write);
+        self.touched.acts = true;
+        let var = var?;
+        let relation = self.relation(var)?;
+        let reading = if var.inh { Reading::Family } else { Reading::Only };
+        let fields = self.read_relation(&relation, reading);
+        let aliased = var.alias().and_then(nodes::Alias::aliasname);
+        let rel = Rel {
+            alias: aliased.map_or_else(|| Arc::clone(&relation.name), Arc::from),
+            schema: aliased.is_none().then(|| Arc::clone(&relation.schema)),
+            fields: super::scope::rename(&fields, &var.alias().map(alias_names).unwrap_or_default()),
+            oid: Some(relation.oid),
+            scalar: false,
+        };
+        Some(Target { relation, fields, rel })
+    }
+
+    /// Marks a column of the target as written; a view's column is written through to what it shows.
+    fn write(&mut self, target: &Target, name: &str) {
+        if let Some(field) = target.fields.iter().find(|field| &*field.name == name) {
+            let written: Sources = field.value.sources.clone();
+            self.touched.mark(&written, WRITE);
+        }
+    }
+
+    pub(super) fn insert(&mut self, insert: &nodes::InsertStmt, parent: &Scope<'_>) -> Vec<Field> {
+        let mut scope = Scope::below(parent);
+        if let Some(with) = insert.with_clause() {
+            self.with(with, &mut scope);
+        }
+        let Some(target) = self.dml_target(insert.relation()) else {
+            let fields = self.insert_source(insert.select_stmt(), &scope);
+            self.touched.mark(&sources(&fields), REVEAL);
+            return Vec::new();
+        };
+        let fields = self.insert_source(insert.select_stmt(), &scope);
+        let read = sources(&fields);
+        self.touched.packs |= !read.is_empty();
+        self.touched.mark(&read, REVEAL);
+        self.inserted(&target, insert.cols(), fields.len());
+        let mut own = Scope::below(&scope);
+        if let Some(conflict) = insert.on_conflict_clause() {
+            own.add(Part::of(target.rel.clone()));
+            self.conflict(&target, conflict, &mut own);
+        }
+        self.fire(&target.relation, INSERT);
+        self.returning(insert.returning_clause(), &target, Scope::below(&scope))
+    }
+
+    /// The rows of an INSERT: DEFAULT stands for nothing that is read.
+    fn insert_source(&mut self, node: Node<'_>, scope: &Scope<'_>) -> Vec<Field> {
+        match node {
+            Node::None => Vec::new(),
+            _ => self.query_node(node, scope),
+        }
+    }
+
+    fn inserted(&mut self, target: &Target, columns: &NodeList, width: usize) {
+        if columns.is_empty() {
+            let names: Vec<Arc<str>> = target.fields.iter().take(width).map(|field| Arc::clone(&field.name)).collect();
+            for name in names {
+                self.write(target, &name);
+            }
+            return;
+        }
+        for node in columns {
+            if let Node::ResTarget(column) = node {
+                self.write(target, column.name().unwrap_or_default());
+            }
+        }
+    }
+
+    fn conflict(&mut self, target: &Target, conflict: &nodes::OnConflictClause, scope: &mut Scope<'_>) {
+        if let Some(infer) = conflict.infer() {
+            for element in infer.index_elems() {
+                if let Node::IndexElem(element) = element {
+                    match element.name() {
+                        Some(name) => {
+                            let value = target.rel.field(name).unwrap_or_default();
+                            self.touched.mark(&value.sources, PROBE);
+                        }
+                        None => self.probe_expr(element.expr(), scope),
+                    }
+                }
+            }
+            self.probe_expr(infer.where_clause(), scope);
+        }
+        if conflict.action == raw::OnConflictAction::ONCONFLICT_UPDATE {
+            // `excluded` is the row that was to be inserted: its values come from the statement, its names from the target.
+            let fields: Arc<[Field]> = target
+                .rel
+                .fields
+                .iter()
+                .map(|field| Field { name: Arc::clone(&field.name), value: Value::default() })
+                .collect();
+            scope.rels.push(Rel { alias: "excluded".into(), schema: None, fields, oid: None, scalar: false });
+            self.assignments(target, conflict.target_list().iter(), scope);
+            self.probe_expr(conflict.where_clause(), scope);
+            self.fire(&target.relation, UPDATE);
+        }
+    }
+
+    /// SET: the columns on the left are written, those on the right flow into them.
+    fn assignments<'t>(
+        &mut self,
+        target: &Target,
+        list: impl IntoIterator<Item = &'t nodes::ResTarget>,
+        scope: &Scope<'_>,
+    ) {
+        for assignment in list {
+            self.write(target, assignment.name().unwrap_or_default());
+            let value = self.expr(assignment.val(), scope);
+            self.touched.packs |= !value.sources.is_empty();
+            self.touched.mark(&value.sources, REVEAL);
+            for index in assignment.indirection() {
+                self.probe_expr(index, scope);
+            }
+        }
+    }
+
+    pub(super) fn update(&mut self, update: &nodes::UpdateStmt, parent: &Scope<'_>) -> Vec<Field> {
+        let mut outer = Scope::below(parent);
+        if let Some(with) = update.with_clause() {
+            self.with(with, &mut outer);
+        }
+        let target = self.dml_target(update.relation());
+        let mut scope = Scope::below(&outer);
+        if let Some(target) = &target {
+            scope.add(Part::of(target.rel.clone()));
+        }
+        self.from_beside(update.from_clause(), &mut scope, &outer);
+        self.probe_expr(update.where_clause(), &scope);
+        let Some(target) = target else {
+            self.expr_targets(update.target_list(), &scope);
+            return Vec::new();
+        };
+        self.assignments(&target, update.target_list().iter(), &scope);
+        self.fire(&target.relation, UPDATE);
+        self.returning(update.returning_clause(), &target, scope)
+    }
+
+    fn expr_targets(&mut self, list: &super::parse::TargetList, scope: &Scope<'_>) {
+        for target in list {
+            let value = self.expr(target.val(), scope);
+            self.touched.mark(&value.sources, REVEAL);
+        }
+    }
+
+    /// FROM and USING stand beside the target.
+    fn from_beside(&mut self, list: &NodeList, scope: &mut Scope<'_>, outer: &Scope<'_>) {
+        for node in list {
+            let part = self.from_item(node, scope, outer);
+            scope.add(part);
+        }
+    }
+
+    pub(super) fn delete(&mut self, delete: &nodes::DeleteStmt, parent: &Scope<'_>) -> Vec<Field> {
+        let mut outer = Scope::below(parent);
+        if let Some(with) = delete.with_clause() {
+            self.with(with, &mut outer);
+        }
+        let target = self.dml_target(delete.relation());
+        let mut scope = Scope::below(&outer);
+        if let Some(target) = &target {
+            scope.add(Part::of(target.rel.clone()));
+        }
+        self.from_beside(delete.using_clause(), &mut scope, &outer);
+        self.probe_expr(delete.where_clause(), &scope);
+        let Some(target) = target else { return Vec::new() };
+        self.fire(&target.relation, DELETE);
+        self.returning(delete.returning_clause(), &target, scope)
+    }
+
+    pub(super) fn merge(&mut self, merge: &nodes::MergeStmt, parent: &Scope<'_>) -> Vec<Field> {
+        let mut outer = Scope::below(parent);
+        if let Some(with) = merge.with_clause() {
+            self.with(with, &mut outer);
+        }
+        let target = self.dml_target(merge.relation());
+        let mut scope = Scope::below(&outer);
+        if let Some(target) = &target {
+            scope.add(Part::of(target.rel.clone()));
+        }
+        let source = self.from_item(merge.source_relation(), &outer, &outer);
+        scope.add(source);
+        self.probe_expr(merge.join_condition(), &scope);
+        let Some(target) = target else { return Vec::new() };
+        for when in merge.merge_when_clauses() {
+            self.merge_when(when, &target, &scope);
+        }
+        let mut back = Scope::below(&outer);
+        // RETURNING sees the source's columns before the target's.
+        std::mem::swap(&mut back.rels, &mut scope.rels);
+        std::mem::swap(&mut back.columns, &mut scope.columns);
+        self.returning(merge.returning_clause(), &target, back)
+    }
+
+    fn merge_when(&mut self, when: &nodes::MergeWhenClause, target: &Target, scope: &Scope<'_>) {
+        self.probe_expr(when.condition(), scope);
+        match when.command_type {
+            raw::CmdType::CMD_INSERT => {
+                let values = self.row(when.values(), scope);
+                for value in &values {
+                    self.touched.packs |= !value.sources.is_empty();
+                    self.touched.mark(&value.sources, REVEAL);
+                }
+                self.inserted(target, when.target_list(), values.len());
+                self.fire(&target.relation, INSERT);
+            }
+            raw::CmdType::CMD_UPDATE => {
+                let list = when.target_list().iter().filter_map(|node| match node {
+                    Node::ResTarget(assignment) => Some(assignment),
+                    _ => None,
+                });
+                self.assignments(target, list, scope);
+                self.fire(&target.relation, UPDATE);
+            }
+            raw::CmdType::CMD_DELETE => self.fire(&target.relation, DELETE),
+            _ => {}
+        }
+    }
+
+    fn returning(&mut self, clause: Option<&nodes::ReturningClause>, target: &Target, mut scope: Scope<'_>) -> Vec<Field> {
+        let Some(clause) = clause else { return Vec::new() };
+        if scope.rels.is_empty() {
+            scope.add(Part::of(target.rel.clone()));
+        }
+        let named: Vec<&str> = clause.options().iter().filter_map(|option| option.value()).collect();
+        for alias in named.into_iter().chain(["old", "new"]) {
+            scope.rels.push(Rel { alias: alias.into(), schema: None, ..target.rel.clone() });
+        }
+        let mut outputs = Vec::new();
+        for node in clause.exprs() {
+            if let Node::ResTarget(item) = node {
+                self.target(item, &scope, &mut outputs);
+            }
+        }
+        outputs
+    }
+
+    /// What else runs when a relation is written: rules, triggers, generated columns and defaults.
+    fn fire(&mut self, relation: &Arc<Relation>, event: Event) {
+        if self.open.contains(&relation.oid) {
+            return;
+        }
+        let fields = stored(relation);
+        self.open.push(relation.oid);
+        for rule in relation.rules.iter().filter(|rule| rule.event == event.rule) {
+            self.rule(relation, &fields, &rule.definition);
+        }
+        for trigger in relation.triggers.iter().filter(|trigger| trigger.events & event.trigger != 0) {
+            if let Some(function) = self.catalog().function(trigger.function).cloned() {
+                self.trigger(relation, &function);
+            }
+        }
+        if event.rule != DELETE.rule {
+            self.defaults(relation, &fields);
+        }
+        self.open.pop();
+    }
+
+    fn rule(&mut self, relation: &Relation, fields: &Arc<[Field]>, definition: &str) {
+        let Ok(tree) = parse(definition) else {
+            self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
+            return;
+        };
+        let Some(Node::RuleStmt(rule)) = tree.statements(definition).next().map(|statement| statement.node) else { return };
+        let path = std::mem::replace(&mut self.path, crate::catalog::SearchPath::of_definitions());
+        let mut scope = Scope::default();
+        for alias in ["new", "old"] {
+            let fields = Arc::clone(fields);
+            scope.rels.push(Rel { alias: alias.into(), schema: None, fields, oid: Some(relation.oid), scalar: false });
+        }
+        self.probe_expr(rule.where_clause(), &scope);
+        for action in rule.actions() {
+            if !matches!(action, Node::NotifyStmt(_)) {
+                let result = self.query_node(action, &scope);
+                self.touched.mark(&sources(&result), REVEAL);
+            }
+        }
+        self.path = path;
+    }
+
+    fn trigger(&mut self, relation: &Arc<Relation>, function: &Arc<crate::catalog::Function>) {
+        self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
+        let value = self.routine(function, &Value::default());
+        self.touched.mark(&value.sources, PROBE);
+        // `OLD.email`, `NEW.email`: the row is at hand without the relation being named.
+        let named: Vec<ColumnId> = function
+            .source
+            .as_deref()
+            .map(|source| super::plpgsql::columns_named(relation, source))
+            .unwrap_or_default();
+        self.touched.mark(&named, PROBE);
+    }
+
+    fn defaults(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
+        let path = std::mem::replace(&mut self.path, crate::catalog::SearchPath::of_definitions());
+        let scope = relation_scope(relation, fields);
+        for text in relation.columns.iter().filter_map(|column| column.default.as_deref()) {
+            // What a row's own columns are made from is written with them; other tables are read by functions alone.
+            drop(self.expression_text(text, &scope));
+        }
+        self.path = path;
+    }
+
+    /// All columns of a relation as sources, for whole-table commands.
+    pub(super) fn whole(&mut self, relation: &Arc<Relation>, names: &[&str]) -> Vec<Field> {
+        let fields = self.read_relation(relation, Reading::Family);
+        let stays = |field: &&Field| names.is_empty() || names.contains(&&*field.name);
+        fields.iter().filter(stays).cloned().collect()
+    }
+
+    /// COPY FROM: the named columns are written.
+    pub(super) fn copy_in(&mut self, copy: &nodes::CopyStmt) {
+        let Some(target) = self.dml_target(copy.relation()) else { return };
+        let names = strings(copy.attlist());
+        let fields: Vec<Arc<str>> = target.fields.iter().map(|field| Arc::clone(&field.name)).collect();
+        for name in fields.iter().filter(|name| names.is_empty() || names.contains(&&***name)) {
+            self.write(&target, name);
+        }
+        let mut scope = Scope::default();
+        scope.add(Part::of(target.rel.clone()));
+        self.probe_expr(copy.where_clause(), &scope);
+        self.fire(&target.relation, INSERT);
+    }
+}
+
+/// Whether COPY can take rows out of it by name.
+pub(super) const fn copies(kind: RelationKind) -> bool {
+    !matches!(kind, RelationKind::Composite)
+}

@@ -1,0 +1,176 @@
+//! PL/pgSQL bodies: a superset of what they can touch, read off their words.
+//!
+//! Every relation that a body names counts as read; of its columns those that the body names, or all of them where the
+//! body has a star, a whole row or a row type. Dynamic EXECUTE is opaque.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::analyzer::{Analyzer, Reading, stored};
+use super::facts::{Kind, SessionEffect};
+use super::scan::{StringMode, TokenKind, tokens};
+use super::touch::{ColumnId, Field, REVEAL, Sources, Value};
+use crate::catalog::{Relation, clip, fold};
+
+/// One word, operator or punctuation mark of a body.
+struct Word {
+    text: String,
+    /// It can be a name: a word or a quoted identifier.
+    name: bool,
+    quoted: bool,
+}
+
+/// The words of a body; comments are left out, literals are kept as empty marks.
+fn words(source: &str) -> Vec<Word> {
+    let bytes = source.as_bytes();
+    tokens(bytes, StringMode::Standard)
+        .filter(|token| !token.kind.is_comment())
+        .map(|token| {
+            let text = source.get(token.range).unwrap_or_default();
+            match token.kind {
+                TokenKind::Word => Word { text: fold(text), name: true, quoted: false },
+                TokenKind::QuotedIdent => Word { text: unquote(text), name: true, quoted: true },
+                kind if kind.is_string() => Word { text: String::new(), name: false, quoted: true },
+                _ => Word { text: text.to_owned(), name: false, quoted: false },
+            }
+        })
+        .collect()
+}
+
+/// The name in a quoted identifier. One with Unicode escapes is kept as it is: it can name anything.
+fn unquote(text: &str) -> String {
+    clip(&text.trim_start_matches(['U', 'u', '&']).trim_matches('"').replace("\"\"", "\"")).to_owned()
+}
+
+/// What a body can touch; the result is one field of all that it reads.
+pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
+    let words = words(source);
+    if source.contains("U&\"") || source.contains("u&\"") {
+        analyzer.touched.opaque("a function body hides names behind Unicode escapes");
+    }
+    kinds(analyzer, &words);
+    functions(analyzer, &words);
+    let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
+    let mut all = Sources::new();
+    for (relation, place) in relations(analyzer, &words) {
+        let fields = analyzer.read_relation(&relation, Reading::Family);
+        let whole = takes_all(&words, place);
+        for field in fields.iter().filter(|field| whole || named.contains(&*field.name)) {
+            all.extend(&field.value.sources);
+        }
+    }
+    analyzer.touched.mark(&all, REVEAL);
+    vec![Field { name: "result".into(), value: Value::of(all) }]
+}
+
+/// The relations that a body names, each with the place after its name.
+fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>, usize)> {
+    let mut found: Vec<(Arc<Relation>, usize)> = Vec::new();
+    for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
+        let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
+        let schema = if dotted { place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str()) } else { None };
+        if let Some(relation) = analyzer.find_relation(schema, &word.text)
+            && !relation.is_built_in()
+        {
+            found.push((relation, place + 1));
+        }
+    }
+    found
+}
+
+/// Whether all columns of a relation can be meant: a star, a row type, a row variable, or its alias used alone.
+fn takes_all(words: &[Word], after: usize) -> bool {
+    let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+    let star = words.iter().enumerate().any(|(at, word)| {
+        word.text == "*"
+            && !word.quoted
+            && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
+            && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
+    });
+    let rows = words.iter().any(|word| ["rowtype", "record", "table", "to_json", "to_jsonb", "row_to_json"].contains(&word.text.as_str()));
+    if star || rows {
+        return true;
+    }
+    let alias_at = if text(after) == "as" { after + 1 } else { after };
+    let own = after.checked_sub(1).map_or("", text);
+    let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
+    [Some(own), alias].into_iter().flatten().any(|name| {
+        words.iter().enumerate().any(|(at, word)| {
+            word.name && word.text == name && at + 1 != after && at != alias_at && text(at + 1) != "." && (at == 0 || text(at - 1) != ".")
+        })
+    })
+}
+
+/// What the words say that the body does.
+fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name && !word.quoted) {
+        let next = words.get(place + 1).map_or("", |word| word.text.as_str());
+        let kind = match word.text.as_str() {
+            "insert" if next == "into" => Kind::Write,
+            "delete" if next == "from" => Kind::Write,
+            "merge" if next == "into" => Kind::Write,
+            "update" if next != "of" => Kind::Write,
+            "truncate" | "create" | "alter" | "drop" | "reindex" | "refresh" | "comment" => Kind::Ddl,
+            "grant" | "revoke" => Kind::Dcl,
+            "copy" => Kind::Export,
+            "execute" if next != "procedure" && next != "function" => {
+                analyzer.touched.opaque("a function body runs SQL that it makes at run time");
+                continue;
+            }
+            _ => continue,
+        };
+        analyzer.touched.acts = true;
+        analyzer.touched.kinds.insert(kind);
+        if kind >= Kind::Ddl {
+            analyzer.touched.effects.push(SessionEffect::CatalogChange);
+        }
+    }
+}
+
+/// The functions that a body calls.
+fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    let mut done = BTreeSet::new();
+    for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
+        if words.get(place + 1).is_none_or(|next| next.text != "(") {
+            continue;
+        }
+        let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
+        let schema = if dotted { place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str()) } else { None };
+        if !done.insert((schema, word.text.as_str())) {
+            continue;
+        }
+        analyzer.named_function(schema, &word.text);
+    }
+}
+
+impl Analyzer<'_> {
+    /// Every function of a name, as a body calls it; a name that is none is a keyword, a type or a table.
+    fn named_function(&mut self, schema: Option<&str>, name: &str) {
+        let found: Vec<Arc<crate::catalog::Function>> = match schema {
+            Some(schema) => self.catalog().functions_in(schema, name).to_vec(),
+            None => self.catalog().find_functions(&self.path, name).cloned().collect(),
+        };
+        for function in found {
+            if function.is_built_in() {
+                self.hidden_builtin(&function);
+            } else {
+                self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
+                let value = self.routine(&function, &Value::default());
+                self.touched.mark(&value.sources, REVEAL);
+            }
+        }
+    }
+}
+
+/// The columns of a relation that a source names, or all of them where it takes whole rows.
+pub(super) fn columns_named(relation: &Arc<Relation>, source: &str) -> Vec<ColumnId> {
+    let words = words(source);
+    let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
+    let row = words.iter().enumerate().any(|(at, word)| {
+        ["new", "old"].contains(&word.text.as_str())
+            && !["." , ";"].contains(&words.get(at + 1).map_or("", |next| next.text.as_str()))
+    }) || words.iter().any(|word| word.text == "*");
+    let fields = stored(relation);
+    let wanted = fields.iter().filter(|field| row || named.contains(&*field.name));
+    wanted.flat_map(|field| field.value.sources.iter().copied()).collect()
+}

@@ -1,0 +1,127 @@
+//! What an expression is made of, and what a statement has touched so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::facts::{Kind, SessionEffect};
+use crate::catalog::Oid;
+
+/// A column by where it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ColumnId {
+    pub(super) relation: Oid,
+    pub(super) number: i16,
+}
+
+/// The columns that a value is made from.
+pub(super) type Sources = BTreeSet<ColumnId>;
+
+/// What is known of a value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Value {
+    /// All columns that it is made from, those of its fields too.
+    pub(super) sources: Sources,
+    /// Its fields, where it is a row.
+    pub(super) fields: Option<Arc<[Field]>>,
+    /// Its type, where it is known; else 0.
+    pub(super) type_oid: Oid,
+}
+
+/// A named value: a result column, a field of a row.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) name: Arc<str>,
+    pub(super) value: Value,
+}
+
+impl Value {
+    /// A value made from these columns.
+    pub(super) fn of(sources: Sources) -> Self {
+        Self { sources, fields: None, type_oid: 0 }
+    }
+
+    /// A row of these fields.
+    pub(super) fn row(fields: Arc<[Field]>) -> Self {
+        let sources = fields.iter().flat_map(|field| field.value.sources.iter().copied()).collect();
+        Self { sources, fields: Some(fields), type_oid: 0 }
+    }
+
+    /// Adds what another value is made from.
+    pub(super) fn add(&mut self, other: Self) {
+        if self.sources.is_empty() {
+            self.sources = other.sources;
+        } else {
+            self.sources.extend(other.sources);
+        }
+    }
+
+    /// Its field of that name.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        self.fields.as_ref()?.iter().find(|field| &*field.name == name).map(|field| &field.value)
+    }
+}
+
+/// A column is read into the result.
+pub(super) const REVEAL: u8 = 1;
+/// A column decides.
+pub(super) const PROBE: u8 = 2;
+/// A column is written.
+pub(super) const WRITE: u8 = 4;
+
+/// What has been touched.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    pub(super) columns: BTreeMap<ColumnId, u8>,
+    pub(super) relations: BTreeSet<Oid>,
+    pub(super) functions: BTreeSet<String>,
+    pub(super) opaque: Vec<String>,
+    pub(super) kinds: BTreeSet<Kind>,
+    pub(super) effects: Vec<SessionEffect>,
+    pub(super) packs: bool,
+    /// It does more than read: a cancel does not undo it.
+    pub(super) acts: bool,
+    pub(super) session_local: bool,
+    /// It calls a function whose meaning hangs on the caller's search path.
+    pub(super) path_dependent: bool,
+    /// Columns that a subquery has and nobody may have asked for: deciding, unless they are marked otherwise.
+    pub(super) seen: Sources,
+    /// Relations that are read without their children.
+    pub(super) only: BTreeSet<Oid>,
+}
+
+impl Touched {
+    /// Marks columns.
+    pub(super) fn mark<'a>(&mut self, sources: impl IntoIterator<Item = &'a ColumnId>, access: u8) {
+        for source in sources {
+            *self.columns.entry(*source).or_default() |= access;
+        }
+    }
+
+    /// Says that a part cannot be known.
+    pub(super) fn opaque(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if !self.opaque.contains(&why) {
+            self.opaque.push(why);
+        }
+    }
+
+    /// Adds all that another part touches.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        for (column, access) in &other.columns {
+            *self.columns.entry(*column).or_default() |= access;
+        }
+        self.relations.extend(&other.relations);
+        self.functions.extend(other.functions.iter().cloned());
+        for why in &other.opaque {
+            self.opaque(why.clone());
+        }
+        self.kinds.extend(&other.kinds);
+        self.effects.extend(other.effects.iter().cloned());
+        self.packs |= other.packs;
+        self.acts |= other.acts;
+        self.session_local |= other.session_local;
+        self.path_dependent |= other.path_dependent;
+        self.seen.extend(&other.seen);
+        self.only.extend(&other.only);
+    }
+}

@@ -1,0 +1,399 @@
+//! The things that a catalog holds, each as one row of [`super::source::QUERIES`] brings it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+/// An object identifier of the server.
+pub type Oid = u32;
+
+/// What a relation is (`pg_class.relkind`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RelationKind {
+    /// An ordinary table.
+    #[serde(rename = "r")]
+    Table,
+    /// A partitioned table.
+    #[serde(rename = "p")]
+    Partitioned,
+    /// A foreign table.
+    #[serde(rename = "f")]
+    Foreign,
+    /// A view.
+    #[serde(rename = "v")]
+    View,
+    /// A materialised view.
+    #[serde(rename = "m")]
+    Matview,
+    /// A sequence.
+    #[serde(rename = "S")]
+    Sequence,
+    /// A composite type.
+    #[serde(rename = "c")]
+    Composite,
+}
+
+/// A place where the analysis keeps what it made of a definition, so that it is parsed once a snapshot.
+#[derive(Default)]
+pub struct Parsed(OnceLock<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl Parsed {
+    /// What was kept, where it is of that type.
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.0.get()?).downcast().ok()
+    }
+
+    /// Keeps a value; the first one stays.
+    pub fn keep<T: Send + Sync + 'static>(&self, value: Arc<T>) {
+        // Two sessions may make the same value at the same time; either will do.
+        drop(self.0.set(value));
+    }
+}
+
+impl Clone for Parsed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parsed")
+    }
+}
+
+/// A relation with its columns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Relation {
+    /// Its OID.
+    pub oid: Oid,
+    /// Its schema; `pg_temp` for a temporary relation of the session.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it is.
+    pub kind: RelationKind,
+    /// `p` permanent, `u` unlogged, `t` temporary.
+    #[serde(default = "permanent")]
+    pub persistence: char,
+    /// Rows, as the last ANALYZE counted; negative where never.
+    #[serde(default)]
+    pub tuples: f64,
+    /// Pages of 8 KiB.
+    #[serde(default)]
+    pub pages: i64,
+    /// Row-level security is on.
+    #[serde(default)]
+    pub row_security: bool,
+    /// What it inherits from or is a partition of.
+    #[serde(default)]
+    pub parents: Vec<Oid>,
+    /// Its columns in order; dropped ones are left out.
+    pub columns: Vec<Column>,
+    /// A view's or materialised view's query, qualified under the search path `pg_catalog`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Arc<str>>,
+    /// Primary and unique keys.
+    #[serde(skip)]
+    pub keys: Vec<Key>,
+    /// Rules but the one that makes a view.
+    #[serde(skip)]
+    pub rules: Vec<Rule>,
+    /// Row-level security policies.
+    #[serde(skip)]
+    pub policies: Vec<Policy>,
+    /// Triggers that people made.
+    #[serde(skip)]
+    pub triggers: Vec<Trigger>,
+    /// What the analysis made of the definition.
+    #[serde(skip)]
+    pub parsed: Parsed,
+}
+
+const fn permanent() -> char {
+    'p'
+}
+
+impl Relation {
+    /// A column by name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| &*column.name == name)
+    }
+
+    /// A column by number.
+    #[must_use]
+    pub fn column_number(&self, number: i16) -> Option<&Column> {
+        self.columns.iter().find(|column| column.number == number)
+    }
+
+    /// Whether it belongs to the server itself.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        matches!(&*self.schema, "pg_catalog" | "information_schema" | "pg_toast")
+    }
+
+    /// Whether it keeps rows of its own, so that its columns are physical.
+    #[must_use]
+    pub const fn stores(&self) -> bool {
+        !matches!(self.kind, RelationKind::View | RelationKind::Composite)
+    }
+}
+
+/// A column of a relation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    /// `attnum`.
+    pub number: i16,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_oid: Oid,
+    /// NOT NULL.
+    #[serde(default)]
+    pub not_null: bool,
+    /// The expression of its default or generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Arc<str>>,
+    /// The default is a generation expression.
+    #[serde(default)]
+    pub generated: bool,
+    /// Its comment, where it holds a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Arc<str>>,
+}
+
+/// A set of columns that identifies one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Key {
+    /// The relation.
+    pub relation: Oid,
+    /// `attnum` of each column.
+    pub columns: Vec<i16>,
+}
+
+/// A rewrite rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// The relation.
+    pub relation: Oid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// `2` UPDATE, `3` INSERT, `4` DELETE.
+    pub event: char,
+    /// INSTEAD.
+    pub instead: bool,
+    /// `CREATE RULE …`.
+    pub definition: Arc<str>,
+}
+
+/// A row-level security policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Policy {
+    /// The relation.
+    pub relation: Oid,
+    /// `r`, `a`, `w`, `d` or `*`.
+    pub command: char,
+    /// USING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub using: Option<Arc<str>>,
+    /// WITH CHECK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Arc<str>>,
+}
+
+/// A trigger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trigger {
+    /// The relation.
+    pub relation: Oid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its function.
+    pub function: Oid,
+    /// `pg_trigger.tgtype`: 4 INSERT, 8 DELETE, 16 UPDATE, 32 TRUNCATE.
+    pub events: i32,
+}
+
+/// A type.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Type {
+    /// Its OID.
+    pub oid: Oid,
+    /// Its schema.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range, `m` multirange.
+    pub kind: char,
+    /// `typcategory`: `S` strings, `A` arrays …
+    pub category: char,
+    /// The relation of a composite; 0 where it is none.
+    #[serde(default)]
+    pub relation: Oid,
+    /// The type of an array's elements; 0 where it is none.
+    #[serde(default)]
+    pub element: Oid,
+    /// What a domain is over; 0 where it is none.
+    #[serde(default)]
+    pub base: Oid,
+    /// A domain's check expressions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Arc<str>>,
+}
+
+/// In what a function is written, as far as it matters to the analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// `internal`, or `c` of the server and of extensions.
+    Compiled,
+    /// `sql`.
+    Sql,
+    /// `plpgsql`.
+    PlPgSql,
+    /// Anything else.
+    Other,
+}
+
+/// A function, procedure, aggregate or window function.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Function {
+    /// Its OID.
+    pub oid: Oid,
+    /// Its schema.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// `f` function, `p` procedure, `a` aggregate, `w` window.
+    pub kind: char,
+    /// The language's name.
+    pub language: Arc<str>,
+    /// `i` immutable, `s` stable, `v` volatile.
+    pub volatility: char,
+    /// Input arguments.
+    #[serde(default)]
+    pub arguments: Vec<Oid>,
+    /// How many of them have defaults.
+    #[serde(default)]
+    pub defaults: u16,
+    /// The last argument is variadic.
+    #[serde(default)]
+    pub variadic: bool,
+    /// Return type.
+    pub returns: Oid,
+    /// It returns a set.
+    #[serde(default)]
+    pub returns_set: bool,
+    /// Names of all arguments, in and out; empty where it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argument_names: Vec<Arc<str>>,
+    /// `i`, `o`, `b`, `v`, `t` for each; empty where all are `i`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argument_modes: Vec<char>,
+    /// SECURITY DEFINER.
+    #[serde(default)]
+    pub definer: bool,
+    /// Its source text, where it is not built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Arc<str>>,
+    /// Its body in SQL-standard form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Arc<str>>,
+    /// Its settings, `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Arc<str>>,
+    /// The extension that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Arc<str>>,
+    /// Functions that an aggregate is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Oid>,
+    /// What the analysis made of the body.
+    #[serde(skip)]
+    pub parsed: Parsed,
+}
+
+impl Function {
+    /// Its language.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        match &*self.language {
+            "internal" | "c" => Language::Compiled,
+            "sql" => Language::Sql,
+            "plpgsql" => Language::PlPgSql,
+            _ => Language::Other,
+        }
+    }
+
+    /// Whether it belongs to the server itself.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        &*self.schema == "pg_catalog" && self.oid < FIRST_USER_OID
+    }
+
+    /// Whether it can be called with that many arguments.
+    #[must_use]
+    pub fn takes(&self, arguments: usize) -> bool {
+        let most = self.arguments.len();
+        let least = most.saturating_sub(usize::from(self.defaults));
+        (least..=most).contains(&arguments) || (self.variadic && arguments + 1 >= least)
+    }
+
+    /// Names of the columns that it returns, where they are its own.
+    pub fn outputs(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.argument_names
+            .iter()
+            .zip(&self.argument_modes)
+            .filter(|(_, mode)| matches!(mode, 'o' | 'b' | 't'))
+            .map(|(name, _)| name)
+    }
+}
+
+/// The first OID that the server gives to what people make (`FirstNormalObjectId`).
+pub(super) const FIRST_USER_OID: Oid = 16384;
+
+/// An operator that is not built in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Operator {
+    /// Its schema.
+    pub schema: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Type of the left operand; 0 for a prefix operator.
+    pub left: Oid,
+    /// Type of the right operand.
+    pub right: Oid,
+    /// Its function.
+    pub function: Oid,
+}
+
+/// A cast that is not built in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cast {
+    /// From.
+    pub source: Oid,
+    /// To.
+    pub target: Oid,
+    /// Its function; 0 where it has none.
+    pub function: Oid,
+}
+
+/// Everything, indexed.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) database: Arc<str>,
+    pub(super) schemas: HashSet<Arc<str>>,
+    pub(super) relations: HashMap<Oid, Arc<Relation>>,
+    pub(super) relation_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
+    pub(super) children: HashMap<Oid, Vec<Oid>>,
+    pub(super) types: HashMap<Oid, Type>,
+    pub(super) type_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
+    pub(super) functions: HashMap<Arc<str>, HashMap<Arc<str>, Vec<Arc<Function>>>>,
+    pub(super) function_oids: HashMap<Oid, Arc<Function>>,
+    pub(super) operators: HashMap<Arc<str>, Vec<Operator>>,
+    pub(super) casts: Vec<Cast>,
+    pub(super) rows: Vec<(&'static str, Box<str>)>,
+}

@@ -1,0 +1,178 @@
+//! The queries that bring a catalog: each a single SELECT that returns one text column, a JSON object a row.
+//!
+//! Everything in them is qualified, operators too, so that no search path can bend them; they run on 14 to 18. View
+//! definitions print unqualified what the search path shows: run them under `search_path = pg_catalog`.
+
+/// One query.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogQuery {
+    /// Its name, for [`super::CatalogBuilder::add`].
+    pub name: &'static str,
+    /// Its text.
+    pub sql: &'static str,
+}
+
+pub(super) const DATABASE: &str = "database";
+pub(super) const SCHEMAS: &str = "schemas";
+pub(super) const RELATIONS: &str = "relations";
+pub(super) const SIZES: &str = "sizes";
+pub(super) const KEYS: &str = "keys";
+pub(super) const RULES: &str = "rules";
+pub(super) const POLICIES: &str = "policies";
+pub(super) const TRIGGERS: &str = "triggers";
+pub(super) const TYPES: &str = "types";
+pub(super) const FUNCTIONS: &str = "functions";
+pub(super) const OPERATORS: &str = "operators";
+pub(super) const CASTS: &str = "casts";
+
+/// All of them, in the order in which they are to run.
+pub const QUERIES: &[CatalogQuery] = &[
+    CatalogQuery {
+        name: DATABASE,
+        sql: "SELECT CAST(pg_catalog.json_build_object('name', pg_catalog.current_database()) AS pg_catalog.text)",
+    },
+    CatalogQuery {
+        name: SCHEMAS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('name', n.nspname) AS pg_catalog.text) \
+              FROM pg_catalog.pg_namespace n ORDER BY n.oid",
+    },
+    CatalogQuery {
+        name: RELATIONS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', c.oid, 'schema', n.nspname, 'name', c.relname, \
+              'kind', c.relkind, 'persistence', c.relpersistence, 'row_security', c.relrowsecurity, \
+              'parents', COALESCE((SELECT pg_catalog.json_agg(i.inhparent ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i \
+              WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid), '[]'), \
+              'columns', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('number', a.attnum, \
+              'name', a.attname, 'type', a.atttypid, 'not_null', a.attnotnull, \
+              'generated', a.attgenerated OPERATOR(pg_catalog.<>) '', \
+              'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+              'comment', (SELECT s.description FROM pg_catalog.pg_description s \
+              WHERE s.classoid OPERATOR(pg_catalog.=) 1259 AND s.objoid OPERATOR(pg_catalog.=) c.oid \
+              AND s.objsubid OPERATOR(pg_catalog.=) a.attnum \
+              AND pg_catalog.strpos(s.description, '@pii(') OPERATOR(pg_catalog.>) 0)) ORDER BY a.attnum) \
+              FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d \
+              ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum \
+              WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 \
+              AND NOT a.attisdropped), '[]'), \
+              'definition', CASE WHEN c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}') \
+              THEN pg_catalog.pg_get_viewdef(c.oid) END) AS pg_catalog.text) \
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,v,m,S,c}') \
+              AND n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' \
+              AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_') ORDER BY c.oid",
+    },
+    CatalogQuery {
+        name: SIZES,
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', c.oid, 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
+              'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
+    },
+    CatalogQuery {
+        name: KEYS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', i.indrelid, 'columns', \
+              (SELECT pg_catalog.json_agg(k.attnum) FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
+              WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts)) AS pg_catalog.text) FROM pg_catalog.pg_index i \
+              WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
+              ORDER BY i.indexrelid",
+    },
+    CatalogQuery {
+        name: RULES,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', r.ev_class, 'name', r.rulename, 'event', r.ev_type, \
+              'instead', r.is_instead, 'definition', pg_catalog.pg_get_ruledef(r.oid)) AS pg_catalog.text) \
+              FROM pg_catalog.pg_rewrite r WHERE r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
+              AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' ORDER BY r.oid",
+    },
+    CatalogQuery {
+        name: POLICIES,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', p.polrelid, 'command', p.polcmd, \
+              'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid), \
+              'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) AS pg_catalog.text) \
+              FROM pg_catalog.pg_policy p ORDER BY p.oid",
+    },
+    CatalogQuery {
+        name: TRIGGERS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', t.tgrelid, 'name', t.tgname, 'function', t.tgfoid, \
+              'events', t.tgtype) AS pg_catalog.text) FROM pg_catalog.pg_trigger t \
+              WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' ORDER BY t.oid",
+    },
+    CatalogQuery {
+        name: TYPES,
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', t.oid, 'schema', n.nspname, 'name', t.typname, \
+              'kind', t.typtype, 'category', t.typcategory, 'relation', t.typrelid, 'element', t.typelem, \
+              'base', t.typbasetype, \
+              'checks', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_expr(k.conbin, 0) ORDER BY k.oid) \
+              FROM pg_catalog.pg_constraint k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL), '[]')) \
+              AS pg_catalog.text) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n \
+              ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' ORDER BY t.oid",
+    },
+    CatalogQuery {
+        name: FUNCTIONS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', p.oid, 'schema', n.nspname, 'name', p.proname, \
+              'kind', p.prokind, 'language', l.lanname, 'volatility', p.provolatile, \
+              'arguments', pg_catalog.string_to_array(CAST(p.proargtypes AS pg_catalog.text), ' ')::pg_catalog.int8[], \
+              'defaults', p.pronargdefaults, 'variadic', p.provariadic OPERATOR(pg_catalog.<>) 0, \
+              'returns', p.prorettype, 'returns_set', p.proretset, \
+              'argument_names', COALESCE(pg_catalog.to_json(p.proargnames), '[]'), \
+              'argument_modes', COALESCE(pg_catalog.to_json(p.proargmodes), '[]'), \
+              'definer', p.prosecdef, \
+              'source', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN p.prosrc END, \
+              'body', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
+              'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'), \
+              'extension', (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e \
+              ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 \
+              AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 3079 \
+              AND d.deptype OPERATOR(pg_catalog.=) 'e' LIMIT 1), \
+              'parts', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN COALESCE((SELECT pg_catalog.json_build_array(\
+              CAST(a.aggtransfn AS pg_catalog.oid), CAST(a.aggfinalfn AS pg_catalog.oid)) FROM pg_catalog.pg_aggregate a \
+              WHERE CAST(a.aggfnoid AS pg_catalog.oid) OPERATOR(pg_catalog.=) p.oid), '[]') ELSE '[]' END) AS pg_catalog.text) \
+              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+              JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang ORDER BY p.oid",
+    },
+    CatalogQuery {
+        name: OPERATORS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('schema', n.nspname, 'name', o.oprname, 'left', o.oprleft, \
+              'right', o.oprright, 'function', CAST(o.oprcode AS pg_catalog.oid)) AS pg_catalog.text) \
+              FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n \
+              ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace WHERE o.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY o.oid",
+    },
+    CatalogQuery {
+        name: CASTS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('source', c.castsource, 'target', c.casttarget, \
+              'function', c.castfunc) AS pg_catalog.text) FROM pg_catalog.pg_cast c \
+              WHERE c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
+    },
+];
+
+/// A poll that answers another text when a definition changed: a hash over the rows that definitions are kept in.
+pub const SIGNATURE: &str = "SELECT pg_catalog.concat_ws('/', \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, relname, relnamespace, relkind, \
+    relrowsecurity, relnatts, relowner), 0)) FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', attrelid, attnum, attname, atttypid, \
+    attnotnull, attisdropped), 0)) FROM pg_catalog.pg_attribute WHERE attrelid OPERATOR(pg_catalog.>=) 16384 \
+    AND attnum OPERATOR(pg_catalog.>) 0), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_proc \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_rewrite \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_type \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_constraint \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_attrdef), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_policy), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, tgenabled, tgfoid, tgtype), 0)) \
+    FROM pg_catalog.pg_trigger), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', indexrelid, indisunique, indisvalid), 0)) \
+    FROM pg_catalog.pg_index WHERE indexrelid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', inhrelid, inhparent), 0)) \
+    FROM pg_catalog.pg_inherits), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', objoid, objsubid, description), 0)) \
+    FROM pg_catalog.pg_description WHERE classoid OPERATOR(pg_catalog.=) 1259 AND objoid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, nspname), 0)) FROM pg_catalog.pg_namespace), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_operator \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_cast \
+    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', setdatabase, setrole, setconfig), 0)) \
+    FROM pg_catalog.pg_db_role_setting), \
+    (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))";
