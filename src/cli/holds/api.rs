@@ -87,8 +87,7 @@ impl Api {
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
             let query = [("state", states), ("cursor", cursor.as_str()), ("limit", "1000")];
-            let request = self.request(Method::GET, &["holds"])?.query(&query);
-            let (status, mut page) = self.send(request).await?;
+            let (status, mut page) = self.send(self.request(Method::GET, &["holds"], &query)?).await?;
             if status != StatusCode::OK {
                 return Err(failure(status, &page));
             }
@@ -105,14 +104,14 @@ impl Api {
 
     /// One hold.
     pub(super) async fn hold(&self, id: &str) -> Result<Value, ApiError> {
-        let (status, hold) = self.send(self.request(Method::GET, &["holds", id])?).await?;
+        let (status, hold) = self.send(self.request(Method::GET, &["holds", id], &[])?).await?;
         if status == StatusCode::OK { Ok(hold) } else { Err(failure(status, &hold)) }
     }
 
     /// Sends a decision.
     pub(super) async fn decide(&self, id: &str, word: &str, reason: Option<&str>) -> Result<Answer, ApiError> {
         let body = json!({"decision": word, "reason": reason});
-        let request = self.request(Method::POST, &["holds", id, "decision"])?.json(&body);
+        let request = self.request(Method::POST, &["holds", id, "decision"], &[])?.json(&body);
         let (status, mut answer) = self.send(request).await?;
         match status {
             StatusCode::OK => Ok(Answer::Decided(answer)),
@@ -123,13 +122,16 @@ impl Api {
         }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ApiError> {
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, ApiError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| ApiError::Url(self.base.to_string()))?
             .pop_if_empty()
             .extend(["api", "v1"])
             .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         Ok(self.client.request(method, url).bearer_auth(&self.token))
     }
 
