@@ -11,7 +11,7 @@ use crate::lineage::{Event, Outcome, StatementRecord};
 use crate::policy::{Estimate, Sensitivity};
 use crate::principal::{Principal, PrincipalKind};
 
-const EXPIRES: Duration = Duration::from_secs(1800);
+const EXPIRES: Duration = Duration::from_mins(30);
 
 pub(super) fn start() -> Timestamp {
     Timestamp::from_micros(1_795_000_000_000_000)
@@ -410,9 +410,9 @@ fn check_one_outcome(store: &mut impl Store, steps: &[Try]) -> Result<(), propte
         if let Try::Wait(seconds) = step {
             at = at.after(Duration::from_secs(u64::from(*seconds)));
         }
-        let (released, decided) = attempt(store, &new, *step, at);
-        releases += u32::from(released);
-        decisions += u32::from(decided);
+        let (spent, answered) = attempt(store, &new, *step, at);
+        releases += u32::from(spent);
+        decisions += u32::from(answered);
         path.extend(store.take_changes().into_iter().map(|change| change.state));
     }
     path.dedup();
@@ -436,17 +436,17 @@ fn attempt(store: &mut impl Store, new: &NewHold, step: Try, at: Timestamp) -> (
         Try::Deny => (false, decide(store, Answer::Deny)),
         Try::Release => (store.release(id, &release(&new.hold.action_hash), at).is_ok(), false),
         Try::ReleaseChanged => (store.release(id, &release("changed"), at).is_ok(), false),
-        Try::Withdraw => neither(store.withdraw(id, run, "cancelled", at)),
-        Try::Ticket => neither(store.ticket(id, run, at)),
-        Try::Finish => neither(store.finish(id, HoldEnd::Finished, at)),
-        Try::Void => neither(store.void(id, "drift", at)),
-        Try::Expire => neither(store.expire_due(10, at).map_err(StepError::from)),
+        Try::Withdraw => neither(&store.withdraw(id, run, "cancelled", at)),
+        Try::Ticket => neither(&store.ticket(id, run, at)),
+        Try::Finish => neither(&store.finish(id, HoldEnd::Finished, at)),
+        Try::Void => neither(&store.void(id, "drift", at)),
+        Try::Expire => neither(&store.expire_due(10, at).map_err(StepError::from)),
         Try::Wait(_) => (false, false),
     }
 }
 
 /// A step that may be refused for its state, but never for a fault of the store.
-fn neither<T>(step: Result<T, StepError>) -> (bool, bool) {
+fn neither<T>(step: &Result<T, StepError>) -> (bool, bool) {
     assert!(!matches!(step, Err(StepError::Store(_) | StepError::NotFound)));
     (false, false)
 }

@@ -183,3 +183,6 @@ fn print(format: Format, hold: &Value, out: &mut impl Write) -> Result<(), ApiEr
         Format::Jsonl => show::lines(std::slice::from_ref(hold), out),
     }
 }
+
+#[cfg(test)]
+mod tests;

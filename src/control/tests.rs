@@ -69,7 +69,7 @@ pub(crate) fn room() -> Room {
             dir.path(),
         )
         .unwrap(),
-        sink: Arc::clone(&sink) as Arc<dyn RecordSink>,
+        sink: sink.clone(),
         sessions: Arc::new(Unwired),
         reload: Arc::new(Unwired),
         events: Arc::new(Unwired),
@@ -97,7 +97,7 @@ pub(crate) fn hold() -> Hold {
         state: HoldState::Pending,
         waiting: Waiting::Connection,
         created_at,
-        expires_at: created_at.after(Duration::from_secs(1800)),
+        expires_at: created_at.after(Duration::from_mins(30)),
         rule: "ddl-needs-a-dba".to_owned(),
         reason: "it changes definitions".to_owned(),
         principal: Principal {
@@ -207,7 +207,7 @@ async fn only_an_admin_kills_pauses_or_reloads_and_not_without_its_record() {
 async fn the_pump_carries_the_outbox_in_order_and_settles_the_release() {
     let room = room();
     let stop = CancellationToken::new();
-    let sink = Arc::clone(&room.sink) as Arc<dyn RecordSink>;
+    let sink = room.sink.clone();
     let pump = tokio::spawn(Pump::new(room.approvals.clone(), sink).run(stop.clone()));
     let id = room.park(hold()).await;
     room.approvals.decide(&id, &room.operator(ADA), request(Answer::Approve)).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_broken_log_fails_the_release_and_loses_no_record() {
     room.sink.broken.store(true, Ordering::SeqCst);
     let id = room.park(hold()).await;
     let stop = CancellationToken::new();
-    let sink = Arc::clone(&room.sink) as Arc<dyn RecordSink>;
+    let sink = room.sink.clone();
     let pump = tokio::spawn(Pump::new(room.approvals.clone(), sink).run(stop.clone()));
     assert!(matches!(room.approvals.settled(&id).await, Err(SettleError::Log(_))));
     room.sink.broken.store(false, Ordering::SeqCst);
@@ -240,9 +240,9 @@ async fn the_sweep_ends_what_nobody_decided() {
     let room = room();
     let id = room.park(hold()).await;
     let mut watch = room.approvals.subscribe(&id).await.unwrap().unwrap();
-    room.clock.advance(Duration::from_secs(1800));
+    room.clock.advance(Duration::from_mins(30));
     let stop = CancellationToken::new();
-    let sweeping = tokio::spawn(sweep(room.approvals.clone(), Duration::from_secs(60), stop.clone()));
+    let sweeping = tokio::spawn(sweep(room.approvals.clone(), Duration::from_mins(1), stop.clone()));
     assert_eq!(watch.decided().await, HoldState::Expired);
     stop.cancel();
     sweeping.await.unwrap();

@@ -82,11 +82,11 @@ impl Api {
     }
 
     /// All holds in these states (separated by commas; empty for any), the newest first.
-    pub(super) async fn list(&self, states: &str) -> Result<Vec<Value>, ApiError> {
+    pub(super) async fn list(&self, wanted: &str) -> Result<Vec<Value>, ApiError> {
         let mut holds = Vec::new();
         let mut cursor = String::new();
         for _ in 0..PAGES_MAX {
-            let query = [("state", states), ("cursor", cursor.as_str()), ("limit", "1000")];
+            let query = [("state", wanted), ("cursor", cursor.as_str()), ("limit", "1000")];
             let (status, mut page) = self.send(self.request(Method::GET, &["holds"], &query)?).await?;
             if status != StatusCode::OK {
                 return Err(failure(status, &page));
@@ -115,9 +115,7 @@ impl Api {
         let (status, mut answer) = self.send(request).await?;
         match status {
             StatusCode::OK => Ok(Answer::Decided(answer)),
-            StatusCode::CONFLICT => {
-                Ok(Answer::Conflict(answer.get_mut("hold").map(Value::take).unwrap_or_default()))
-            }
+            StatusCode::CONFLICT => Ok(Answer::Conflict(answer.get_mut("hold").map(Value::take).unwrap_or_default())),
             _ => Err(failure(status, &answer)),
         }
     }
@@ -136,10 +134,8 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Value), ApiError> {
-        let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-            url: self.base.to_string(),
-            error: root_cause(&error),
-        };
+        let unreachable =
+            |error: reqwest::Error| ApiError::Unreachable { url: self.base.to_string(), error: root_cause(&error) };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;

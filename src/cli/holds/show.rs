@@ -18,8 +18,9 @@ pub(super) fn table(holds: &[Value], out: &mut impl Write) -> Result<(), ApiErro
     for value in holds {
         rows.push(row(&hold(value)?));
     }
-    let widths: Vec<_> =
-        (0..COLUMNS.len()).map(|n| rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max()).collect();
+    let widths: Vec<_> = (0..COLUMNS.len())
+        .map(|n| rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max())
+        .collect();
     for row in rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<0$}", width.unwrap_or(0)));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
