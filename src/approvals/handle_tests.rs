@@ -1,5 +1,5 @@
 use super::*;
-use crate::approvals::conformance::{ada, agent, answer, hold, new_hold, release, start};
+use crate::approvals::samples::{ada, agent, answer, hold, new_hold, release, start};
 use crate::approvals::{Answer, HoldState, Waiting};
 
 struct Room {

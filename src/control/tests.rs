@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,12 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::analysis::Kind;
-use crate::approvals::{
-    Answer, Approvals, ApprovalsConfig, Approvers, HoldState, NewHold, Origin, Release, Role, SettleError, Waiting,
-};
-use crate::clock::{Clock, Timestamp};
-use crate::policy::{Estimate, Sensitivity};
-use crate::principal::{Principal, PrincipalKind};
+use crate::approvals::{Answer, ApprovalsConfig, HoldState, NewHold, Release, Role, SettleError, samples};
+use crate::clock::Clock;
+use crate::principal::PrincipalKind;
 
 /// A log in memory that can be broken.
 #[derive(Default)]
@@ -55,7 +51,7 @@ pub(crate) const EVE: &str = "token-of-eve-00000";
 
 pub(crate) fn room() -> Room {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Clock::manual(Timestamp::from_micros(1_795_000_000_000_000));
+    let clock = Clock::manual(samples::start());
     let (approvals, _) = Approvals::start(&ApprovalsConfig::new(dir.path().to_owned()), clock.clone()).unwrap();
     let sink = Arc::new(Memory::default());
     let control = Control::new(ControlParts {
@@ -91,44 +87,12 @@ fn entry(name: &str, groups: &[&str], role: Role, token: &str) -> OperatorEntry 
 
 /// A pending hold of an agent that nobody is known to stand behind.
 pub(crate) fn hold() -> Hold {
-    let created_at = Timestamp::from_micros(1_795_000_000_000_000);
     Hold {
-        id: HoldId::new(),
-        state: HoldState::Pending,
-        waiting: Waiting::Connection,
-        created_at,
-        expires_at: created_at.after(Duration::from_mins(30)),
-        rule: "ddl-needs-a-dba".to_owned(),
-        reason: "it changes definitions".to_owned(),
-        principal: Principal {
-            name: "agent-7".to_owned(),
-            kind: PrincipalKind::Agent,
-            human: None,
-            groups: vec![],
-            role: "app".to_owned(),
-        },
-        origin: Origin { client: "127.0.0.1".to_owned(), application_name: "psql".to_owned() },
-        agent: None,
-        model: None,
-        intent: None,
-        database: "shop".to_owned(),
-        environment: None,
         statement: "ALTER TABLE customers ADD COLUMN note text".to_owned(),
         parameters: vec![],
-        action_hash: "aa".to_owned(),
-        kinds: vec![Kind::Ddl],
         command: "ALTER TABLE".to_owned(),
-        relations: vec!["public.customers".to_owned()],
-        columns: BTreeMap::new(),
-        tags: vec![],
-        sensitivity: Sensitivity::Moderate,
-        opaque: vec![],
-        findings: vec![],
-        estimate: Estimate::default(),
-        rows_sent: 0,
-        holding_locks_since: None,
-        approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },
-        decision: None,
+        kinds: vec![Kind::Ddl],
+        ..samples::hold(samples::principal("agent-7", PrincipalKind::Agent, None))
     }
 }
 

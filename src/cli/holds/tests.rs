@@ -95,7 +95,7 @@ async fn watch_prints_each_pending_hold_once() {
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
-            let lines = self.0.iter().filter(|byte| **byte == b'\n').count();
+            let lines = String::from_utf8_lossy(&self.0).lines().count();
             if lines < 2 { Ok(()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
         }
     }
