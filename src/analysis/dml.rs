@@ -8,7 +8,7 @@ use super::from::alias_names;
 use super::parse::{Node, NodeList, nodes, parse, raw, strings};
 use super::scope::{Part, Rel, Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::Relation;
 
 /// What a statement does to its target, in the words of `pg_rewrite.ev_type`, `pg_trigger.tgtype` and `pg_policy.polcmd`.
 #[derive(Clone, Copy)]
@@ -363,9 +363,4 @@ impl Analyzer<'_> {
         self.probe_expr(copy.where_clause(), &scope);
         self.fire(&target.relation, INSERT);
     }
-}
-
-/// Whether COPY can take rows out of it by name.
-pub(super) const fn copies(kind: RelationKind) -> bool {
-    !matches!(kind, RelationKind::Composite)
 }

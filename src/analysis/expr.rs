@@ -194,7 +194,7 @@ impl Analyzer<'_> {
     fn qualified(&mut self, schema: Option<&str>, alias: &str, name: &str, scope: &Scope<'_>) -> Option<Value> {
         let Some(rel) = scope.rel(schema, alias).cloned() else {
             return match schema {
-                None if scope.argument(alias) => Some(Value::default()),
+                None if scope.argument(alias) || scope.argument(name) => Some(Value::default()),
                 // `table.column.field` needs parentheses in Postgres; `schema.table` alone is a whole row.
                 None => scope.rel(Some(alias), name).map(super::scope::Rel::whole),
                 Some(_) => None,

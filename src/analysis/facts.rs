@@ -279,6 +279,7 @@ impl StatementFacts {
             effects: Vec::new(),
             findings: Vec::new(),
             unresolved: false,
+            unparsable: false,
             session_local: true,
         }
     }

@@ -5,6 +5,7 @@
 mod analyzer;
 mod bound;
 mod builtins;
+mod cache;
 mod context;
 mod dml;
 mod expr;
@@ -28,6 +29,7 @@ mod touch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
@@ -105,6 +107,7 @@ fn opaque(length: usize, why: &str) -> Facts {
             pure_read: false,
             effects: vec![SessionEffect::CatalogChange],
             findings: Vec::new(),
+            unresolved: false,
             session_local: false,
             unparsable: false,
         }],

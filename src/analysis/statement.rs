@@ -1,7 +1,6 @@
 //! One statement: its kinds, what it touches, what it does to the session.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::analyzer::Analyzer;
 use super::bound;
@@ -488,6 +487,3 @@ fn quoted(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
     quoted.join(", ")
 }
-
-/// Names are shared by every fact that says them.
-pub(super) type Name = Arc<str>;

@@ -38,12 +38,12 @@ pub const QUERIES: &[CatalogQuery] = &[
     },
     CatalogQuery {
         name: RELATIONS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('oid', c.oid, 'schema', n.nspname, 'name', c.relname, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'schema', n.nspname, 'name', c.relname, \
               'kind', c.relkind, 'persistence', c.relpersistence, 'row_security', c.relrowsecurity, \
-              'parents', COALESCE((SELECT pg_catalog.json_agg(i.inhparent ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i \
+              'parents', COALESCE((SELECT pg_catalog.json_agg(CAST(i.inhparent AS pg_catalog.int8) ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i \
               WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid), '[]'), \
               'columns', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('number', a.attnum, \
-              'name', a.attname, 'type', a.atttypid, 'not_null', a.attnotnull, \
+              'name', a.attname, 'type', CAST(a.atttypid AS pg_catalog.int8), 'not_null', a.attnotnull, \
               'generated', a.attgenerated OPERATOR(pg_catalog.<>) '', \
               'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
               'comment', (SELECT s.description FROM pg_catalog.pg_description s \
@@ -63,13 +63,13 @@ pub const QUERIES: &[CatalogQuery] = &[
     },
     CatalogQuery {
         name: SIZES,
-        sql: "SELECT CAST(pg_catalog.json_build_object('oid', c.oid, 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
               WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
     },
     CatalogQuery {
         name: KEYS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('relation', i.indrelid, 'columns', \
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(i.indrelid AS pg_catalog.int8), 'columns', \
               (SELECT pg_catalog.json_agg(k.attnum) FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts)) AS pg_catalog.text) FROM pg_catalog.pg_index i \
               WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
@@ -77,29 +77,29 @@ pub const QUERIES: &[CatalogQuery] = &[
     },
     CatalogQuery {
         name: RULES,
-        sql: "SELECT CAST(pg_catalog.json_build_object('relation', r.ev_class, 'name', r.rulename, 'event', r.ev_type, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(r.ev_class AS pg_catalog.int8), 'name', r.rulename, 'event', r.ev_type, \
               'instead', r.is_instead, 'definition', pg_catalog.pg_get_ruledef(r.oid)) AS pg_catalog.text) \
               FROM pg_catalog.pg_rewrite r WHERE r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
               AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' ORDER BY r.oid",
     },
     CatalogQuery {
         name: POLICIES,
-        sql: "SELECT CAST(pg_catalog.json_build_object('relation', p.polrelid, 'command', p.polcmd, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(p.polrelid AS pg_catalog.int8), 'command', p.polcmd, \
               'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid), \
               'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) AS pg_catalog.text) \
               FROM pg_catalog.pg_policy p ORDER BY p.oid",
     },
     CatalogQuery {
         name: TRIGGERS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('relation', t.tgrelid, 'name', t.tgname, 'function', t.tgfoid, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(t.tgrelid AS pg_catalog.int8), 'name', t.tgname, 'function', CAST(t.tgfoid AS pg_catalog.int8), \
               'events', t.tgtype) AS pg_catalog.text) FROM pg_catalog.pg_trigger t \
               WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' ORDER BY t.oid",
     },
     CatalogQuery {
         name: TYPES,
-        sql: "SELECT CAST(pg_catalog.json_build_object('oid', t.oid, 'schema', n.nspname, 'name', t.typname, \
-              'kind', t.typtype, 'category', t.typcategory, 'relation', t.typrelid, 'element', t.typelem, \
-              'base', t.typbasetype, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(t.oid AS pg_catalog.int8), 'schema', n.nspname, 'name', t.typname, \
+              'kind', t.typtype, 'category', t.typcategory, 'relation', CAST(t.typrelid AS pg_catalog.int8), 'element', CAST(t.typelem AS pg_catalog.int8), \
+              'base', CAST(t.typbasetype AS pg_catalog.int8), \
               'checks', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_expr(k.conbin, 0) ORDER BY k.oid) \
               FROM pg_catalog.pg_constraint k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL), '[]')) \
               AS pg_catalog.text) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n \
@@ -107,11 +107,11 @@ pub const QUERIES: &[CatalogQuery] = &[
     },
     CatalogQuery {
         name: FUNCTIONS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('oid', p.oid, 'schema', n.nspname, 'name', p.proname, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(p.oid AS pg_catalog.int8), 'schema', n.nspname, 'name', p.proname, \
               'kind', p.prokind, 'language', l.lanname, 'volatility', p.provolatile, \
               'arguments', pg_catalog.string_to_array(CAST(p.proargtypes AS pg_catalog.text), ' ')::pg_catalog.int8[], \
               'defaults', p.pronargdefaults, 'variadic', p.provariadic OPERATOR(pg_catalog.<>) 0, \
-              'returns', p.prorettype, 'returns_set', p.proretset, \
+              'returns', CAST(p.prorettype AS pg_catalog.int8), 'returns_set', p.proretset, \
               'argument_names', COALESCE(pg_catalog.to_json(p.proargnames), '[]'), \
               'argument_modes', COALESCE(pg_catalog.to_json(p.proargmodes), '[]'), \
               'definer', p.prosecdef, \
@@ -123,22 +123,22 @@ pub const QUERIES: &[CatalogQuery] = &[
               AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 3079 \
               AND d.deptype OPERATOR(pg_catalog.=) 'e' LIMIT 1), \
               'parts', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN COALESCE((SELECT pg_catalog.json_build_array(\
-              CAST(a.aggtransfn AS pg_catalog.oid), CAST(a.aggfinalfn AS pg_catalog.oid)) FROM pg_catalog.pg_aggregate a \
+              CAST(CAST(a.aggtransfn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggfinalfn AS pg_catalog.oid) AS pg_catalog.int8)) FROM pg_catalog.pg_aggregate a \
               WHERE CAST(a.aggfnoid AS pg_catalog.oid) OPERATOR(pg_catalog.=) p.oid), '[]') ELSE '[]' END) AS pg_catalog.text) \
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
               JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang ORDER BY p.oid",
     },
     CatalogQuery {
         name: OPERATORS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('schema', n.nspname, 'name', o.oprname, 'left', o.oprleft, \
-              'right', o.oprright, 'function', CAST(o.oprcode AS pg_catalog.oid)) AS pg_catalog.text) \
+        sql: "SELECT CAST(pg_catalog.json_build_object('schema', n.nspname, 'name', o.oprname, 'left', CAST(o.oprleft AS pg_catalog.int8), \
+              'right', CAST(o.oprright AS pg_catalog.int8), 'function', CAST(CAST(o.oprcode AS pg_catalog.oid) AS pg_catalog.int8)) AS pg_catalog.text) \
               FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n \
               ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace WHERE o.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY o.oid",
     },
     CatalogQuery {
         name: CASTS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('source', c.castsource, 'target', c.casttarget, \
-              'function', c.castfunc) AS pg_catalog.text) FROM pg_catalog.pg_cast c \
+        sql: "SELECT CAST(pg_catalog.json_build_object('source', CAST(c.castsource AS pg_catalog.int8), 'target', CAST(c.casttarget AS pg_catalog.int8), \
+              'function', CAST(c.castfunc AS pg_catalog.int8)) AS pg_catalog.text) FROM pg_catalog.pg_cast c \
               WHERE c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
 ];

@@ -105,6 +105,8 @@ impl Policy {
 struct Trail<'a> {
     rows: Option<(u64, &'a Rule)>,
     bytes: Option<(u64, &'a Rule)>,
+    /// A tripwire is one of a deny.
+    refuses: bool,
     wants_estimate: bool,
     observed: Vec<Observed>,
 }
@@ -117,6 +119,7 @@ impl<'a> Trail<'a> {
     }
 
     fn tripwire(&mut self, rule: &'a Rule, opinion: Opinion) {
+        self.refuses |= rule.effect == Verdict::Deny && (opinion.rows.is_some() || opinion.bytes.is_some());
         lower(&mut self.rows, opinion.rows, rule);
         lower(&mut self.bytes, opinion.bytes, rule);
     }
@@ -131,20 +134,19 @@ impl<'a> Trail<'a> {
                     *cap = Some(most);
                     approve = Some(&rule.approve);
                 }
-                if rule.effect == Verdict::Deny {
-                    limits.on_limit = OnLimit::Deny;
-                }
             }
+        }
+        if self.refuses {
+            limits.on_limit = OnLimit::Deny;
         }
         approve
     }
 }
 
-/// Keeps the lower cap; of two equal ones the stricter rule's, then the earlier one's.
+/// Keeps the lower cap; of two equal ones the earlier rule's.
 fn lower<'a>(kept: &mut Option<(u64, &'a Rule)>, most: Option<u64>, rule: &'a Rule) {
     let Some(most) = most else { return };
-    let replaces = kept.is_none_or(|(least, by)| most < least || most == least && rule.effect > by.effect);
-    if replaces {
+    if kept.is_none_or(|(least, _)| most < least) {
         *kept = Some((most, rule));
     }
 }

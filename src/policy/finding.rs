@@ -20,7 +20,19 @@ pub enum Severity {
     Error,
 }
 
-/// Where something stands in its file; both from 1, columns in characters.
+impl Severity {
+    /// The word for it, which is also SARIF's.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where something stands in its file; both from 1, columns in characters. The default, 0, is nowhere in particular: the
+/// file as a whole, or a flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
@@ -67,7 +79,11 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.path, self.place.line, self.place.column, self.message)?;
+        f.write_str(&self.path)?;
+        if self.place != Place::default() {
+            write!(f, ":{}:{}", self.place.line, self.place.column)?;
+        }
+        write!(f, ": {}", self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),

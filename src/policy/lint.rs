@@ -7,7 +7,6 @@ use super::compile::Compiler;
 use super::decision::{ALWAYS_RULE, DEFAULT_RULE, Verdict};
 use super::document::{Document, Match, Mode, RuleEntry, Words};
 use super::finding::{Finding, Place, nearest};
-use super::load::WHOLE_FILE;
 use super::matcher::Matcher;
 use super::rule::Rule;
 use super::yaml::At;
@@ -27,6 +26,9 @@ const ALWAYS: [&str; 10] = [
     "DEALLOCATE",
     "CLOSE",
 ];
+
+/// Findings that would mislead where something of the files could not be read and is left out.
+pub(super) const NEEDS_ALL: [&str; 4] = ["empty", "unknown-tag", "shadowed", "opaque-allowed"];
 
 /// Tags that come from the catalog itself, not from a tag rule.
 const CATALOG_TAGS: [&str; 1] = ["system.values"];
@@ -226,6 +228,6 @@ fn opaque_hole(policy: &Policy) -> Option<Finding> {
         return None;
     }
     let message = format!("`{}` cannot see into opaque statements, and the default lets them pass", looks_inside.name);
-    let finding = Finding::warning(&looks_inside.path, WHOLE_FILE, "opaque-allowed", message);
+    let finding = Finding::warning(&looks_inside.path, looks_inside.place, "opaque-allowed", message);
     Some(finding.hint("add a rule for `kind: opaque`"))
 }

@@ -77,7 +77,9 @@ async fn connection(socket: TcpStream, address: SocketAddr, front: Front, places
 
 async fn session(stream: Stream, parameters: Parameters, address: SocketAddr, front: Front, places: Arc<Semaphore>) {
     if serve::wants_admin(&parameters) {
-        admin::serve(stream, parameters, address, front.control).await;
+        if let Err(error) = admin::serve(stream, &parameters, front.control).await {
+            tracing::debug!(%address, %error, "an operator's connection ended early");
+        }
         return;
     }
     let Ok(_place) = places.try_acquire() else {

@@ -25,8 +25,8 @@ use crate::ids::StatementId;
 use crate::lineage::{Event, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
-use crate::session::{Budgets, Services};
-use crate::{analysis, http};
+use crate::http;
+use crate::session::{Budgets, Memo, Services};
 
 pub use options::{Options, PolicySource, Tls};
 use ports::{LogSink, Ports};
@@ -196,7 +196,7 @@ fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> 
         upstream: options.upstream.clone(),
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules),
-        facts: analysis::Cache::default(),
+        facts: Memo::default(),
         budgets: Budgets::default(),
         registry: Registry::default(),
         mode: options.mode,

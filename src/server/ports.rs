@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches as _};
 use futures_util::future::BoxFuture;
 
 use super::options::PolicySource;
@@ -13,8 +14,8 @@ use crate::control::{
     Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError,
 };
 use crate::ids::{SessionId, StatementId};
-use crate::lineage::{Event, StatementRecord};
-use crate::log::{self, Filters, Log};
+use crate::lineage::{Event, Filters, StatementRecord};
+use crate::log::{self, Log};
 use crate::session::Services;
 use crate::session::registry::Signal;
 
@@ -61,7 +62,7 @@ impl Sessions for Ports {
             database: row.database,
             client: row.client.map(|address| address.to_string()).unwrap_or_default(),
             application_name: row.application_name,
-            state: row.state.to_owned(),
+            state: if row.holding { "held" } else { "open" }.to_owned(),
             connected_at: row.since,
             in_state: now.since(row.since),
         })
@@ -73,7 +74,7 @@ impl Sessions for Ports {
     }
 
     fn admit(&self, admission: Admission) {
-        self.services.registry.admit(admission == Admission::Open);
+        self.services.registry.pause(admission == Admission::Paused);
     }
 }
 
@@ -98,7 +99,7 @@ impl EventSource for Ports {
         let now = self.services.clock.now();
         let dir = self.log_dir.clone();
         Box::pin(async move {
-            let filters = Filters::from_pairs(&filters, now).map_err(EventError::Filter)?;
+            let filters = filters_of(filters)?.resolved(now);
             let scan = move || -> Result<Vec<StatementRecord>, log::LogError> { log::query(&dir, &filters)?.collect() };
             let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
             found.map_err(|error| EventError::Log(error.to_string()))
@@ -125,4 +126,18 @@ impl Health for Ports {
             complaints
         })
     }
+}
+
+/// Names and values become filters in the way in which the command line reads them.
+fn filters_of(pairs: Vec<(String, String)>) -> Result<Filters, EventError> {
+    let words = pairs.into_iter().map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+    let command = Filters::augment_args(clap::Command::new("events")).no_binary_name(true).disable_help_flag(true);
+    let fault = |error: clap::Error| EventError::Filter(error.kind().to_string() + ": " + &first_line(&error));
+    let matches = command.try_get_matches_from(words).map_err(fault)?;
+    Filters::from_arg_matches(&matches).map_err(fault)
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }

@@ -41,6 +41,10 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn clear(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
+        if self.services.registry.is_paused() {
+            let registry = self.services.registry.clone();
+            self.wait_for(async move { registry.resumed().await }).await?;
+        }
         if let Err(why) = self.services.log.health() {
             return Ok(Cleared::Refused(log_failed(&why)));
         }

@@ -51,6 +51,9 @@ impl Session {
             return Ok(Cleared::Go);
         }
         self.give_locks_back().await?;
+        if self.holds_locks() && !self.services.hold.in_transaction {
+            return Ok(Cleared::Refused(refused_in_transaction()));
+        }
         let new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
@@ -335,6 +338,11 @@ fn ticket_report(hold: &Hold) -> Report {
 
 fn lapsed(id: &HoldId, what: &str) -> Report {
     Report::new(sqlstate::HOLD_LAPSED, format!("hold {id} {what}")).detail("The statement was not executed.")
+}
+
+fn refused_in_transaction() -> Report {
+    Report::new(sqlstate::HOLD_LAPSED, "statement needs approval and is not held inside of a transaction")
+        .hint("Run it outside of a transaction block, where it can wait without holding locks.")
 }
 
 fn drifted(id: &HoldId) -> Report {

@@ -15,6 +15,7 @@ mod hold;
 mod intercept;
 mod judge;
 mod login;
+mod memo;
 mod names;
 mod phase;
 mod redact;
@@ -34,7 +35,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::analysis;
 use crate::approvals::Approvals;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
@@ -45,6 +45,7 @@ use crate::policy::Policy;
 use crate::principal::Principal;
 
 pub use budget::Budgets;
+pub use memo::Memo;
 
 /// Whether verdicts are carried out or only recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct HoldSettings {
     pub stream_wait: Duration,
     /// A client that goes away leaves its hold behind as a ticket.
     pub ticket_on_disconnect: bool,
+    /// A statement in an open transaction waits; otherwise it is refused at once.
+    pub in_transaction: bool,
 }
 
 /// The bounds of one session.
@@ -95,7 +98,7 @@ pub struct Services {
     /// Catalogs.
     pub databases: Databases,
     /// Facts that are known already.
-    pub facts: analysis::Cache,
+    pub facts: Memo,
     /// Rows that principals have read of late.
     pub budgets: Budgets,
     /// The sessions that live now.

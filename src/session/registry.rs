@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::DashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::backend::connect::Upstream;
 use crate::clock::Timestamp;
@@ -45,6 +45,8 @@ pub struct SessionRow {
     pub since: Timestamp,
     /// The backend's process id.
     pub backend_pid: u32,
+    /// A statement of it waits for a person.
+    pub holding: bool,
 }
 
 /// All live sessions.
@@ -52,6 +54,7 @@ pub struct SessionRow {
 pub struct Registry {
     sessions: Arc<DashMap<SessionId, Entry>>,
     keys: Arc<DashMap<(u32, Vec<u8>), SessionId>>,
+    paused: Arc<watch::Sender<bool>>,
 }
 
 /// A backend that can be cancelled: where it is, its process id, its own key.
@@ -111,6 +114,24 @@ impl Registry {
         sender.is_some_and(|sender| !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Closed(_))))
     }
 
+    /// Stops new statements of all sessions, or lets them go on.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Whether new statements wait.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// Returns once new statements are taken.
+    pub async fn resumed(&self) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as the registry.
+        drop(paused.wait_for(|paused| !paused).await);
+    }
+
     /// Signals all sessions.
     pub fn signal_all(&self, signal: &Signal) {
         let senders: Vec<_> = self.sessions.iter().map(|entry| entry.signals.clone()).collect();
@@ -122,7 +143,11 @@ impl Registry {
     /// The sessions, the oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<SessionRow> {
-        let mut rows: Vec<_> = self.sessions.iter().map(|entry| entry.row.clone()).collect();
+        let mut rows: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|entry| SessionRow { holding: entry.holding.load(Ordering::SeqCst), ..entry.row.clone() })
+            .collect();
         rows.sort_by_key(|row| row.since);
         rows
     }
@@ -167,6 +192,7 @@ mod tests {
             application_name: String::new(),
             since: Timestamp::from_micros(0),
             backend_pid: 7,
+            holding: false,
         }
     }
 

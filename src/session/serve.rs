@@ -107,6 +107,7 @@ async fn greet(
         application_name: parameters.text("application_name").unwrap_or_default(),
         since: services.clock.now(),
         backend_pid: greeting.pid,
+        holding: false,
     };
     let scribe = Scribe::new(template(&services, &who, &row));
     let backend = (services.upstream.clone(), greeting.pid, greeting.key.clone());

@@ -1,0 +1,150 @@
+//! Facts by exact text: most statements of a session were analysed before.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::context::{Context, Encoding, Rejected};
+use super::facts::Facts;
+
+/// Facts of texts that were analysed before, in all sessions of an upstream.
+#[derive(Debug)]
+pub struct Cache {
+    entries: DashMap<u64, Entry>,
+    hasher: RandomState,
+    entries_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    text: Box<[u8]>,
+    meaning: Meaning,
+    facts: Arc<Facts>,
+}
+
+/// All that the meaning of a text hangs on besides the text.
+#[derive(Debug, PartialEq, Eq)]
+struct Meaning {
+    catalog: u64,
+    database: Box<str>,
+    search_path: Box<[String]>,
+    role: Box<str>,
+    standard_conforming_strings: bool,
+    encoding: Encoding,
+}
+
+impl Meaning {
+    fn of(context: &Context<'_>) -> Self {
+        Self {
+            catalog: context.catalog.signature(),
+            database: context.database.into(),
+            search_path: context.search_path.into(),
+            role: context.role.into(),
+            standard_conforming_strings: context.standard_conforming_strings,
+            encoding: context.encoding,
+        }
+    }
+
+    fn is(&self, context: &Context<'_>) -> bool {
+        self.catalog == context.catalog.signature()
+            && *self.database == *context.database
+            && *self.search_path == *context.search_path
+            && *self.role == *context.role
+            && self.standard_conforming_strings == context.standard_conforming_strings
+            && self.encoding == context.encoding
+    }
+}
+
+/// How many texts a cache holds, unless the configuration says otherwise.
+pub const CACHE_ENTRIES_MAX: usize = 8192;
+/// Longer texts are analysed each time: they are seldom sent twice.
+pub const CACHED_TEXT_MAX: usize = 64 << 10;
+
+impl Cache {
+    /// An empty cache of at most that many texts.
+    #[must_use]
+    pub fn new(entries_max: usize) -> Self {
+        Self { entries: DashMap::new(), hasher: RandomState::new(), entries_max }
+    }
+
+    /// The facts of a text, analysed where they are not known. A session with relations of its own is never cached.
+    ///
+    /// # Errors
+    /// As [`super::analyze`].
+    pub fn analyze(&self, text: &[u8], context: &Context<'_>) -> Result<Arc<Facts>, Rejected> {
+        if context.overlay.is_some() || text.len() > CACHED_TEXT_MAX {
+            return super::analyze(text, context).map(Arc::new);
+        }
+        let key = self.hasher.hash_one((text, context.catalog.signature(), context.search_path, context.role));
+        if let Some(entry) = self.entries.get(&key)
+            && *entry.text == *text
+            && entry.meaning.is(context)
+        {
+            return Ok(Arc::clone(&entry.facts));
+        }
+        let facts = Arc::new(super::analyze(text, context)?);
+        if self.entries.len() >= self.entries_max {
+            self.shrink();
+        }
+        let entry = Entry { text: text.into(), meaning: Meaning::of(context), facts: Arc::clone(&facts) };
+        self.entries.insert(key, entry);
+        Ok(facts)
+    }
+
+    /// Drops about a quarter of the texts: by their hash, which is random.
+    fn shrink(&self) {
+        self.entries.retain(|key, _| key % 4 != 0);
+        if self.entries.len() >= self.entries_max {
+            self.entries.clear();
+        }
+    }
+
+    /// How many texts it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self::new(CACHE_ENTRIES_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn a_text_is_analysed_once_per_meaning() {
+        let catalog = Catalog::empty();
+        let cache = Cache::new(10);
+        let public = ["public".to_owned()];
+        let context = Context::new(&catalog, "shop", &public, "bob");
+        let first = cache.analyze(b"SELECT 1", &context).unwrap();
+        assert!(Arc::ptr_eq(&first, &cache.analyze(b"SELECT 1", &context).unwrap()));
+        let other = Context { role: "eve", ..context };
+        assert!(!Arc::ptr_eq(&first, &cache.analyze(b"SELECT 1", &other).unwrap()));
+    }
+
+    #[test]
+    fn a_full_cache_stays_within_its_bound() {
+        let catalog = Catalog::empty();
+        let cache = Cache::new(8);
+        let context = Context::new(&catalog, "shop", &[], "bob");
+        for number in 0..100 {
+            cache.analyze(format!("SELECT {number}").as_bytes(), &context).unwrap();
+        }
+        assert!(cache.len() <= 8);
+        assert!(!cache.is_empty());
+    }
+}
