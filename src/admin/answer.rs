@@ -41,7 +41,7 @@ pub(super) async fn run(
             decide(control, operator, operand(0).unwrap_or_default(), request).await?
         }
         Verb::Sessions => sessions(control),
-        Verb::Config => control.config().iter().map(|(name, value)| printed([name, value])).collect(),
+        Verb::Config => control.config().iter().map(|(name, value)| printed(&[name, value])).collect(),
         Verb::Version => vec![vec![format!("{NAME} {}", env!("CARGO_PKG_VERSION"))]],
         Verb::Help => COMMANDS.iter().map(|command| vec![command.usage(), command.help.to_owned()]).collect(),
     };
@@ -61,7 +61,7 @@ fn summary(hold: &Hold) -> Vec<String> {
     if statement.len() < one_line.len() {
         statement.push('…');
     }
-    printed([
+    printed(&[
         hold.id.as_str(),
         hold.state.as_str(),
         hold.waiting.as_str(),
@@ -93,7 +93,7 @@ async fn decide(
 ) -> Result<Vec<Vec<String>>, Report> {
     let hold = control.decide(operator, id, request).await.map_err(fault::undecided)?;
     let approvals = format!("{} of {}", hold.approve.given.len(), hold.approve.quorum);
-    Ok(vec![printed([hold.id.as_str(), hold.state.as_str(), &approvals, &hold.expires_at.to_string()])])
+    Ok(vec![printed(&[hold.id.as_str(), hold.state.as_str(), &approvals, &hold.expires_at.to_string()])])
 }
 
 fn reason(answer: Answer, reason: Option<&str>) -> Result<Option<String>, Report> {
@@ -102,17 +102,15 @@ fn reason(answer: Answer, reason: Option<&str>) -> Result<Option<String>, Report
         Some(reason) if reason.len() > REASON_MAX => {
             Err(Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, format!("the reason is over {REASON_MAX} bytes")))
         }
-        None if answer == Answer::Deny => {
-            Err(Report::new(sqlstate::SYNTAX_ERROR, "a denial needs a reason")
-                .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it."))
-        }
+        None if answer == Answer::Deny => Err(Report::new(sqlstate::SYNTAX_ERROR, "a denial needs a reason")
+            .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it.")),
         reason => Ok(reason.map(str::to_owned)),
     }
 }
 
 fn sessions(control: &Control) -> Vec<Vec<String>> {
     let row = |session: crate::control::SessionRow| {
-        printed([
+        printed(&[
             &session.id.to_string(),
             &session.principal,
             &session.role,
@@ -126,6 +124,6 @@ fn sessions(control: &Control) -> Vec<Vec<String>> {
     control.sessions().into_iter().map(row).collect()
 }
 
-fn printed<const N: usize>(cells: [impl AsRef<str>; N]) -> Vec<String> {
+fn printed(cells: &[impl AsRef<str>]) -> Vec<String> {
     cells.iter().map(|cell| card::printable(cell.as_ref())).collect()
 }

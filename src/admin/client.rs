@@ -59,10 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.read(frame::password_header).await
     }
 
-    async fn read(
-        &mut self,
-        header: fn(&[u8]) -> Result<Option<Header>, FrameError>,
-    ) -> Result<Message, AdminError> {
+    async fn read(&mut self, header: fn(&[u8]) -> Result<Option<Header>, FrameError>) -> Result<Message, AdminError> {
         loop {
             match header(&self.input) {
                 Ok(Some(header)) if header.frame_len() > FRAME_MAX => {

@@ -9,14 +9,10 @@ use crate::sqlstate;
 pub(super) fn undecided(error: DecideError) -> Report {
     match error {
         DecideError::NotFound => unknown_hold(),
-        DecideError::SelfApproval => {
-            Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "nobody approves their own request")
-                .hint("Another person of the groups that the rule names must decide.")
-        }
-        DecideError::NotAnApprover => {
-            Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "you are no approver of this hold")
-                .hint("SHOW HOLD '<id>'; names the groups that may decide.")
-        }
+        DecideError::SelfApproval => Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "nobody approves their own request")
+            .hint("Another person of the groups that the rule names must decide."),
+        DecideError::NotAnApprover => Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "you are no approver of this hold")
+            .hint("SHOW HOLD '<id>'; names the groups that may decide."),
         DecideError::AlreadyDecided(hold) => {
             let report = Report::new(
                 sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -17,7 +17,7 @@ use crate::wire::build;
 use crate::wire::startup::Parameters;
 
 /// As Postgres's `authentication_timeout`.
-const LOGIN_MAX: Duration = Duration::from_secs(60);
+const LOGIN_MAX: Duration = Duration::from_mins(1);
 /// The oldest server whose clients all know what is sent here.
 const SERVER_VERSION: &str = "15.0";
 

@@ -1,3 +1,4 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -22,19 +23,30 @@ async fn listening(room: &Room) -> u16 {
 }
 
 async fn accept(mut stream: TcpStream, control: crate::control::Control) {
-    use tokio::io::AsyncReadExt;
-    let mut head = [0; 4];
-    stream.read_exact(&mut head).await.unwrap();
-    let mut body = vec![0; startup::packet_len(head).unwrap() - 4];
-    stream.read_exact(&mut body).await.unwrap();
-    let Startup::Message(parameters) = startup::read(&body).unwrap() else { panic!("no start-up message") };
-    // How it ends is what the client sees.
-    let _ = serve(stream, &parameters, control).await;
+    loop {
+        let mut head = [0; 4];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut body = vec![0; startup::packet_len(head).unwrap() - 4];
+        stream.read_exact(&mut body).await.unwrap();
+        if let Startup::Session(parameters) = startup::read(&body).unwrap() {
+            // How it ends is what the client sees.
+            let _ = serve(stream, &parameters, control).await;
+            return;
+        }
+        // A request for encryption.
+        stream.write_all(b"N").await.unwrap();
+    }
 }
 
 fn config(port: u16, user: &str, token: &str) -> Config {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user(user).password(token).dbname("holdgate").ssl_mode(tokio_postgres::config::SslMode::Disable);
+    config
+        .host("127.0.0.1")
+        .port(port)
+        .user(user)
+        .password(token)
+        .dbname("holdgate")
+        .ssl_mode(tokio_postgres::config::SslMode::Disable);
     config
 }
 
@@ -168,8 +180,28 @@ async fn help_lists_every_command_of_the_table() {
 }
 
 #[tokio::test]
+async fn psql_reads_and_decides_and_its_own_queries_fail_without_harm() {
+    let room = room();
+    let id = room.park(hold()).await;
+    let port = listening(&room).await.to_string();
+    let script = format!("\\d\nSHOW HOLDS;\nAPPROVE '{id}' 'seen';\n");
+    let run = move || {
+        let mut psql = std::process::Command::new("psql");
+        psql.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-p", &port, "-U", "ada", "-d", "holdgate"]);
+        psql.env("PGPASSWORD", ADA).stdin(std::process::Stdio::piped());
+        psql.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = psql.spawn().expect("psql is needed: install postgresql-client");
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(&format!("{id}|pending")) && said.contains(&format!("{id}|approved|1 of 1")), "{said}");
+    assert!(failed.contains("this is no command of the admin database"), "{failed}");
+}
+
+#[tokio::test]
 async fn garbage_and_oversized_frames_end_that_connection_alone() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let room = room();
     let port = listening(&room).await;
     for garbage in [&b"\x01\0\0\0\x04"[..], &b"p\x7f\xff\xff\xff"[..], &b"p\0\0\0\x05x"[..]] {

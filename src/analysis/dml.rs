@@ -252,7 +252,12 @@ impl Analyzer<'_> {
         }
     }
 
-    fn returning(&mut self, clause: Option<&nodes::ReturningClause>, target: &Target, mut scope: Scope<'_>) -> Vec<Field> {
+    fn returning(
+        &mut self,
+        clause: Option<&nodes::ReturningClause>,
+        target: &Target,
+        mut scope: Scope<'_>,
+    ) -> Vec<Field> {
         let Some(clause) = clause else { return Vec::new() };
         if scope.rels.is_empty() {
             scope.add(Part::of(target.rel.clone()));
@@ -296,7 +301,9 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
             return;
         };
-        let Some(Node::RuleStmt(rule)) = tree.statements(definition).next().map(|statement| statement.node) else { return };
+        let Some(Node::RuleStmt(rule)) = tree.statements(definition).next().map(|statement| statement.node) else {
+            return;
+        };
         let path = std::mem::replace(&mut self.path, crate::catalog::SearchPath::of_definitions());
         let mut scope = Scope::default();
         for alias in ["new", "old"] {

@@ -39,7 +39,9 @@ impl Analyzer<'_> {
             Node::RowExpr(row) => {
                 let values = self.row(row.args(), scope);
                 let fields = values.into_iter().enumerate();
-                Value::row(fields.map(|(place, value)| Field { name: format!("f{}", place + 1).into(), value }).collect())
+                Value::row(
+                    fields.map(|(place, value)| Field { name: format!("f{}", place + 1).into(), value }).collect(),
+                )
             }
             Node::CaseExpr(case) => self.case(case, scope),
             Node::CoalesceExpr(coalesce) => self.alternatives(coalesce.args(), scope),

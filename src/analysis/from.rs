@@ -177,7 +177,8 @@ impl Analyzer<'_> {
     }
 
     fn json_table(&mut self, table: &nodes::JsonTable, beside: &Scope<'_>) -> Part {
-        let mut value = table.context_item().map(|item| self.children(Node::JsonValueExpr(item), beside)).unwrap_or_default();
+        let mut value =
+            table.context_item().map(|item| self.children(Node::JsonValueExpr(item), beside)).unwrap_or_default();
         for node in table.passing() {
             value.add(self.expr(node, beside));
         }

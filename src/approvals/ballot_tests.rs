@@ -1,5 +1,5 @@
 use super::*;
-use crate::approvals::conformance::{hold, operator, principal};
+use crate::approvals::samples::{hold, operator, principal};
 use crate::approvals::{Method, Role};
 
 fn approve() -> DecisionRequest {

@@ -1,91 +1,13 @@
-//! What every store must do: one suite of rules against the trait, and the values that tests are made of.
+//! What every store must do: one suite of rules against the trait.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::samples::{EXPIRES, ada, agent, answer, hold, new_hold, operator, principal, release, start};
 use super::*;
-use crate::analysis::Kind;
 use crate::clock::Timestamp;
-use crate::ids::{HoldId, StatementId};
-use crate::lineage::{Event, Outcome, StatementRecord};
-use crate::policy::{Estimate, Sensitivity};
-use crate::principal::{Principal, PrincipalKind};
-
-const EXPIRES: Duration = Duration::from_secs(1800);
-
-pub(super) fn start() -> Timestamp {
-    Timestamp::from_micros(1_795_000_000_000_000)
-}
-
-pub(super) fn principal(name: &str, kind: PrincipalKind, human: Option<&str>) -> Principal {
-    Principal { name: name.to_owned(), kind, human: human.map(str::to_owned), groups: vec![], role: "app".to_owned() }
-}
-
-pub(super) fn operator(name: &str, human: &str, groups: &[&str], roles: &[Role]) -> Operator {
-    Operator {
-        name: name.to_owned(),
-        human: human.to_owned(),
-        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        roles: roles.to_vec(),
-    }
-}
-
-pub(super) fn hold(principal: Principal) -> Hold {
-    Hold {
-        id: HoldId::new(),
-        state: HoldState::Pending,
-        waiting: Waiting::Connection,
-        created_at: start(),
-        expires_at: start().after(EXPIRES),
-        rule: "ddl-needs-a-dba".to_owned(),
-        reason: "it changes definitions".to_owned(),
-        principal,
-        origin: Origin { client: "127.0.0.1".to_owned(), application_name: "psql".to_owned() },
-        agent: None,
-        model: None,
-        intent: None,
-        database: "shop".to_owned(),
-        environment: None,
-        statement: "UPDATE customers SET email = 'ada@example.com' WHERE id = $1".to_owned(),
-        parameters: vec![Some("7".to_owned()), None],
-        action_hash: "aa".to_owned(),
-        kinds: vec![Kind::Write],
-        command: "UPDATE".to_owned(),
-        relations: vec!["public.customers".to_owned()],
-        columns: BTreeMap::new(),
-        tags: vec![],
-        sensitivity: Sensitivity::Moderate,
-        opaque: vec![],
-        findings: vec![],
-        estimate: Estimate::default(),
-        rows_sent: 0,
-        holding_locks_since: None,
-        approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },
-        decision: None,
-    }
-}
-
-pub(super) fn agent() -> Principal {
-    principal("agent-7", PrincipalKind::Agent, Some("bob"))
-}
-
-pub(super) fn new_hold(hold: Hold) -> NewHold {
-    let mut record = StatementRecord::new(StatementId::new(), Event::Started);
-    record.text = "UPDATE customers SET email = ? WHERE id = $1".to_owned();
-    NewHold { hold, record, masked_parameters: vec![Some("?".to_owned()), None] }
-}
-
-pub(super) fn ada() -> Operator {
-    operator("ada", "ada@example.com", &["dba"], &[Role::Operator])
-}
-
-pub(super) fn answer(verdict: Answer) -> DecisionRequest {
-    DecisionRequest { verdict, reason: Some("because".to_owned()), method: Method::Http }
-}
-
-pub(super) fn release(hash: &str) -> Release {
-    Release { action_hash: hash.to_owned(), record: StatementRecord::new(StatementId::new(), Event::Started) }
-}
+use crate::ids::HoldId;
+use crate::lineage::{Event, Outcome};
+use crate::principal::PrincipalKind;
 
 /// A store on a fresh directory, with the bounds that it is given.
 trait Make {
@@ -410,9 +332,9 @@ fn check_one_outcome(store: &mut impl Store, steps: &[Try]) -> Result<(), propte
         if let Try::Wait(seconds) = step {
             at = at.after(Duration::from_secs(u64::from(*seconds)));
         }
-        let (released, decided) = attempt(store, &new, *step, at);
-        releases += u32::from(released);
-        decisions += u32::from(decided);
+        let (spent, answered) = attempt(store, &new, *step, at);
+        releases += u32::from(spent);
+        decisions += u32::from(answered);
         path.extend(store.take_changes().into_iter().map(|change| change.state));
     }
     path.dedup();
@@ -436,17 +358,17 @@ fn attempt(store: &mut impl Store, new: &NewHold, step: Try, at: Timestamp) -> (
         Try::Deny => (false, decide(store, Answer::Deny)),
         Try::Release => (store.release(id, &release(&new.hold.action_hash), at).is_ok(), false),
         Try::ReleaseChanged => (store.release(id, &release("changed"), at).is_ok(), false),
-        Try::Withdraw => neither(store.withdraw(id, run, "cancelled", at)),
-        Try::Ticket => neither(store.ticket(id, run, at)),
-        Try::Finish => neither(store.finish(id, HoldEnd::Finished, at)),
-        Try::Void => neither(store.void(id, "drift", at)),
-        Try::Expire => neither(store.expire_due(10, at).map_err(StepError::from)),
+        Try::Withdraw => neither(&store.withdraw(id, run, "cancelled", at)),
+        Try::Ticket => neither(&store.ticket(id, run, at)),
+        Try::Finish => neither(&store.finish(id, HoldEnd::Finished, at)),
+        Try::Void => neither(&store.void(id, "drift", at)),
+        Try::Expire => neither(&store.expire_due(10, at).map_err(StepError::from)),
         Try::Wait(_) => (false, false),
     }
 }
 
 /// A step that may be refused for its state, but never for a fault of the store.
-fn neither<T>(step: Result<T, StepError>) -> (bool, bool) {
+fn neither<T>(step: &Result<T, StepError>) -> (bool, bool) {
     assert!(!matches!(step, Err(StepError::Store(_) | StepError::NotFound)));
     (false, false)
 }

@@ -62,8 +62,11 @@ pub struct Approvals {
     settle_wait: Duration,
 }
 
+/// Runs on the store's thread, at the time that it is given.
+type Work = Box<dyn FnOnce(&mut dyn Store, Timestamp) + Send>;
+
 enum Job {
-    Run(Box<dyn FnOnce(&mut dyn Store, Timestamp) + Send>),
+    Run(Work),
     Close(oneshot::Sender<()>),
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::approvals::conformance::{ada, agent, answer, hold, new_hold, release, start};
+use crate::approvals::samples::{ada, agent, answer, hold, new_hold, release, start};
 use crate::approvals::{Answer, HoldState, Waiting};
 
 struct Room {
@@ -53,7 +53,7 @@ async fn every_committed_step_is_told_in_order() {
     let new = new_hold(hold(agent()));
     let id = room.approvals.open(new.clone()).await.unwrap().hold().id.clone();
     room.approvals.ticket(&id, new.record.id).await.unwrap();
-    room.clock.advance(Duration::from_secs(3600));
+    room.clock.advance(Duration::from_hours(1));
     assert_eq!(room.approvals.expire_due(10).await, Ok(1));
     for told in [
         (HoldState::Pending, Waiting::Connection),

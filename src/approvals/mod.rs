@@ -15,6 +15,8 @@ mod handle;
 mod hold;
 mod operator;
 mod records;
+#[cfg(test)]
+pub(crate) mod samples;
 mod seal;
 mod sqlite;
 mod store;

@@ -162,7 +162,8 @@ impl Catalog {
     /// The snapshot as JSON: an object of query names, each with its rows.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut queries: Vec<(&str, Vec<&str>)> = source::QUERIES.iter().map(|query| (query.name, Vec::new())).collect();
+        let mut queries: Vec<(&str, Vec<&str>)> =
+            source::QUERIES.iter().map(|query| (query.name, Vec::new())).collect();
         for (query, row) in &self.store.rows {
             if let Some((_, rows)) = queries.iter_mut().find(|(name, _)| name == query) {
                 rows.push(row);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
-    Cast, Column, Function, Key, Language, Operator, Oid, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
+    Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 

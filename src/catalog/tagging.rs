@@ -19,19 +19,17 @@ type Tags = HashMap<(Oid, i16), Arc<[Tag]>>;
 const VALUE_COLUMNS: &[(&str, &[&str], &str)] = &[
     (
         "pg_stats",
-        &["most_common_vals", "histogram_bounds", "most_common_elems", "range_length_histogram", "range_bounds_histogram"],
+        &[
+            "most_common_vals",
+            "histogram_bounds",
+            "most_common_elems",
+            "range_length_histogram",
+            "range_bounds_histogram",
+        ],
         SYSTEM_VALUES,
     ),
-    (
-        "pg_stats_ext",
-        &["most_common_vals"],
-        SYSTEM_VALUES,
-    ),
-    (
-        "pg_stats_ext_exprs",
-        &["most_common_vals", "histogram_bounds", "most_common_elems"],
-        SYSTEM_VALUES,
-    ),
+    ("pg_stats_ext", &["most_common_vals"], SYSTEM_VALUES),
+    ("pg_stats_ext_exprs", &["most_common_vals", "histogram_bounds", "most_common_elems"], SYSTEM_VALUES),
     ("pg_statistic", &["stavalues1", "stavalues2", "stavalues3", "stavalues4", "stavalues5"], SYSTEM_VALUES),
     ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"], SYSTEM_VALUES),
     ("pg_stat_activity", &["query"], SYSTEM_VALUES),

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,12 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::analysis::Kind;
-use crate::approvals::{
-    Answer, Approvals, ApprovalsConfig, Approvers, HoldState, NewHold, Origin, Release, Role, SettleError, Waiting,
-};
-use crate::clock::{Clock, Timestamp};
-use crate::policy::{Estimate, Sensitivity};
-use crate::principal::{Principal, PrincipalKind};
+use crate::approvals::{Answer, ApprovalsConfig, HoldState, NewHold, Release, Role, SettleError, samples};
+use crate::clock::Clock;
+use crate::principal::PrincipalKind;
 
 /// A log in memory that can be broken.
 #[derive(Default)]
@@ -55,7 +51,7 @@ pub(crate) const EVE: &str = "token-of-eve-00000";
 
 pub(crate) fn room() -> Room {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Clock::manual(Timestamp::from_micros(1_795_000_000_000_000));
+    let clock = Clock::manual(samples::start());
     let (approvals, _) = Approvals::start(&ApprovalsConfig::new(dir.path().to_owned()), clock.clone()).unwrap();
     let sink = Arc::new(Memory::default());
     let control = Control::new(ControlParts {
@@ -69,7 +65,7 @@ pub(crate) fn room() -> Room {
             dir.path(),
         )
         .unwrap(),
-        sink: Arc::clone(&sink) as Arc<dyn RecordSink>,
+        sink: sink.clone(),
         sessions: Arc::new(Unwired),
         reload: Arc::new(Unwired),
         events: Arc::new(Unwired),
@@ -91,44 +87,12 @@ fn entry(name: &str, groups: &[&str], role: Role, token: &str) -> OperatorEntry 
 
 /// A pending hold of an agent that nobody is known to stand behind.
 pub(crate) fn hold() -> Hold {
-    let created_at = Timestamp::from_micros(1_795_000_000_000_000);
     Hold {
-        id: HoldId::new(),
-        state: HoldState::Pending,
-        waiting: Waiting::Connection,
-        created_at,
-        expires_at: created_at.after(Duration::from_secs(1800)),
-        rule: "ddl-needs-a-dba".to_owned(),
-        reason: "it changes definitions".to_owned(),
-        principal: Principal {
-            name: "agent-7".to_owned(),
-            kind: PrincipalKind::Agent,
-            human: None,
-            groups: vec![],
-            role: "app".to_owned(),
-        },
-        origin: Origin { client: "127.0.0.1".to_owned(), application_name: "psql".to_owned() },
-        agent: None,
-        model: None,
-        intent: None,
-        database: "shop".to_owned(),
-        environment: None,
         statement: "ALTER TABLE customers ADD COLUMN note text".to_owned(),
         parameters: vec![],
-        action_hash: "aa".to_owned(),
-        kinds: vec![Kind::Ddl],
         command: "ALTER TABLE".to_owned(),
-        relations: vec!["public.customers".to_owned()],
-        columns: BTreeMap::new(),
-        tags: vec![],
-        sensitivity: Sensitivity::Moderate,
-        opaque: vec![],
-        findings: vec![],
-        estimate: Estimate::default(),
-        rows_sent: 0,
-        holding_locks_since: None,
-        approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },
-        decision: None,
+        kinds: vec![Kind::Ddl],
+        ..samples::hold(samples::principal("agent-7", PrincipalKind::Agent, None))
     }
 }
 
@@ -207,7 +171,7 @@ async fn only_an_admin_kills_pauses_or_reloads_and_not_without_its_record() {
 async fn the_pump_carries_the_outbox_in_order_and_settles_the_release() {
     let room = room();
     let stop = CancellationToken::new();
-    let sink = Arc::clone(&room.sink) as Arc<dyn RecordSink>;
+    let sink = room.sink.clone();
     let pump = tokio::spawn(Pump::new(room.approvals.clone(), sink).run(stop.clone()));
     let id = room.park(hold()).await;
     room.approvals.decide(&id, &room.operator(ADA), request(Answer::Approve)).await.unwrap();
@@ -225,7 +189,7 @@ async fn a_broken_log_fails_the_release_and_loses_no_record() {
     room.sink.broken.store(true, Ordering::SeqCst);
     let id = room.park(hold()).await;
     let stop = CancellationToken::new();
-    let sink = Arc::clone(&room.sink) as Arc<dyn RecordSink>;
+    let sink = room.sink.clone();
     let pump = tokio::spawn(Pump::new(room.approvals.clone(), sink).run(stop.clone()));
     assert!(matches!(room.approvals.settled(&id).await, Err(SettleError::Log(_))));
     room.sink.broken.store(false, Ordering::SeqCst);
@@ -240,9 +204,9 @@ async fn the_sweep_ends_what_nobody_decided() {
     let room = room();
     let id = room.park(hold()).await;
     let mut watch = room.approvals.subscribe(&id).await.unwrap().unwrap();
-    room.clock.advance(Duration::from_secs(1800));
+    room.clock.advance(Duration::from_mins(30));
     let stop = CancellationToken::new();
-    let sweeping = tokio::spawn(sweep(room.approvals.clone(), Duration::from_secs(60), stop.clone()));
+    let sweeping = tokio::spawn(sweep(room.approvals.clone(), Duration::from_mins(1), stop.clone()));
     assert_eq!(watch.decided().await, HoldState::Expired);
     stop.cancel();
     sweeping.await.unwrap();
