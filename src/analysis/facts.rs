@@ -280,7 +280,6 @@ impl StatementFacts {
             effects: Vec::new(),
             findings: Vec::new(),
             unresolved: false,
-            unparsable: false,
             session_local: true,
         }
     }

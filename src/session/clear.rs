@@ -17,8 +17,8 @@ pub(super) enum Form {
     Query,
     /// A Bind, with its values as they came.
     Bind(Bytes),
-    /// An Execute that was not cleared at its Bind.
-    Execute,
+    /// An Execute that was not cleared at its Bind, with the values of that Bind.
+    Execute(Bytes),
     /// A `FunctionCall`.
     Call,
 }

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::Session;
 use super::clear::{Cleared, Form};
+use super::judge::PortalRun;
 use super::names::{Portal, Prepared};
 use super::phase::{Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
@@ -179,20 +180,20 @@ impl Session {
             Ok(execute) => execute.portal.into(),
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
-        let (mut run, cleared) = match self.take_portal_run(&name).await? {
+        let PortalRun { mut run, cleared, values } = match self.take_portal_run(&name).await? {
             Ok(found) => found,
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };
         run.portal = Some(name.clone());
         if !cleared {
-            match self.clear(&mut run, Form::Execute).await? {
+            match self.clear(&mut run, Form::Execute(values)).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame),
                 Cleared::Go => {}
             }
         }
         let copies = run.reads_client_data();
-        self.forward(&frame, Request::Execute(name, run));
+        self.forward(&frame, Request::Execute(run));
         if copies {
             build::bare(&mut self.server.output, b'H');
             self.phase.flushed();

@@ -37,11 +37,6 @@ impl Scribe {
         self.template.application_name = Some(String::from_utf8_lossy(name).into_owned());
     }
 
-    /// What all records of the session share, as it stands now.
-    pub(super) fn template(&self) -> &StatementRecord {
-        &self.template
-    }
-
     /// The policy that decides from now on: its SHA-256, and whether its verdicts are only recorded.
     pub(super) fn policy(&mut self, sha256: &str, observes: bool) {
         self.observes = observes;

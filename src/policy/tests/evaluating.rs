@@ -25,6 +25,7 @@ pub(super) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> St
         pure_read: true,
         effects: Vec::new(),
         findings: Vec::new(),
+        unresolved: false,
         session_local: false,
     };
     for written in columns {
