@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reading, relation_scope, stored};
 use super::facts::Kind;
 use super::from::alias_names;
-use super::parse::{Node, NodeList, nodes, parse, raw, strings};
+use super::parse::{Node, NodeList, nodes, parse, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
@@ -126,10 +126,30 @@ impl Analyzer<'_> {
                 .map(|field| Field { name: Arc::clone(&field.name), value: Value::default() })
                 .collect();
             scope.rels.push(Rel { alias: "excluded".into(), schema: None, fields, oid: None, scalar: false });
+            self.excluded(target, conflict);
             self.assignments(target, conflict.target_list().iter(), scope);
             self.probe_expr(conflict.where_clause(), scope);
             self.fire(&target.relation, UPDATE);
         }
+    }
+
+    /// Columns of `excluded` decide by the target's own types and defaults: they count as asked for.
+    fn excluded(&mut self, target: &Target, conflict: &nodes::OnConflictClause) {
+        let mut found = Sources::new();
+        let mut visit = |node: Node<'_>| {
+            if let Node::ColumnRef(column) = node
+                && let ["excluded", name] = strings(column.fields()).as_slice()
+                && let Some(field) = target.fields.iter().find(|field| &*field.name == *name)
+            {
+                found.extend(&field.value.sources);
+            }
+            true
+        };
+        for assignment in conflict.target_list() {
+            walk_all(assignment.val(), &mut visit);
+        }
+        walk_all(conflict.where_clause(), &mut visit);
+        self.touched.mark(&found, PROBE);
     }
 
     /// SET: the columns on the left are written, those on the right flow into them.

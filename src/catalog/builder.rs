@@ -1,10 +1,10 @@
 //! Rows of the catalog queries become a [`Catalog`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Store, Type};
 use super::{Cast, Catalog, Function, Key, Operator, Policy, Relation, Rule, Trigger, source, tagging};
@@ -137,6 +137,13 @@ impl CatalogBuilder {
     }
 }
 
+/// A snapshot as a file.
+#[derive(Deserialize, Serialize)]
+struct Snapshot {
+    version: u32,
+    rows: BTreeMap<String, Vec<String>>,
+}
+
 #[derive(Deserialize)]
 struct Size {
     oid: super::Oid,
@@ -159,19 +166,16 @@ fn attach<T>(
 }
 
 impl Catalog {
-    /// The snapshot as JSON: an object of query names, each with its rows.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let mut queries: Vec<(&str, Vec<&str>)> =
-            source::QUERIES.iter().map(|query| (query.name, Vec::new())).collect();
+    /// The snapshot as JSON: the rows of each query, each as the text that came in.
+    ///
+    /// # Errors
+    /// None that a catalog can cause; the serializer's type has one.
+    pub fn to_json(&self) -> Result<String, CatalogError> {
+        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (query, row) in &self.store.rows {
-            if let Some((_, rows)) = queries.iter_mut().find(|(name, _)| name == query) {
-                rows.push(row);
-            }
+            rows.entry((*query).to_owned()).or_default().push(row.to_string());
         }
-        let parts: Vec<String> =
-            queries.into_iter().map(|(name, rows)| format!("\"{name}\":[\n{}\n]", rows.join(",\n"))).collect();
-        format!("{{\"version\":1,\n{}}}\n", parts.join(",\n"))
+        Ok(serde_json::to_string_pretty(&Snapshot { version: 1, rows })?)
     }
 
     /// Reads what [`Catalog::to_json`] wrote.
@@ -179,11 +183,11 @@ impl Catalog {
     /// # Errors
     /// Text that is not such a snapshot.
     pub fn from_json(text: &str) -> Result<Self, CatalogError> {
-        let snapshot: HashMap<String, serde_json::Value> = serde_json::from_str(text)?;
+        let snapshot: Snapshot = serde_json::from_str(text)?;
         let mut builder = CatalogBuilder::new();
         for query in source::QUERIES {
-            for row in snapshot.get(query.name).and_then(serde_json::Value::as_array).into_iter().flatten() {
-                builder.add(query.name, &row.to_string())?;
+            for row in snapshot.rows.get(query.name).into_iter().flatten() {
+                builder.add(query.name, row)?;
             }
         }
         Ok(builder.finish())

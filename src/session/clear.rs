@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Session;
+use super::phase::Status;
 use super::relay::End;
 use super::run::Run;
 use crate::lineage::Event;
@@ -52,8 +53,11 @@ impl Session {
             return Ok(Cleared::Go);
         }
         match run.verdict() {
-            Verdict::Hold if self.enforces() => return self.hold(run, form).await,
-            Verdict::Deny if self.enforces() => return Ok(Cleared::Refused(self.denied_by_rule(run))),
+            Verdict::Hold if self.enforces() => return Box::pin(self.hold(run, form)).await,
+            Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
+                return Box::pin(self.hold(run, form)).await;
+            }
+            Verdict::Deny if self.enforces() => return Ok(Cleared::Refused(Self::denied_by_rule(run))),
             Verdict::Allow | Verdict::Hold | Verdict::Deny => {}
         }
         // A Bind is written down by its Execute, which may carry no more than the Bind was cleared for.
@@ -61,6 +65,20 @@ impl Session {
             return self.write_down(run).await;
         }
         Ok(Cleared::Go)
+    }
+
+    /// Rows of a writing statement leave while it is already done: in a simple Query outside of a transaction block it
+    /// commits whatever a person says then. So where it is not proved or estimated to stay below its limit, the question
+    /// comes first.
+    fn could_commit_over_a_limit(&self, run: &Run) -> bool {
+        if self.phase.status != Status::Idle {
+            return false;
+        }
+        run.parts.iter().zip(&run.facts.statements).any(|(part, facts)| {
+            let Some(rows_max) = part.meter.rows_max else { return false };
+            let rows = self.estimate(facts).and_then(|estimate| estimate.rows);
+            !facts.pure_read && !facts.outputs.is_empty() && rows.is_none_or(|rows| rows > rows_max)
+        })
     }
 
     /// Puts the opening lines of a run on disk.
@@ -76,7 +94,7 @@ impl Session {
     }
 
     /// What a client is told when a rule says no.
-    pub(super) fn denied_by_rule(&self, run: &Run) -> Report {
+    pub(super) fn denied_by_rule(run: &Run) -> Report {
         let index = run.deciding();
         let Some(part) = run.parts.get(index) else {
             return Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "statement denied by policy");

@@ -62,7 +62,7 @@ impl Session {
             Ok(opened) => opened,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
-        self.mark(run, &hold.id);
+        Self::mark(run, &hold.id);
         let patience = self.patience(&hold);
         let waited = self.wait_for_decision(watch, patience).await?;
         self.conclude(run, &hold, &form, waited).await
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    fn mark(&self, run: &mut Run, id: &HoldId) {
+    fn mark(run: &mut Run, id: &HoldId) {
         for part in &mut run.parts {
             part.hold = Some(id.clone());
         }

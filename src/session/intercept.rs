@@ -134,7 +134,7 @@ impl Session {
             Err(report) => return self.refuse(Instead::Parse(name), report, None),
         };
         if run.verdict() == Verdict::Deny && self.enforces() {
-            let report = self.denied_by_rule(&run);
+            let report = Self::denied_by_rule(&run);
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
         let prepared = Prepared { text, facts: run.facts.clone(), epoch: self.epoch(), by_sql: false };
@@ -192,9 +192,10 @@ impl Session {
                 Cleared::Go => {}
             }
         }
-        let copies = run.reads_client_data();
+        // What writes and returns rows commits with its Sync: nothing behind it leaves before its rows have.
+        let waits = run.reads_client_data() || run.writes_within_limits();
         self.forward(&frame, Request::Execute(run));
-        if copies {
+        if waits {
             build::bare(&mut self.server.output, b'H');
             self.phase.flushed();
             return self.await_copy().await;
@@ -290,12 +291,14 @@ impl Session {
     }
 
     /// The server will discard it unread: an earlier frame of the batch failed.
+    #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
     fn pass_unqueued(&mut self, frame: &Bytes) -> Result<(), End> {
         self.server.output.extend_from_slice(frame);
         Ok(())
     }
 
     /// Sends a frame that is certain to fail in place of one that must not run.
+    #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
     fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
         if instead == Instead::Query {
             self.names.simple_query();

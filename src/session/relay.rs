@@ -194,7 +194,8 @@ impl Session {
         loop {
             match self.pump(&mut goal).await? {
                 Pumped::Reached(value) => return Ok(value),
-                Pumped::Tripped => self.settle_trip().await?,
+                // Boxed: rare, and large enough to weigh on every other await.
+                Pumped::Tripped => Box::pin(self.settle_trip()).await?,
             }
         }
     }

@@ -122,6 +122,14 @@ impl Run {
         })
     }
 
+    /// It writes, gives rows back, and is capped.
+    pub(super) fn writes_within_limits(&self) -> bool {
+        self.parts.iter().zip(&self.facts.statements).any(|(part, facts)| {
+            let capped = part.meter.rows_max.is_some() || part.meter.bytes_max.is_some();
+            capped && !facts.pure_read && !facts.outputs.is_empty()
+        })
+    }
+
     /// It begins or ends transactions, so that a failed one may be over in its middle.
     pub(super) fn controls_transactions(&self) -> bool {
         self.facts.statements.len() != 1

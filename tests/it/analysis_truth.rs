@@ -205,7 +205,9 @@ impl Truth {
                     resolve(tree, above, &mut found, 0);
                     self.required.extend(found);
                 }
-                fields.values().for_each(|field| self.expression(field, above));
+                // The columns of `excluded`, asked for or not.
+                let asked = fields.iter().filter(|(field, _)| *field != "exclRelTlist");
+                asked.for_each(|(_, field)| self.expression(field, above));
             }
         }
     }
