@@ -219,6 +219,9 @@ pub enum SessionEffect {
     CatalogChange,
 }
 
+/// How the reason begins by which a text that the parser refuses is opaque.
+pub(super) const UNPARSABLE: &str = "the parser refuses it: ";
+
 /// Facts of one statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementFacts {
@@ -255,8 +258,6 @@ pub struct StatementFacts {
     pub unresolved: bool,
     /// It depends on the session: temporary relations, or names that only this session can resolve.
     pub session_local: bool,
-    /// The parser refuses the text; Postgres is likely to say so too.
-    pub unparsable: bool,
 }
 
 impl StatementFacts {
@@ -279,7 +280,6 @@ impl StatementFacts {
             effects: Vec::new(),
             findings: Vec::new(),
             unresolved: false,
-            unparsable: false,
             session_local: true,
         }
     }
@@ -308,6 +308,12 @@ impl StatementFacts {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kinds.iter().next_back().copied().unwrap_or(Kind::Opaque)
+    }
+
+    /// Whether the parser refuses the text; Postgres is likely to do so too, but only Postgres knows.
+    #[must_use]
+    pub fn is_unparsable(&self) -> bool {
+        self.opaque.iter().any(|why| why.starts_with(UNPARSABLE))
     }
 
     /// All tags of all columns that it touches.

@@ -25,6 +25,7 @@ mod scope;
 pub mod settings;
 mod statement;
 mod touch;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,17 +77,12 @@ fn guarded(text: &str, context: &Context<'_>, depth: usize) -> Facts {
 fn statements(text: &str, context: &Context<'_>) -> Facts {
     let tree = match parse::parse(text) {
         Ok(tree) => tree,
-        Err(error) => {
-            let mut facts = opaque(text.len(), &error);
-            for statement in &mut facts.statements {
-                statement.unparsable = true;
-            }
-            return facts;
-        }
+        Err(error) => return opaque(text.len(), &format!("{}{error}", facts::UNPARSABLE)),
     };
-    let statements =
-        tree.statements(text).map(|parsed| analyzer::Analyzer::new(context).statement(parsed.node, parsed.span)).collect();
-    Facts { statements }
+    let read = |parsed: parse::Parsed<'_>| analyzer::Analyzer::new(context).statement(parsed.node, parsed.span);
+    let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
+    witness::hear(context, &witness::relations(text), &mut facts);
+    facts
 }
 
 /// One statement of which nothing is known but why.
@@ -109,7 +105,6 @@ fn opaque(length: usize, why: &str) -> Facts {
             findings: Vec::new(),
             unresolved: false,
             session_local: false,
-            unparsable: false,
         }],
     }
 }

@@ -66,7 +66,6 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         effects: std::mem::take(&mut analyzer.touched.effects),
         findings: parts.findings,
         session_local: analyzer.touched.session_local,
-        unparsable: false,
     }
 }
 

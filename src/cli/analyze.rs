@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::{self, Access, Facts, StatementFacts, settings};
 use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::policy::{Decision, Policy, Request, Source, Verdict};
+use crate::principal::{Principal, PrincipalKind};
 
 /// Facts and verdicts for SQL on standard input or in files.
 #[derive(Debug, clap::Args)]
@@ -21,6 +24,9 @@ pub struct Analyze {
     /// A catalog snapshot instead of a database.
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     catalog: Option<PathBuf>,
+    /// A policy file, or a directory of them; the shipped policy where there is none.
+    #[arg(long, value_name = "DIR|FILE")]
+    policies: Option<PathBuf>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -54,12 +60,66 @@ struct Item {
 /// The session that the texts are analysed in.
 struct Session {
     catalog: Catalog,
+    policy: Policy,
+    principal: Principal,
     database: String,
     search_path: Vec<String>,
     role: String,
 }
 
+impl Session {
+    fn new(catalog: Catalog, search_path: Vec<String>, role: String) -> Self {
+        let principal = Principal {
+            name: role.clone(),
+            kind: PrincipalKind::default(),
+            human: None,
+            groups: Vec::new(),
+            role: role.clone(),
+        };
+        Self { database: catalog.database().to_owned(), catalog, policy: Policy::shipped(), principal, search_path, role }
+    }
+
+    /// The same session under a policy: its tags are on the catalog.
+    fn judged_by(self, policy: Policy) -> Self {
+        let catalog = self.catalog.with_tags(&self.database, policy.tag_rules());
+        Self { catalog, policy, ..self }
+    }
+
+    fn judge(&self, facts: &StatementFacts) -> Decision {
+        self.policy.evaluate(&Request {
+            principal: &self.principal,
+            database: &self.database,
+            client: None,
+            environment: None,
+            intent: None,
+            facts,
+            estimate: None,
+            at: Clock::System.now(),
+        })
+    }
+}
+
 impl Analyze {
+    /// The policy; its problems are printed, and there is none then.
+    fn policy(&self) -> anyhow::Result<Option<Policy>> {
+        let Some(path) = &self.policies else { return Ok(Some(Policy::shipped())) };
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            files = std::fs::read_dir(path)
+                .with_context(|| path.display().to_string())?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<_, _>>()?;
+            files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"));
+            files.sort();
+        }
+        let mut sources = Vec::new();
+        for file in files {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            sources.push(Source { path: file.display().to_string(), text });
+        }
+        Ok(Policy::load(&sources).map_err(|findings| findings.iter().for_each(|finding| eprintln!("{finding}"))).ok())
+    }
+
     /// Runs the command; the exit code is one of [`super::exit`].
     ///
     /// # Errors
@@ -76,6 +136,8 @@ impl Analyze {
             (None, Some(file)) => snapshot(file)?,
             (None, None) => anyhow::bail!("analyze needs --upstream or --catalog"),
         };
+        let Some(policy) = self.policy()? else { return Ok(super::exit::USAGE.into()) };
+        let session = session.judged_by(policy);
         let mut out = std::io::stdout().lock();
         for item in self.items()? {
             let answer = Answer::new(&session, item);
@@ -119,8 +181,7 @@ fn read(text: &[u8], input: Input, name: &str) -> anyhow::Result<Vec<Item>> {
 fn snapshot(file: &PathBuf) -> anyhow::Result<Session> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let catalog = Catalog::from_json(&text).with_context(|| file.display().to_string())?;
-    let database = catalog.database().to_owned();
-    Ok(Session { catalog, database, search_path: settings::split("\"$user\", public"), role: String::new() })
+    Ok(Session::new(catalog, settings::split("\"$user\", public"), String::new()))
 }
 
 fn connect(url: &str) -> anyhow::Result<Session> {
@@ -137,7 +198,7 @@ fn connect(url: &str) -> anyhow::Result<Session> {
         let search_path = settings::split(row.get(0));
         drop(client);
         driver.await.context("the connection ended badly")?.context("the connection ended badly")?;
-        Ok(Session { database: catalog.database().to_owned(), catalog, search_path, role: row.get(1) })
+        Ok(Session::new(catalog, search_path, row.get(1)))
     })
 }
 
@@ -145,7 +206,7 @@ fn connect(url: &str) -> anyhow::Result<Session> {
 #[derive(Debug, Serialize)]
 struct Answer {
     id: serde_json::Value,
-    verdict: Option<String>,
+    verdict: Verdict,
     rule: String,
     statements: Vec<Statement>,
 }
@@ -163,7 +224,7 @@ struct Statement {
     tags: serde_json::Map<String, serde_json::Value>,
     opaque: Vec<String>,
     bound: String,
-    verdict: Option<String>,
+    verdict: Verdict,
     rule: String,
 }
 
@@ -178,10 +239,15 @@ impl Answer {
         let context =
             analysis::Context::new(&session.catalog, &session.database, &session.search_path, &session.role);
         let statements = match analysis::analyze(item.sql.as_bytes(), &context) {
-            Ok(Facts { statements }) => statements.iter().map(Statement::new).collect(),
+            Ok(Facts { statements }) => {
+                statements.iter().map(|facts| Statement::new(facts, &session.judge(facts))).collect()
+            }
             Err(rejected) => vec![Statement::rejected(&rejected)],
         };
-        Self { id: item.id, verdict: None, rule: String::new(), statements }
+        // The strictest verdict of its statements is the text's; the first that has it names the rule.
+        let strictest = statements.iter().rev().max_by_key(|statement| statement.verdict);
+        let (verdict, rule) = strictest.map_or((Verdict::Allow, String::new()), |it| (it.verdict, it.rule.clone()));
+        Self { id: item.id, verdict, rule, statements }
     }
 
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
@@ -202,13 +268,14 @@ impl Answer {
                 writeln!(out, "  tag: {column} {tags}")?;
             }
             writeln!(out, "  bound: {}", statement.bound)?;
+            writeln!(out, "  verdict: {} ({})", statement.verdict.as_str(), statement.rule)?;
         }
         Ok(())
     }
 }
 
 impl Statement {
-    fn new(facts: &StatementFacts) -> Self {
+    fn new(facts: &StatementFacts, decision: &Decision) -> Self {
         let with = |wanted: &[Access]| -> Vec<String> {
             let fits = |access: &BTreeSet<Access>| wanted.iter().any(|kind| access.contains(kind));
             facts.columns.iter().filter(|(_, column)| fits(&column.access)).map(|(name, _)| name.to_string()).collect()
@@ -238,8 +305,8 @@ impl Statement {
                 .collect(),
             opaque: facts.opaque.clone(),
             bound: facts.bound.to_string(),
-            verdict: None,
-            rule: String::new(),
+            verdict: decision.verdict,
+            rule: decision.rule.to_string(),
         }
     }
 
@@ -257,8 +324,8 @@ impl Statement {
             tags: serde_json::Map::new(),
             opaque: vec![why.to_string()],
             bound: analysis::Bound::Unbounded.to_string(),
-            verdict: None,
-            rule: String::new(),
+            verdict: Verdict::Deny,
+            rule: "limits".to_owned(),
         }
     }
 }

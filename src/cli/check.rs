@@ -15,7 +15,7 @@ use crate::policy::{Finding, Place, Policy, Source, schema};
 
 /// Finds what is wrong with a configuration or a policy.
 #[derive(Debug, clap::Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The configuration file; the policies that it names are checked too.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -45,7 +45,7 @@ impl Check {
     ///
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.schema {
             std::io::stdout().write_all(schema().as_bytes())?;
             return Ok(exit::DONE.into());
@@ -106,18 +106,19 @@ fn one(finding: &Finding, text: Option<&String>) -> String {
     let Place { line, column } = finding.place;
     let place = if line == 0 { String::new() } else { format!(":{line}:{column}") };
     let (severity, code) = (finding.severity.as_str(), finding.code);
-    let mut out = format!("{}{place}: {severity}: {} [{code}]\n", finding.path, finding.message);
-    let index = usize::try_from(line).ok().and_then(|line| line.checked_sub(1));
-    if let Some(source) = index.and_then(|index| text?.lines().nth(index)) {
-        let indent: String =
-            source.chars().zip(1..column).map(|(letter, _)| if letter == '\t' { '\t' } else { ' ' }).collect();
-        let margin = " ".repeat(line.to_string().len());
-        out += &format!(" {line} | {source}\n {margin} | {indent}^\n");
-    }
-    if let Some(hint) = &finding.hint {
-        out += &format!("   hint: {hint}\n");
-    }
-    out
+    let head = format!("{}{place}: {severity}: {} [{code}]\n", finding.path, finding.message);
+    let hint = finding.hint.as_ref().map(|hint| format!("   hint: {hint}\n"));
+    head + &text.and_then(|text| snippet(finding.place, text)).unwrap_or_default() + &hint.unwrap_or_default()
+}
+
+/// The line with a caret under the column.
+fn snippet(place: Place, text: &str) -> Option<String> {
+    let Place { line, column } = place;
+    let source = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
+    let blank = |(letter, _)| if letter == '\t' { '\t' } else { ' ' };
+    let indent: String = source.chars().zip(1..column).map(blank).collect();
+    let margin = " ".repeat(line.to_string().len());
+    Some(format!(" {line} | {source}\n {margin} | {indent}^\n"))
 }
 
 fn plain(finding: &Finding) -> Value {

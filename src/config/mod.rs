@@ -185,9 +185,9 @@ pub struct AuthConfig {
 impl Default for HoldConfig {
     fn default() -> Self {
         Self {
-            wait: Duration::from_secs(60),
-            expires: Duration::from_secs(30 * 60),
-            stream_wait: Duration::from_secs(60),
+            wait: Duration::from_mins(1),
+            expires: Duration::from_mins(30),
+            stream_wait: Duration::from_mins(1),
             on_disconnect: OnDisconnect::default(),
             in_transaction: InTransaction::default(),
         }

@@ -14,10 +14,10 @@ pub(super) fn password(file: &Path, upstream: &Upstream) -> Option<String> {
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| matching(line, upstream))
 }
 
-/// libpq ignores a passfile that group or world may read.
+/// libpq ignores a passfile that group or world may read: none of the six lower bits may be set.
 fn is_private(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o077 == 0)
+    fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode().trailing_zeros() >= 6)
 }
 
 /// The last field of a line whose other fields fit: `host:port:database:user:password`.

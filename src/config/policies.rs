@@ -1,7 +1,7 @@
 //! Policy files from the disk: the policy room itself never reads one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::ConfigError;
 use crate::policy::{Finding, Place, Policy, Source};
@@ -42,7 +42,7 @@ pub fn policy_sources(path: &Path) -> Result<Vec<Source>, ConfigError> {
     files.iter().map(|file| read(file)).collect()
 }
 
-fn is_policy(file: &PathBuf) -> bool {
+fn is_policy(file: &Path) -> bool {
     file.is_file() && file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
 }
 

@@ -35,7 +35,7 @@ fn an_upstream_alone_is_enough() {
     assert_eq!(config.log.dir, config.state.join("log"));
     assert_eq!(config.mode, Mode::Enforce);
     assert_eq!((config.hold, config.limits), (HoldConfig::default(), LimitsConfig::default()));
-    assert_eq!(HoldConfig::default().wait, Duration::from_secs(60));
+    assert_eq!(HoldConfig::default().wait, Duration::from_mins(1));
 }
 
 #[test]

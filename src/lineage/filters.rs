@@ -13,7 +13,7 @@ use crate::policy::{Sensitivity, Verdict};
 
 /// All given filters must match. Names match exactly or by glob (`*` any text, `?` one character).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Filters {
     /// Not before this time: RFC 3339, a date, or a time ago (30s, 15m, 2h, 7d).
     #[arg(long)]
@@ -84,6 +84,25 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// Filters from a query string's pairs, with times ago counted from `now`. An empty value is no filter.
+    ///
+    /// # Errors
+    /// A filter that there is not, one that is given twice, or a value that it cannot have: in words for its sender.
+    pub fn from_pairs(pairs: &[(String, String)], now: Timestamp) -> Result<Self, String> {
+        let mut fields = serde_json::Map::new();
+        for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+            let field = match (name.as_str(), value.parse::<u64>()) {
+                ("limit", Ok(limit)) => limit.into(),
+                _ => value.as_str().into(),
+            };
+            if fields.insert(name.clone(), field).is_some() {
+                return Err(format!("the filter {name} is given twice"));
+            }
+        }
+        let filters: Self = serde_json::from_value(fields.into()).map_err(|error| error.to_string())?;
+        Ok(filters.resolved(now))
+    }
+
     /// The same with times ago turned into times.
     #[must_use]
     pub fn resolved(mut self, now: Timestamp) -> Self {

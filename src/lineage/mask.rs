@@ -1,5 +1,7 @@
 //! Filling a record from what the other rooms know, without a literal.
 
+use std::fmt::Write as _;
+
 use super::{RecordColumn, RecordOutput, StatementRecord};
 use crate::analysis::scan::{self, Masked, StringMode};
 use crate::analysis::{ColumnName, StatementFacts};
@@ -12,16 +14,39 @@ pub const TEXT_MAX: usize = 64 << 10;
 #[must_use]
 pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
     let mut masked = scan::mask(text, mode);
-    if masked.text.len() > TEXT_MAX {
-        let more = masked.text.len() - TEXT_MAX;
-        let cut = masked.text.floor_char_boundary(TEXT_MAX);
-        masked.text.truncate(cut);
-        masked.text.push_str(&format!(" … ({more} bytes more)"));
-    }
+    cut(&mut masked.text, TEXT_MAX);
     masked
 }
 
+fn cut(text: &mut String, length: usize) {
+    if text.len() > length {
+        let beyond = text.len() - length;
+        text.truncate(text.floor_char_boundary(length));
+        // Writing to a String cannot fail.
+        let _ = write!(text, " … ({beyond} bytes more)");
+    }
+}
+
+/// A line that is longer is shortened ([`StatementRecord::shorten`]) before it is written.
+pub const LINE_MAX: usize = 1 << 20;
+
 impl StatementRecord {
+    /// Leaves what an auditor needs and what has a bound: texts are cut; of the columns the tagged ones stay, of the
+    /// outputs none. The record says so itself, in `opaque`.
+    pub fn shorten(&mut self) {
+        cut(&mut self.text, TEXT_MAX);
+        for text in [&mut self.intent, &mut self.application_name].into_iter().flatten() {
+            cut(text, TEXT_MAX);
+        }
+        let (columns, outputs) = (self.columns.len(), self.outputs.len());
+        self.columns.retain(|_, column| !column.tags.is_empty());
+        self.outputs.clear();
+        self.opaque.truncate(10);
+        self.opaque.iter_mut().for_each(|why| cut(why, 1000));
+        let left = self.columns.len();
+        self.opaque.push(format!("record shortened: {left} of {columns} columns and 0 of {outputs} outputs are left"));
+    }
+
     /// The same with the masked text and shape of the statement.
     #[must_use]
     pub fn with_text(mut self, text: impl AsRef<[u8]>, mode: StringMode) -> Self {
@@ -88,6 +113,22 @@ mod tests {
         let masked = mask(&long, StringMode::Standard);
         assert!(masked.text.len() < TEXT_MAX + 40 && masked.text.ends_with("bytes more)"));
         assert_eq!(masked.shape, scan::mask(&long, StringMode::Standard).shape);
+    }
+
+    #[test]
+    fn a_shortened_record_keeps_its_tagged_columns_and_says_what_is_gone() {
+        let mut record = StatementRecord::new(StatementId::new(), Event::Closed);
+        record.text = "\u{1}".repeat(LINE_MAX);
+        for number in 0..30_000 {
+            let tags = if number == 7 { vec!["user.name".to_owned()] } else { Vec::new() };
+            record.columns.insert(format!("d.s.t.column{number}"), RecordColumn { tags, access: Vec::new() });
+        }
+        record.shorten();
+        let mut line = Vec::new();
+        encode_line(&record, &mut line);
+        assert!(line.len() < LINE_MAX);
+        assert_eq!(record.columns.keys().collect::<Vec<_>>(), ["d.s.t.column7"]);
+        assert_eq!(record.opaque, ["record shortened: 1 of 30000 columns and 0 of 0 outputs are left"]);
     }
 
     #[test]

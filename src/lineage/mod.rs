@@ -10,5 +10,5 @@ mod record;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Filters, Moment, glob_matches};
-pub use mask::{TEXT_MAX, mask};
+pub use mask::{LINE_MAX, TEXT_MAX, mask};
 pub use record::*;

@@ -173,12 +173,8 @@ impl<'a> Touched<'a> {
         let direct = |path: &str| self.input_field(path, "DIRECT", "TRANSFORMATION");
         match output {
             Some(output) => output.sources.iter().filter_map(|path| direct(path)).collect(),
-            None => self.with_access(record, Access::Reveal).filter_map(direct).collect(),
+            None => with_access(record, Access::Reveal).filter_map(direct).collect(),
         }
-    }
-
-    fn with_access<'r>(&self, record: &'r StatementRecord, access: Access) -> impl Iterator<Item = &'r str> {
-        record.columns.iter().filter(move |(_, column)| column.access.contains(&access)).map(|(path, _)| path.as_str())
     }
 
     fn input_field(&self, path: &str, kind: &str, subtype: &str) -> Option<Value> {
@@ -199,6 +195,11 @@ impl<'a> Touched<'a> {
             .collect();
         official("1-0-0", "TagsDatasetFacet", json!({ "tags": tags }))
     }
+}
+
+/// The columns that are touched so.
+fn with_access(record: &StatementRecord, access: Access) -> impl Iterator<Item = &str> {
+    record.columns.iter().filter(move |(_, column)| column.access.contains(&access)).map(|(path, _)| path.as_str())
 }
 
 /// `database.schema.table.column` → `schema.table`, `column`.
@@ -249,10 +250,8 @@ fn column_lineage(record: &StatementRecord, touched: &Touched<'_>, relation: &st
         .filter(|(_, column)| column.access.contains(&Access::Write))
         .map(|(name, _)| ((*name).to_owned(), json!({ "inputFields": touched.sources(record, name) })))
         .collect();
-    let probes: Vec<_> = touched
-        .with_access(record, Access::Probe)
-        .filter_map(|path| touched.input_field(path, "INDIRECT", "FILTER"))
-        .collect();
+    let probes: Vec<_> =
+        with_access(record, Access::Probe).filter_map(|path| touched.input_field(path, "INDIRECT", "FILTER")).collect();
     official("1-2-0", "ColumnLineageDatasetFacet", json!({ "fields": fields, "dataset": probes }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// A file that only grows, and is cut back only to what is known to be durable.
@@ -21,7 +22,7 @@ pub trait File: Send {
     /// Cuts the file to `length` bytes, durably.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; the file is shorter.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
@@ -53,10 +54,17 @@ impl File for OsFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        // Writes into a file whose name is gone succeed, and nobody will ever find them.
+        if self.0.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        }
         self.0.sync_data()
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
+        if self.0.metadata()?.len() < length {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is shorter than what was written to it"));
+        }
         self.0.set_len(length)?;
         self.0.sync_all()
     }

@@ -48,17 +48,6 @@ impl LogError {
     }
 }
 
-impl TryAppendError {
-    /// The record that was not taken.
-    #[must_use]
-    pub fn into_record(self) -> Option<crate::lineage::StatementRecord> {
-        match self {
-            Self::Full(record) | Self::Unhealthy(_, record) => Some(*record),
-            Self::Closed => None,
-        }
-    }
-}
-
 /// Why a record was not taken without waiting.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TryAppendError {
@@ -68,7 +57,14 @@ pub enum TryAppendError {
     /// The log cannot be written now: [`super::Log::append`] tries to recover it.
     #[error("{0}")]
     Unhealthy(LogError, Box<crate::lineage::StatementRecord>),
-    /// The log is closed.
-    #[error("the log is closed")]
-    Closed,
+}
+
+impl TryAppendError {
+    /// The record that was not taken, to be given to [`super::Log::append`].
+    #[must_use]
+    pub fn into_record(self) -> Option<crate::lineage::StatementRecord> {
+        match self {
+            Self::Full(record) | Self::Unhealthy(_, record) => Some(*record),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::disk::{Disk, OsDisk};
 use super::error::{LogError, TryAppendError};
 use super::key::{Signer, Verifier};
+use super::open::sync_parent;
 use super::queue::{Pending, Queue, Reply};
 use super::writer::Writer;
 use crate::clock::Clock;
@@ -99,6 +100,7 @@ impl Log {
     /// Another process appends to it; it is not what its last checkpoint signed; the disk refuses.
     pub fn open(options: Options, clock: Clock) -> Result<Self, LogError> {
         fs::create_dir_all(&options.dir).map_err(LogError::io("create", &options.dir))?;
+        sync_parent(&options.dir).map_err(LogError::io("sync", &options.dir))?;
         let lock = lock(&options.dir)?;
         let signer = Arc::new(Signer::open(&options.dir, &options.origin)?);
         let verifier = Arc::new(signer.verifier().clone());
@@ -156,7 +158,8 @@ impl Log {
             return Err(TryAppendError::Full(Box::new(record)));
         };
         room.forget();
-        self.send(record, weight, Reply::Nobody).map_err(|_| TryAppendError::Closed)
+        let pending = Pending { record: Box::new(record), weight, reply: Reply::Nobody };
+        self.shared().queue.push(pending).map_err(|back| TryAppendError::Unhealthy(LogError::Closed, back.record))
     }
 
     /// Whether the log can be written, and if not, why.
@@ -190,7 +193,7 @@ impl Log {
 
     fn send(&self, record: StatementRecord, weight: u32, reply: Reply) -> Result<(), LogError> {
         let pending = Pending { record: Box::new(record), weight, reply };
-        self.shared().queue.push(pending)
+        self.shared().queue.push(pending).map_err(|_back| LogError::Closed)
     }
 
     fn shared(&self) -> &Shared {

@@ -187,5 +187,6 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
 
 /// Makes new and removed names in the file's directory durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

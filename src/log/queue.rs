@@ -38,6 +38,17 @@ pub(super) struct Group {
     pub is_last: bool,
 }
 
+/// How far the queue's end is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// Nothing more comes in; the writer takes what is there.
+    Closed,
+    /// The writer is gone.
+    Over,
+}
+
 /// Many handles put in, one writer takes all at once.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -53,9 +64,7 @@ struct State {
     is_urgent: bool,
     /// The writer sleeps without a limit: the first record of any kind wakes it.
     is_asleep: bool,
-    is_closed: bool,
-    /// The writer is gone.
-    is_ended: bool,
+    end: End,
     /// Who waits until the writer has ended.
     closers: Vec<oneshot::Sender<()>>,
 }
@@ -63,10 +72,13 @@ struct State {
 impl Queue {
     /// Puts a record in; an asynchronous one wakes the writer only from a sleep without limit, so that a busy log is not
     /// woken for each statement.
-    pub(super) fn push(&self, pending: Pending) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    /// The queue was closed: the record comes back.
+    pub(super) fn push(&self, pending: Pending) -> Result<(), Pending> {
         let mut state = self.lock();
-        if state.is_closed {
-            return Err(LogError::Closed);
+        if state.end != End::Open {
+            return Err(pending);
         }
         state.weight += usize::try_from(pending.weight).unwrap_or(WAKE_AT);
         let was_urgent = state.is_urgent;
@@ -82,9 +94,9 @@ impl Queue {
     /// Lets nothing in any more and wakes the writer. `closer` is told once the writer has ended.
     pub(super) fn close(&self, closer: Option<oneshot::Sender<()>>) {
         let mut state = self.lock();
-        state.is_closed = true;
         state.is_urgent = true;
-        if !state.is_ended {
+        if state.end != End::Over {
+            state.end = End::Closed;
             state.closers.extend(closer);
         }
         self.filled.notify_one();
@@ -93,8 +105,7 @@ impl Queue {
     /// The writer's last word: whoever waits for its end goes on, and what was still put in is refused.
     pub(super) fn end(&self) {
         let mut state = self.lock();
-        state.is_closed = true;
-        state.is_ended = true;
+        state.end = End::Over;
         state.closers.clear();
         state.records.clear();
     }
@@ -118,9 +129,10 @@ impl Queue {
             state = self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.is_asleep = false;
-        state.is_urgent = state.is_closed;
+        let is_last = state.end != End::Open;
+        state.is_urgent = is_last;
         state.weight = 0;
-        Group { records: std::mem::take(&mut state.records), is_last: state.is_closed }
+        Group { records: std::mem::take(&mut state.records), is_last }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -47,7 +47,7 @@ impl Sealer {
         match std::thread::Builder::new().name("log-seal".to_owned()).spawn(seal_all) {
             Ok(running) => self.running = Some(running),
             Err(error) => {
-                tracing::warn!(%error, "no thread to seal a log segment; it stays plain until the next start")
+                tracing::warn!(%error, "no thread to seal a log segment; it stays plain until the next start");
             }
         }
     }

@@ -207,7 +207,7 @@ impl Walk<'_> {
             }
             expected += 1;
             let is_last = index + 1 == segments.len();
-            let seal = self.seal(segment, is_last)?;
+            let seal = self.seal(segment)?;
             let first = self.tree.size();
             let found = SegmentLines::read(self.dir, segment, first)?;
             self.segment(segment, &found, seal.as_ref(), is_last);
@@ -234,12 +234,12 @@ impl Walk<'_> {
     }
 
     /// The segment's seal, once it and the sealed file that it signs were checked.
-    fn seal(&mut self, segment: &Segment, is_last: bool) -> Result<Option<Checkpoint>, LogError> {
+    fn seal(&mut self, segment: &Segment) -> Result<Option<Checkpoint>, LogError> {
         let path = segment::path(self.dir, segment.number, suffix::SEAL);
         let note = match fs::read(&path) {
             Ok(note) => note,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if segment.sealed || (is_last && self.is_sealed(segment.number)) {
+                if segment.sealed {
                     self.report.evidence(name(&path), "the seal of a sealed segment is missing".to_owned());
                 }
                 return Ok(None);
@@ -259,10 +259,6 @@ impl Walk<'_> {
             self.report.evidence(name(&file), "its bytes are not those that were sealed".to_owned());
         }
         Ok(Some(seal))
-    }
-
-    fn is_sealed(&self, number: u32) -> bool {
-        segment::path(self.dir, number, suffix::SEALED).exists()
     }
 
     fn segment(&mut self, segment: &Segment, found: &SegmentLines, seal: Option<&Checkpoint>, is_last: bool) {

@@ -166,6 +166,11 @@ impl Writer {
             pending.record.at = at;
             let start = self.lines.len();
             lineage::encode_line(&pending.record, &mut self.lines);
+            if self.lines.len() - start > lineage::LINE_MAX {
+                self.lines.truncate(start);
+                pending.record.shorten();
+                lineage::encode_line(&pending.record, &mut self.lines);
+            }
             let leaf = leaf_hash(self.lines.get(start..).unwrap_or_default());
             self.lines.push(b'\n');
             self.leaves.extend_from_slice(&leaf);
@@ -272,15 +277,20 @@ impl Writer {
         self.refuse(pending, error);
     }
 
+    /// What is kept gives its room back, so that who comes next is told instead of waiting: while the log is broken no
+    /// asynchronous append is taken, so the backlog stays at what was under way.
     fn refuse(&mut self, group: Vec<Pending>, error: &LogError) {
         self.shared.set_health(Some(error.clone()));
-        for pending in group {
+        for mut pending in group {
             match pending.reply {
                 Reply::Strict(_) => {
                     self.refused += 1;
                     self.answer(pending, Err(error.clone()));
                 }
-                Reply::Nobody => self.backlog.push(pending),
+                Reply::Nobody => {
+                    self.give_back(std::mem::take(&mut pending.weight));
+                    self.backlog.push(pending);
+                }
                 Reply::Own => {}
             }
         }
@@ -317,8 +327,12 @@ impl Writer {
         self.rotate()
     }
 
+    fn give_back(&self, weight: u32) {
+        self.shared.room.add_permits(usize::try_from(weight).unwrap_or(0));
+    }
+
     fn answer(&self, pending: Pending, result: Result<u64, LogError>) {
-        self.shared.room.add_permits(usize::try_from(pending.weight).unwrap_or(0));
+        self.give_back(pending.weight);
         if let Reply::Strict(reply) = pending.reply {
             // The session may have ended meanwhile; the record is in the log all the same.
             let _ = reply.send(result);

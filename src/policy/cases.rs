@@ -110,7 +110,6 @@ fn facts(given: &Given, policy: &Policy) -> StatementFacts {
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,
-        unparsable: false,
         session_local: false,
     }
 }

@@ -90,7 +90,8 @@ impl Policy {
 
     /// Which error texts are redacted: those that can carry values of tagged columns, or of columns that are unknown.
     fn error_text(&self, facts: &StatementFacts) -> ErrorText {
-        if self.errors == Errors::Pass || !(facts.is_tagged() || !facts.opaque.is_empty()) {
+        let harmless = !facts.is_tagged() && facts.opaque.is_empty();
+        if self.errors == Errors::Pass || harmless {
             return ErrorText::Pass;
         }
         let own_code = facts.functions.iter().any(|function| !function.starts_with("pg_catalog."))
@@ -129,11 +130,11 @@ impl<'a> Trail<'a> {
     fn settle(&self, limits: &mut Limits) -> Option<&'a Approve> {
         let mut approve = None;
         for (cap, tripwire) in [(&mut limits.bytes, self.bytes), (&mut limits.rows, self.rows)] {
-            if let Some((most, rule)) = tripwire {
-                if cap.is_none_or(|own| most < own) {
-                    *cap = Some(most);
-                    approve = Some(&rule.approve);
-                }
+            if let Some((most, rule)) = tripwire
+                && cap.is_none_or(|own| most < own)
+            {
+                *cap = Some(most);
+                approve = Some(&rule.approve);
             }
         }
         if self.refuses {

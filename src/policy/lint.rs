@@ -13,8 +13,8 @@ use super::yaml::At;
 use crate::analysis::Kind;
 use crate::catalog::tags::{Glob, NamePattern, Wildcard};
 
-/// Commands that are never held or denied.
-const ALWAYS: [&str; 10] = [
+/// Commands that are never held or denied: those of `StatementFacts::is_always_allowed`, as a test holds.
+pub(super) const ALWAYS: [&str; 13] = [
     "BEGIN",
     "START TRANSACTION",
     "COMMIT",
@@ -24,7 +24,10 @@ const ALWAYS: [&str; 10] = [
     "RELEASE",
     "ROLLBACK TO",
     "DEALLOCATE",
+    "DEALLOCATE ALL",
     "CLOSE",
+    "CLOSE CURSOR",
+    "CLOSE CURSOR ALL",
 ];
 
 /// Findings that would mislead where something of the files could not be read and is left out.

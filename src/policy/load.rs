@@ -160,5 +160,6 @@ fn fingerprint(sources: &[Source]) -> String {
         bytes.push(0);
         bytes.extend_from_slice(source.text.as_bytes());
     }
-    digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+    digest(&SHA256, &bytes).as_ref().iter().flat_map(hex).collect()
 }

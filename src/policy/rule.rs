@@ -53,7 +53,7 @@ impl Rule {
             Verdict::Hold | Verdict::Deny => (Side::Suspect, Side::Vouch),
         };
         if !self.matches.fits(case, side) {
-            return Opinion::default();
+            return Opinion { wants_estimate: self.matches.grades_blindly(case), ..Opinion::default() };
         }
         let sizes = self.matches.sizes(case, side);
         let excepted = match &self.unless {
@@ -80,7 +80,7 @@ impl Rule {
         for (what, compare) in [("rows", self.matches.rows), ("bytes", self.matches.bytes)] {
             match compare {
                 Some(Compare::Above(most)) => {
-                    reasons.push(format!("the {what} it reveals are not known to be {most} or fewer"))
+                    reasons.push(format!("the {what} it reveals are not known to be {most} or fewer"));
                 }
                 Some(Compare::UpTo(most)) => reasons.push(format!("the {what} it reveals may be {most} or fewer")),
                 None => {}

@@ -25,11 +25,14 @@ use crate::ids::StatementId;
 use crate::lineage::{Event, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
-use crate::http;
-use crate::session::{Budgets, Memo, Services};
+use crate::session::{Budgets, Services};
+use crate::{analysis, http};
 
 pub use options::{Options, PolicySource, Tls};
 use ports::{LogSink, Ports};
+
+/// Texts whose facts are kept.
+const FACTS_MAX: usize = 16_384;
 
 /// How often lapsed holds are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -194,9 +197,10 @@ fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> 
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
+        database: options.database.clone(),
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules),
-        facts: Memo::default(),
+        facts: analysis::Cache::new(FACTS_MAX),
         budgets: Budgets::default(),
         registry: Registry::default(),
         mode: options.mode,

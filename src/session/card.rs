@@ -106,7 +106,10 @@ fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardCol
 
 /// Bind values as an operator reads them: text as it is, binary as hex with its length.
 fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
-    let Form::Bind(rest) = form else { return Ok(Vec::new()) };
+    let rest = match form {
+        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
+        _ => return Ok(Vec::new()),
+    };
     let values = frontend::bind_values(rest)
         .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values

@@ -17,8 +17,8 @@ pub(super) enum Form {
     Query,
     /// A Bind, with its values as they came.
     Bind(Bytes),
-    /// An Execute that was not cleared at its Bind.
-    Execute,
+    /// An Execute that was not cleared at its Bind, with the values of that Bind.
+    Execute(Bytes),
     /// A `FunctionCall`.
     Call,
 }
@@ -66,8 +66,7 @@ impl Session {
     /// Puts the opening lines of a run on disk.
     async fn write_down(&mut self, run: &Run) -> Result<Cleared, End> {
         for index in 0..run.parts.len() {
-            let Some(mut record) = self.scribe.record(run, index, Event::Started) else { continue };
-            record.observed = !self.enforces() && run.verdict() != Verdict::Allow;
+            let Some(record) = self.scribe.record(run, index, Event::Started) else { continue };
             let log = self.services.log.clone();
             if let Err(error) = self.wait_for(log.append_strict(record)).await? {
                 return Ok(Cleared::Refused(log_failed(&error.to_string())));

@@ -56,8 +56,12 @@ impl Session {
             drop(self.end_with(&report).await);
         }
         self.close_lost_runs();
+        let ended = std::mem::take(&mut self.scribe.ended_holds);
         for id in std::mem::take(&mut self.released) {
-            drop(self.services.approvals.finish(&id, HoldEnd::Unknown).await);
+            let end = ended.iter().find(|(hold, _)| *hold == id).map_or(HoldEnd::Unknown, |(_, end)| *end);
+            if let Err(error) = self.services.approvals.finish(&id, end).await {
+                tracing::error!(%error, hold = %id, "the end of a hold was not stored");
+            }
         }
         while let Some(record) = self.scribe.closing.pop_front() {
             if let Err(error) = self.services.log.append(record).await {

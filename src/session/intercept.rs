@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::Session;
 use super::clear::{Cleared, Form};
+use super::judge::PortalRun;
 use super::names::{Portal, Prepared};
 use super::phase::{Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
@@ -25,22 +26,25 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn next_frame(&mut self) -> Result<(), End> {
-        self.hand_in_records().await?;
         match self.next_header().await? {
-            Some(header) => self.intercept(header).await,
-            None => self.client_is_done().await,
+            Next::Frame(header) => self.intercept(header).await,
+            Next::Chores => self.do_chores().await,
+            Next::End => self.client_is_done().await,
         }
     }
 
-    async fn next_header(&mut self) -> Result<Option<Header>, End> {
+    async fn next_header(&mut self) -> Result<Next, End> {
         let header = self
             .run_until(|session, _| {
+                if session.has_chores() {
+                    return Poll::Ready(Ok(Next::Chores));
+                }
                 match frame::frontend_header(&session.client.input) {
                     Err(error) => return Poll::Ready(Err(error)),
-                    Ok(Some(header)) => return Poll::Ready(Ok(Some(header))),
+                    Ok(Some(header)) => return Poll::Ready(Ok(Next::Frame(header))),
                     Ok(None) => {}
                 }
-                if session.client.eof || session.must_end() { Poll::Ready(Ok(None)) } else { Poll::Pending }
+                if session.client.eof || session.must_end() { Poll::Ready(Ok(Next::End)) } else { Poll::Pending }
             })
             .await?;
         match header {
@@ -176,20 +180,20 @@ impl Session {
             Ok(execute) => execute.portal.into(),
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
-        let (mut run, cleared) = match self.take_portal_run(&name).await? {
+        let PortalRun { mut run, cleared, values } = match self.take_portal_run(&name).await? {
             Ok(found) => found,
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };
         run.portal = Some(name.clone());
         if !cleared {
-            match self.clear(&mut run, Form::Execute).await? {
+            match self.clear(&mut run, Form::Execute(values)).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame),
                 Cleared::Go => {}
             }
         }
         let copies = run.reads_client_data();
-        self.forward(&frame, Request::Execute(name, run));
+        self.forward(&frame, Request::Execute(run));
         if copies {
             build::bare(&mut self.server.output, b'H');
             self.phase.flushed();
@@ -324,13 +328,22 @@ impl Session {
         self.run_until(|_, _| Poll::<()>::Pending).await
     }
 
-    /// Hands closing records to the log; waits where its queue is full.
-    async fn hand_in_records(&mut self) -> Result<(), End> {
+    /// Work that statements leave behind: closing records for a log that was full, ends of holds for the store.
+    fn has_chores(&self) -> bool {
+        !self.scribe.closing.is_empty() || !self.scribe.ended_holds.is_empty()
+    }
+
+    async fn do_chores(&mut self) -> Result<(), End> {
         while let Some(record) = self.scribe.closing.pop_front() {
             let log = self.services.log.clone();
-            if let Some(record) = log.try_append(record).err().and_then(|full| full.into_record()) {
-                // A log that has failed says so itself, and refuses the next statement.
-                drop(self.wait_for(log.append(record)).await?);
+            if let Err(error) = self.wait_for(log.append(record)).await? {
+                // The log is unhealthy from here on and refuses the next statement; it records the gap itself.
+                tracing::error!(%error, "a closing record was not written");
+            }
+        }
+        for (id, end) in std::mem::take(&mut self.scribe.ended_holds) {
+            if self.released.contains(&id) {
+                self.finish(&id, end).await?;
             }
         }
         Ok(())
@@ -355,6 +368,12 @@ impl Session {
             }
         }
     }
+}
+
+enum Next {
+    Frame(Header),
+    Chores,
+    End,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -101,14 +101,14 @@ impl Session {
         })
     }
 
-    /// The run of a portal that is to be executed, and whether it was cleared at its Bind.
+    /// The run of a portal that is to be executed.
     ///
     /// # Errors
     /// The session is over.
     pub(super) async fn take_portal_run(
         &mut self,
         name: &[u8],
-    ) -> Result<Result<(Box<Run>, bool), Report>, End> {
+    ) -> Result<Result<PortalRun, Report>, End> {
         let bound = self.phase.bound_in_batch(name);
         if bound.is_none() && self.phase.has_older_batch() {
             self.settle().await?;
@@ -119,19 +119,20 @@ impl Session {
         };
         let Some(portal) = portal else {
             let prepared = Prepared::opaque(name, "no portal of this name is known");
-            return Ok(self.judge_prepared(&prepared).await?.map(|run| (run, false)));
+            let judged = self.judge_prepared(&prepared).await?;
+            return Ok(judged.map(|run| PortalRun { run, cleared: false, values: Bytes::new() }));
         };
         if let Some(run) = portal.cleared.take() {
-            return Ok(Ok((run, true)));
+            return Ok(Ok(PortalRun { run, cleared: true, values: Bytes::new() }));
         }
-        let (prepared, rows_sent) = (portal.prepared.clone(), portal.rows_sent);
+        let (prepared, rows_sent, values) = (portal.prepared.clone(), portal.rows_sent, portal.values.clone());
         let mut judged = self.judge_prepared(&prepared).await?;
         if let Ok(run) = &mut judged {
             for part in &mut run.parts {
                 part.meter.rows_before = rows_sent;
             }
         }
-        Ok(judged.map(|run| (run, false)))
+        Ok(judged.map(|run| PortalRun { run, cleared: false, values }))
     }
 
     /// Judges a run anew before an approval is spent. Some: it became stricter, and the approval does not stand.
@@ -172,7 +173,8 @@ impl Session {
 
     fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
-        self.scribe.policy(policy.sha256());
+        let observes = !self.enforces();
+        self.scribe.policy(policy.sha256(), observes);
         let now = self.services.clock.now();
         let facts = self.resolve(&facts).unwrap_or(facts);
         let decisions = facts.statements.iter().map(|facts| {
@@ -290,7 +292,7 @@ impl Session {
             overlay: None,
             statement_max: self.services.bounds.statement_max,
         };
-        self.services.facts.facts(text, snapshot.version, &context).map_err(|rejected| {
+        self.services.facts.analyze(text, &context).map_err(|rejected| {
             Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
                 .hint("Split the statement into smaller ones.")
         })
@@ -354,6 +356,15 @@ impl Session {
         self.snapshot = Some(snapshot);
         Ok(())
     }
+}
+
+/// A portal that is to be executed.
+pub(super) struct PortalRun {
+    pub(super) run: Box<Run>,
+    /// It was cleared at its Bind, and that is spent now.
+    pub(super) cleared: bool,
+    /// The values of its Bind, as they came.
+    pub(super) values: Bytes,
 }
 
 /// The facts of the statement inside a PREPARE or DECLARE.

@@ -15,7 +15,6 @@ mod hold;
 mod intercept;
 mod judge;
 mod login;
-mod memo;
 mod names;
 mod phase;
 mod redact;
@@ -35,6 +34,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::analysis;
 use crate::approvals::Approvals;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
@@ -45,7 +45,6 @@ use crate::policy::Policy;
 use crate::principal::Principal;
 
 pub use budget::Budgets;
-pub use memo::Memo;
 
 /// Whether verdicts are carried out or only recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,12 +92,14 @@ pub struct Services {
     pub policy: ArcSwap<Policy>,
     /// Where sessions lead.
     pub upstream: Upstream,
+    /// The only database that is served; `None`: all.
+    pub database: Option<String>,
     /// `environment` of the upstream.
     pub environment: Option<String>,
     /// Catalogs.
     pub databases: Databases,
     /// Facts that are known already.
-    pub facts: Memo,
+    pub facts: analysis::Cache,
     /// Rows that principals have read of late.
     pub budgets: Budgets,
     /// The sessions that live now.

@@ -44,7 +44,7 @@ pub(super) enum Request {
     /// A Describe.
     Describe,
     /// An Execute of a portal.
-    Execute(Box<[u8]>, Box<Run>),
+    Execute(Box<Run>),
     /// An Execute of our own.
     Own,
     /// A Close of a prepared statement.
@@ -63,7 +63,7 @@ impl Request {
     /// The run that it carries.
     pub(super) fn run_mut(&mut self) -> Option<&mut Run> {
         match self {
-            Self::Query(run) | Self::Execute(_, run) | Self::Call(run) => Some(run),
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
             Self::Refusal(refusal) => refusal.run.as_deref_mut(),
             _ => None,
         }

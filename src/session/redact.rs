@@ -14,7 +14,7 @@ impl Session {
         }
         let sqlstate = SqlState::read(fields.sqlstate())?;
         let run = match &self.phase.front()?.request {
-            Request::Query(run) | Request::Execute(_, run) | Request::Call(run) => run,
+            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run,
             _ => return None,
         };
         if !run.parts.iter().any(|part| part.decision.errors.redacts(sqlstate.as_str())) {

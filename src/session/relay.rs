@@ -71,10 +71,6 @@ impl Peer {
         }
     }
 
-    pub(super) fn is_tls(&self) -> bool {
-        self.stream.as_ref().is_some_and(Stream::is_tls)
-    }
-
     /// Reads once into the shared scratch and hands the bytes on. `Ready(false)`: the peer sends no more.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };

@@ -1,38 +1,45 @@
 //! Makes the records of a session: one opening line for what must be on disk first, one closing line for every statement.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::Services;
 use super::run::{Part, Run};
 use super::settings::Settings;
 use crate::analysis::scan::{StringMode, mask};
+use crate::approvals::HoldEnd;
 use crate::clock;
+use crate::ids::HoldId;
 use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord};
+use crate::policy::Verdict;
+use crate::telemetry;
 
-/// Writes down what happens to runs. Closing lines queue here until the session hands them to the log.
-#[derive(Debug)]
+/// Writes down what happens to runs. A closing line goes to the log at once; where the log has no room, it queues here.
 pub(super) struct Scribe {
     /// What all records of the session share.
     template: StatementRecord,
     strings: StringMode,
+    /// Verdicts are recorded and not carried out.
+    observes: bool,
+    services: Arc<Services>,
+    /// Closing lines that the log had no room for.
     pub(super) closing: VecDeque<StatementRecord>,
+    /// Holds whose statements have ended, for the store.
+    pub(super) ended_holds: Vec<(HoldId, HoldEnd)>,
 }
 
 impl Scribe {
-    pub(super) fn new(template: StatementRecord) -> Self {
-        Self { template, strings: StringMode::Standard, closing: VecDeque::new() }
+    pub(super) fn new(template: StatementRecord, services: Arc<Services>) -> Self {
+        Self { template, strings: StringMode::Standard, observes: false, services, closing: VecDeque::new(), ended_holds: Vec::new() }
     }
 
     pub(super) fn application_name(&mut self, name: &[u8]) {
         self.template.application_name = Some(String::from_utf8_lossy(name).into_owned());
     }
 
-    /// What all records of the session share, as it stands now.
-    pub(super) fn template(&self) -> &StatementRecord {
-        &self.template
-    }
-
-    /// The SHA-256 of the policy that decides from now on.
-    pub(super) fn policy(&mut self, sha256: &str) {
+    /// The policy that decides from now on: its SHA-256, and whether its verdicts are only recorded.
+    pub(super) fn policy(&mut self, sha256: &str, observes: bool) {
+        self.observes = observes;
         if self.template.policy != sha256 {
             sha256.clone_into(&mut self.template.policy);
         }
@@ -58,6 +65,7 @@ impl Scribe {
         record.rule = part.decision.rule.to_string();
         record.sensitivity = part.decision.sensitivity;
         record.hold.clone_from(&part.hold);
+        record.observed = self.observes && part.decision.verdict != Verdict::Allow;
         let text = run.facts_of(index).and_then(|facts| run.text.get(facts.span.clone())).unwrap_or(&run.text);
         let masked = mask(text, self.strings);
         record.text = masked.text;
@@ -144,6 +152,37 @@ impl Scribe {
         }
     }
 
+    /// What else follows from an end: budgets, metrics, the store.
+    fn account(&mut self, run: &Run, index: usize, record: &StatementRecord) {
+        let Some(part) = run.parts.get(index) else { return };
+        let verdict = part.decision.verdict.as_str();
+        telemetry::statement(verdict, record.kinds.last().map_or("none", |kind| kind.as_str()));
+        telemetry::result(part.meter.rows, part.meter.bytes);
+        if let (Some(facts), Some(principal)) = (run.facts_of(index), &self.template.principal) {
+            let now = self.services.clock.now();
+            for budget in part.decision.limits.budgets.iter().filter(|budget| budget.covers(facts)) {
+                self.services.budgets.spend(&principal.name, budget, part.meter.rows, now);
+            }
+        }
+        let end = match record.outcome {
+            Some(Outcome::Complete) => HoldEnd::Finished,
+            Some(Outcome::Unknown) => HoldEnd::Unknown,
+            _ => HoldEnd::Failed,
+        };
+        let last = run.parts.iter().all(|part| part.closed);
+        if let Some(hold) = part.hold.clone().filter(|_| last) {
+            self.ended_holds.push((hold, end));
+        }
+    }
+
+    fn hand_in(&mut self, record: StatementRecord) {
+        if !self.closing.is_empty() {
+            self.closing.push_back(record);
+        } else if let Err(error) = self.services.log.try_append(record) {
+            self.closing.extend(error.into_record());
+        }
+    }
+
     fn close(&mut self, run: &mut Run, index: usize, fill: impl FnOnce(&mut StatementRecord)) {
         match run.parts.get_mut(index) {
             Some(Part { closed, .. }) if !*closed => *closed = true,
@@ -153,7 +192,8 @@ impl Scribe {
             let took = clock::monotonic().saturating_duration_since(run.since);
             record.duration_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             fill(&mut record);
-            self.closing.push_back(record);
+            self.account(run, index, &record);
+            self.hand_in(record);
         }
     }
 }

@@ -28,6 +28,10 @@ const LOGIN_WAIT: Duration = Duration::from_secs(60);
 
 /// Serves one client from its start-up packet to the end of its session.
 pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Parameters, address: SocketAddr) {
+    if let Some(report) = not_served(&services, &parameters) {
+        login::refuse(&mut client, &report).await;
+        return;
+    }
     let Some(server) = reach(&services, &mut client).await else { return };
     let Some((server, greeting)) = log_in(&services, &mut client, server, &parameters, address).await else { return };
     let mut session = match greet(services, client, server, greeting, &parameters, address).await {
@@ -36,6 +40,21 @@ pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Para
     };
     let end = session.run().await;
     session.wind_up(&end).await;
+}
+
+fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
+    let served = services.database.as_deref()?;
+    let wanted = database(parameters);
+    (wanted != served).then(|| {
+        Report::new(sqlstate::INVALID_CATALOG_NAME, format!("database \"{wanted}\" is not served by this proxy"))
+            .hint(format!("Connect to database \"{served}\"."))
+    })
+}
+
+/// The database that a client asks for; its user's name where it names none, as the server has it.
+fn database(parameters: &Parameters) -> String {
+    let named = parameters.text("database").filter(|name| !name.is_empty());
+    named.or_else(|| parameters.text("user")).unwrap_or_default()
 }
 
 async fn reach(services: &Services, client: &mut Stream) -> Option<Stream> {
@@ -92,7 +111,7 @@ async fn greet(
     address: SocketAddr,
 ) -> Result<Session, End> {
     let user = parameters.text("user").unwrap_or_default();
-    let database = parameters.text("database").filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
+    let database = database(parameters);
     let who = Who {
         principal: principal(&services.principals, &user),
         environment: services.environment.clone(),
@@ -109,7 +128,7 @@ async fn greet(
         backend_pid: greeting.pid,
         holding: false,
     };
-    let scribe = Scribe::new(template(&services, &who, &row));
+    let scribe = Scribe::new(template(&services, &who, &row), services.clone());
     let backend = (services.upstream.clone(), greeting.pid, greeting.key.clone());
     let (registration, secret) = services.registry.enter(row, backend.clone());
     let mut settings = Settings::from_startup(parameters);

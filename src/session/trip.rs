@@ -6,6 +6,8 @@
 
 use std::task::Poll;
 
+use bytes::Bytes;
+
 use super::Session;
 use super::card::Paused;
 use super::clear::{Form, log_failed, sentence};
@@ -72,7 +74,7 @@ impl Session {
             return Ok(Some(limit_report(sent, &part.decision.rule)));
         }
         let paused = Paused { rows_sent: sent, trip };
-        let new = match self.card(run, &Form::Execute, Some(paused)) {
+        let new = match self.card(run, &Form::Execute(Bytes::new()), Some(paused)) {
             Ok(new) => new,
             Err(report) => return Ok(Some(report)),
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::Environment;
-use super::super::dsn::{DsnError, Host, SslMode, Upstream};
+use super::super::dsn::{DsnError, Host, Secret, SslMode, Upstream};
 
 fn parse(dsn: &str) -> Upstream {
     Upstream::parse(dsn, &Environment::default()).unwrap_or_else(|error| panic!("{dsn}: {error}"))
@@ -26,7 +26,7 @@ fn a_url_names_host_port_user_password_database_and_parameters() {
     );
     assert_eq!((upstream.host.clone(), upstream.port), (Host::Tcp("db.example".to_owned()), 5433));
     assert_eq!((upstream.user.as_deref(), upstream.database.as_deref()), (Some("app"), Some("shop")));
-    assert_eq!(upstream.password.as_ref().map(|secret| secret.expose()), Some("p@ss:w"));
+    assert_eq!(upstream.password.as_ref().map(Secret::expose), Some("p@ss:w"));
     assert_eq!((upstream.sslmode, upstream.connect_timeout), (SslMode::VerifyFull, Duration::from_secs(3)));
     assert_eq!(upstream.sslrootcert.as_deref(), Some(Path::new("system")));
 }
@@ -62,7 +62,7 @@ fn words_may_be_quoted_and_an_empty_value_counts_as_absent() {
 #[test]
 fn words_take_backslashes_before_quotes() {
     let upstream = parse(r"host=db password='a\'b\\c d' user=x\ y");
-    assert_eq!(upstream.password.as_ref().map(|secret| secret.expose()), Some(r"a'b\c d"));
+    assert_eq!(upstream.password.as_ref().map(Secret::expose), Some(r"a'b\c d"));
     assert_eq!(upstream.user.as_deref(), Some("x y"));
 }
 
@@ -85,7 +85,7 @@ fn the_environment_fills_what_the_dsn_leaves_out() {
         (given.address().as_str(), given.user.as_deref(), given.sslmode),
         ("db:1", Some("me"), SslMode::Disable)
     );
-    assert_eq!(given.password.as_ref().map(|secret| secret.expose()), Some("envpass"));
+    assert_eq!(given.password.as_ref().map(Secret::expose), Some("envpass"));
     assert_eq!(within("postgres://db", &[("USER", "login")]).user.as_deref(), Some("login"));
 }
 

@@ -79,7 +79,7 @@ fn column_tag_and_access_mean_the_same_column() {
 
 #[test]
 fn a_time_ago_counts_from_the_time_that_it_is_resolved_at() {
-    let now = record().at.after(Duration::from_secs(3600));
+    let now = record().at.after(Duration::from_hours(1));
     assert!(!filters(&[("since", "2h")]).matches(&record()));
     assert!(filters(&[("since", "2h")]).resolved(now).matches(&record()));
     assert!(!filters(&[("since", "59m")]).resolved(now).matches(&record()));
@@ -92,4 +92,24 @@ fn a_glob_with_many_stars_ends() {
     assert!(!glob_matches(&"*a".repeat(200).replace("aa", "a"), &format!("{text}b")));
     assert!(glob_matches("*.email", "shop.public.customers.email"));
     assert!(glob_matches("", "") && !glob_matches("", "a") && glob_matches("*", ""));
+}
+
+#[test]
+fn a_query_string_with_a_wrong_filter_is_refused_in_words() {
+    let from = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Filters::from_pairs(&pairs, record().at)
+    };
+    let found = from(&[("since", "1h"), ("limit", "5"), ("kind", "read"), ("tag", "")]).unwrap();
+    assert!(found.matches(&record()) && found.limit == Some(5) && found.tag.is_none());
+    for (wrong, word) in [
+        (&[("tags", "x")][..], "tags"),
+        (&[("kind", "reed")], "reed"),
+        (&[("limit", "many")], "many"),
+        (&[("since", "soon")], "not a time"),
+        (&[("tag", "a"), ("tag", "b")], "twice"),
+    ] {
+        let error = from(wrong).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
 }

@@ -25,6 +25,7 @@ pub(super) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> St
         pure_read: true,
         effects: Vec::new(),
         findings: Vec::new(),
+        unresolved: false,
         session_local: false,
     };
     for written in columns {
@@ -402,12 +403,12 @@ fn limits_and_approval_are_as_written_or_by_default() {
         limits: {rows: 7, bytes: 2KiB, on_limit: deny, per: [{tag: user.**, rows: 9, window: 1h}]}\n",
     );
     let decision = ask(&policy, &statement(&policy, &[Kind::Read], &[]), |_| ());
-    let budgets = vec![Budget { tag: "user.**".to_owned(), rows: 9, window: Duration::from_secs(3600) }];
+    let budgets = vec![Budget { tag: "user.**".to_owned(), rows: 9, window: Duration::from_hours(1) }];
     assert_eq!(decision.limits, Limits { rows: Some(7), bytes: Some(2048), on_limit: OnLimit::Deny, budgets });
     let from = vec!["dba".to_owned(), "dpo".to_owned()];
-    assert_eq!(decision.approve, Approve { from, quorum: 2, expires: Duration::from_secs(300) });
+    assert_eq!(decision.approve, Approve { from, quorum: 2, expires: Duration::from_mins(5) });
     let default = ask(&policy, &statement(&policy, &[Kind::Write], &[]), |_| ()).approve;
-    assert_eq!(default, Approve { from: vec!["dba".to_owned()], quorum: 1, expires: Duration::from_secs(1800) });
+    assert_eq!(default, Approve { from: vec!["dba".to_owned()], quorum: 1, expires: Duration::from_mins(30) });
 }
 
 #[test]
@@ -421,4 +422,14 @@ fn a_reason_names_columns_and_kinds() {
         "The rule big applies: the statement is read, and it touches public.t.email (user.contact.email), and the rows it \
          reveals are not known to be 500 or fewer."
     );
+}
+
+#[test]
+fn a_sensitivity_that_rests_on_an_unknown_size_wants_an_estimate() {
+    let policy = with_tags("rules:\n  - {name: a, match: {kind: read, sensitivity: [low, moderate]}, effect: allow}\n");
+    let facts = statement(&policy, &[Kind::Read], &["t.email"]);
+    let unknown = ask(&policy, &facts, |_| ());
+    assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
+    let likely = ask(&policy, &facts, |request| request.estimate = Some(Estimate { rows: Some(5), bytes: None }));
+    assert_eq!((likely.verdict, likely.wants_estimate), (Verdict::Allow, false));
 }

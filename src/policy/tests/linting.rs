@@ -195,3 +195,13 @@ fn the_schema_accepts_the_shipped_policy_and_refuses_a_wrong_one() {
         serde_json::json!({ "version": 1, "rules": [{ "name": "a", "match": { "knid": "ddl" }, "effect": "hold" }] });
     assert!(!validator.is_valid(&wrong));
 }
+
+#[test]
+fn the_commands_that_check_protects_are_those_that_always_pass() {
+    let policy = policy("default: deny\n");
+    for command in lint::ALWAYS {
+        let mut facts = evaluating::statement(&policy, &[crate::analysis::Kind::Session], &[]);
+        facts.command = command.to_owned();
+        assert!(facts.is_always_allowed(), "{command}");
+    }
+}

@@ -42,7 +42,8 @@ fn rule(effects: Vec<&'static str>) -> impl Strategy<Value = String> {
 
 /// Rules under unique names. Shadowed ones are errors in files and no matter here.
 fn assemble(rules: &[String]) -> Policy {
-    let lines: String = rules.iter().enumerate().map(|(at, rule)| format!("  - {{name: r{at}, {rule}}}\n")).collect();
+    let lines: Vec<_> = rules.iter().enumerate().map(|(at, rule)| format!("  - {{name: r{at}, {rule}}}")).collect();
+    let lines = lines.join("\n") + "\n";
     let rules = if rules.is_empty() { String::new() } else { format!("rules:\n{lines}") };
     let source = source(&format!("{TAGS}{rules}default: allow\n"));
     match Policy::load(std::slice::from_ref(&source)) {
