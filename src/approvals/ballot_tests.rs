@@ -55,6 +55,7 @@ fn only_members_of_a_named_group_decide_and_viewers_never() {
     assert_eq!(admitted(&["compliance"], &[Role::Operator]), Err(Refusal::NotAnApprover));
     assert_eq!(admitted(&["dba"], &[Role::Viewer]), Err(Refusal::NotAnApprover));
     assert_eq!(admitted(&["dba"], &[Role::Viewer, Role::Operator]), Err(Refusal::NotAnApprover));
+    assert_eq!(admitted(&["dba"], &[Role::Viewer, Role::Admin]), Err(Refusal::NotAnApprover));
     assert_eq!(admitted(&["dba"], &[]), Err(Refusal::NotAnApprover));
 }
 

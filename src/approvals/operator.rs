@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads; never decides, whatever the groups say.
+    /// Reads; never decides, whatever the groups and the other roles say.
     Viewer,
     /// Reads, and decides holds that ask for one of their groups.
     Operator,
@@ -34,9 +34,10 @@ impl Operator {
         self.roles.contains(&Role::Admin)
     }
 
-    /// Whether the account may decide at all; one that is viewer alone, or nothing, may not.
+    /// Whether the account may decide at all; one that is a viewer, or nothing, may not.
     #[must_use]
     pub fn may_decide(&self) -> bool {
-        self.is_admin() || (self.roles.contains(&Role::Operator) && !self.roles.contains(&Role::Viewer))
+        let deciding = self.is_admin() || self.roles.contains(&Role::Operator);
+        deciding && !self.roles.contains(&Role::Viewer)
     }
 }

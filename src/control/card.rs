@@ -9,12 +9,6 @@ use crate::approvals::Hold;
 /// The hold in the form of the HTTP contract: every key is there, in its order, `null` where nothing is known.
 #[must_use]
 pub fn contract(hold: &Hold) -> Value {
-    let given: Vec<_> = hold
-        .approve
-        .given
-        .iter()
-        .map(|given| json!({"by": given.by, "human": given.human, "reason": given.reason, "at": given.at}))
-        .collect();
     json!({
         "id": hold.id,
         "state": hold.state,
@@ -46,7 +40,7 @@ pub fn contract(hold: &Hold) -> Value {
         "tags": hold.tags,
         "sensitivity": hold.sensitivity,
         "estimate": {"rows": hold.estimate.rows, "bytes": hold.estimate.bytes},
-        "approve": {"from": hold.approve.from, "quorum": hold.approve.quorum, "given": given},
+        "approve": hold.approve,
         "decision": hold.decision,
         "reason": hold.reason,
         "command": hold.command,
