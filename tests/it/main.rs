@@ -1,4 +1,18 @@
-//! Everything that is tested against a real Postgres.
+//! End-to-end tests: the built binary between real clients and a real Postgres.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::print_stdout, clippy::string_slice, clippy::as_conversions, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod analysis_corpus;
 mod analysis_truth;
+mod drivers;
+mod harness;
+mod holds;
+mod log;
+mod malformed;
+mod observe;
+mod policy_check;
+mod relay;
+mod streams;
+mod tidy;

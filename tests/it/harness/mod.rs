@@ -1,0 +1,29 @@
+//! Starts what a test needs: one Postgres for the whole run, a database for each test, a proxy in front of it.
+//!
+//! No fixed port and no sleep. Start reading at [`TestDb`] and [`Proxy`].
+
+pub mod api;
+pub mod conn;
+mod postgres;
+mod proxy;
+
+pub use api::Api;
+pub use postgres::TestDb;
+pub use proxy::{ALLOW_ALL, Options, Proxy};
+
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Tries until something is there.
+pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        assert!(Instant::now() < end, "did not happen in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

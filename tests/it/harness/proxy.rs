@@ -1,0 +1,231 @@
+//! The built binary in front of a test's database.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+
+use super::{Api, DEADLINE, TestDb};
+
+/// A policy that lets everything pass.
+pub const ALLOW_ALL: &str = "version: 1\nrules: []\ndefault: allow\n";
+
+/// How a proxy is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Recorded only.
+    pub observe: bool,
+    /// The text of a policy file; the shipped policy where absent.
+    pub policy: Option<&'a str>,
+    /// More of the command line.
+    pub arguments: &'a [&'a str],
+}
+
+/// A running proxy; it is killed when this is dropped.
+pub struct Proxy {
+    child: Child,
+    /// Where clients connect: `127.0.0.1:PORT`.
+    pub postgres: String,
+    /// The port of that.
+    pub port: u16,
+    /// Where operators connect.
+    pub http: String,
+    /// Log, store and tokens.
+    pub state: TempDir,
+    /// The first operator's token.
+    pub token: String,
+    database: String,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Proxy {
+    /// Starts a proxy and waits until it listens.
+    pub fn start(db: &TestDb, options: Options<'_>) -> Self {
+        Self::start_to(&db.dsn(), &db.name, options)
+    }
+
+    /// The same in front of any upstream.
+    pub fn start_to(dsn: &str, database: &str, options: Options<'_>) -> Self {
+        let state = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
+        command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
+        command.arg(state.path());
+        if options.observe {
+            command.args(["--mode", "observe"]);
+        }
+        if let Some(policy) = options.policy {
+            let path = state.path().join("policy.yaml");
+            fs::write(&path, policy).unwrap();
+            command.arg("--policies").arg(path);
+        }
+        command.args(options.arguments).stderr(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let postgres = ready(&lines, "ready postgres=");
+        let http = ready(&lines, "ready http=");
+        let token = fs::read_to_string(state.path().join("operator.token")).unwrap().trim().to_owned();
+        let port = postgres.rsplit(':').next().unwrap().parse().unwrap();
+        Self { child, postgres, port, http, state, token, database: database.to_owned(), lines }
+    }
+
+    /// The operators' API.
+    pub fn api(&self) -> Api {
+        Api::new(&self.http, &self.token)
+    }
+
+    /// A DSN for a role.
+    pub fn dsn(&self, role: &str) -> String {
+        format!("postgres://{role}@{}/{}", self.postgres, self.database)
+    }
+
+    /// Connects as the superuser; notices are dropped.
+    pub fn connect(&self) -> postgres_client::Client {
+        postgres_client::Client::connect(&self.dsn("postgres"))
+    }
+
+    /// Runs SQL by psql through the proxy; gives back standard output, or standard error where it failed.
+    pub fn psql(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new("psql")
+            .args(["-X", "-At", "-d", &self.dsn("postgres")])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Sends a signal: `TERM`, `HUP`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for a line on standard error that holds a text.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Runs the binary with `--state` of this proxy.
+    pub fn holdgate(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_holdgate"))
+            .args(arguments)
+            .args(["--state".as_ref(), self.state.path().as_os_str()])
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+fn ready(lines: &mpsc::Receiver<String>, prefix: &str) -> String {
+    let mut seen = Vec::new();
+    loop {
+        match lines.recv_timeout(DEADLINE) {
+            Ok(line) => match line.strip_prefix(prefix) {
+                Some(address) => return address.to_owned(),
+                None => seen.push(line),
+            },
+            Err(_) => panic!("the proxy did not start: {seen:?}"),
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A small blocking client over tokio-postgres.
+pub mod postgres_client {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::runtime::Runtime;
+    use tokio_postgres::{AsyncMessage, Error, NoTls, SimpleQueryMessage};
+
+    /// A connection with its runtime.
+    pub struct Client {
+        runtime: Runtime,
+        /// The driver itself.
+        pub inner: tokio_postgres::Client,
+        notices: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Client {
+        /// Connects.
+        pub fn connect(dsn: &str) -> Self {
+            Self::try_connect(dsn).unwrap()
+        }
+
+        /// Connects, or says why not.
+        pub fn try_connect(dsn: &str) -> Result<Self, Error> {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let notices = Arc::new(Mutex::new(Vec::new()));
+            let (inner, mut connection) = runtime.block_on(tokio_postgres::connect(dsn, NoTls))?;
+            let heard = notices.clone();
+            runtime.spawn(async move {
+                while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                    if let AsyncMessage::Notice(notice) = message {
+                        heard.lock().unwrap().push(notice.message().to_owned());
+                    }
+                }
+            });
+            Ok(Self { runtime, inner, notices })
+        }
+
+        /// Runs a future of the driver.
+        pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+            self.runtime.block_on(future)
+        }
+
+        /// Runs a simple Query; gives back its rows as text, columns separated by `|`.
+        pub fn query(&self, sql: &str) -> Result<Vec<String>, Error> {
+            let messages = self.wait(self.inner.simple_query(sql))?;
+            let row = |message| match message {
+                SimpleQueryMessage::Row(row) => {
+                    Some((0..row.len()).map(|at| row.get(at).unwrap_or("")).collect::<Vec<_>>().join("|"))
+                }
+                _ => None,
+            };
+            Ok(messages.into_iter().filter_map(row).collect())
+        }
+
+        /// The SQLSTATE and message with which a simple Query fails.
+        pub fn fails(&self, sql: &str) -> (String, String) {
+            fault(&self.query(sql).expect_err(sql))
+        }
+
+        /// What notices said so far.
+        pub fn notices(&self) -> Vec<String> {
+            self.notices.lock().unwrap().clone()
+        }
+    }
+
+    /// The SQLSTATE of an error, and its message with detail and hint.
+    pub fn fault(error: &Error) -> (String, String) {
+        let error = error.as_db_error().unwrap_or_else(|| panic!("no server error: {error}"));
+        let text = [Some(error.message()), error.detail(), error.hint()].into_iter().flatten().collect::<Vec<_>>();
+        (error.code().code().to_owned(), text.join(" | "))
+    }
+}
