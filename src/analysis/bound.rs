@@ -34,10 +34,18 @@ pub(super) fn query(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Bound {
         Node::SelectStmt(query) => select(analyzer, query),
         Node::InsertStmt(insert) if insert.returning_clause().is_some() => query(analyzer, insert.select_stmt()),
         Node::UpdateStmt(update) if update.returning_clause().is_some() => {
-            if update.from_clause().is_empty() { target(analyzer, update.relation(), update.where_clause()) } else { Bound::Unbounded }
+            if update.from_clause().is_empty() {
+                target(analyzer, update.relation(), update.where_clause())
+            } else {
+                Bound::Unbounded
+            }
         }
         Node::DeleteStmt(delete) if delete.returning_clause().is_some() => {
-            if delete.using_clause().is_empty() { target(analyzer, delete.relation(), delete.where_clause()) } else { Bound::Unbounded }
+            if delete.using_clause().is_empty() {
+                target(analyzer, delete.relation(), delete.where_clause())
+            } else {
+                Bound::Unbounded
+            }
         }
         Node::MergeStmt(merge) if merge.returning_clause().is_some() => Bound::Unbounded,
         _ => Bound::One,
@@ -136,9 +144,11 @@ struct Items {
     open: bool,
     /// Items that have one row at most.
     single: HashSet<Arc<str>>,
-    /// `alias.column` (alias may be missing) equals something made of these aliases; `None` among them is any.
-    equal: Vec<(Option<Arc<str>>, Arc<str>, BTreeSet<Option<Arc<str>>>)>,
+    equal: Vec<Equality>,
 }
+
+/// `alias.column` (the alias may be missing) equals something made of these aliases; `None` among them is any.
+type Equality = (Option<Arc<str>>, Arc<str>, BTreeSet<Option<Arc<str>>>);
 
 impl Items {
     fn add(&mut self, analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) {
@@ -263,15 +273,17 @@ impl Items {
         };
         // A parent's key says nothing of its children's rows; a partitioned table's does.
         let whole = relation.kind != RelationKind::Table || relation.parents.is_empty();
-        whole && relation.keys.iter().any(|key| !key.columns.is_empty() && key.columns.iter().all(|number| fixed(*number)))
+        whole
+            && relation
+                .keys
+                .iter()
+                .any(|key| !key.columns.is_empty() && key.columns.iter().all(|number| fixed(*number)))
     }
 }
 
 fn from_aliases(node: Node<'_>) -> HashSet<&str> {
     match node {
-        Node::RangeVar(var) => {
-            var.alias().and_then(nodes::Alias::aliasname).or(var.relname()).into_iter().collect()
-        }
+        Node::RangeVar(var) => var.alias().and_then(nodes::Alias::aliasname).or(var.relname()).into_iter().collect(),
         Node::RangeSubselect(sub) => sub.alias().and_then(nodes::Alias::aliasname).into_iter().collect(),
         Node::JoinExpr(join) => from_aliases(join.larg()).into_iter().chain(from_aliases(join.rarg())).collect(),
         _ => HashSet::new(),
@@ -360,4 +372,3 @@ fn narrows(node: Node<'_>) -> bool {
     });
     columns
 }
-

@@ -131,7 +131,11 @@ const EXTENSION_TABLE: &[(&str, Builtin)] = &[
 
 /// What a function of the server does besides computing; `None` where it only computes.
 pub(super) fn builtin(name: &str) -> Option<Builtin> {
-    if name.starts_with("lo_") || name.starts_with("loread") || name.starts_with("lowrite") || name.starts_with("pg_file_") {
+    if name.starts_with("lo_")
+        || name.starts_with("loread")
+        || name.starts_with("lowrite")
+        || name.starts_with("pg_file_")
+    {
         return Some(Builtin::Opaque);
     }
     TABLE.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
@@ -150,7 +154,27 @@ pub(super) fn extension(extension: Option<&str>, name: &str) -> Option<Builtin> 
 
 /// Extensions whose compiled functions compute from their arguments alone.
 const HARMLESS_EXTENSIONS: &[&str] = &[
-    "btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore", "intarray", "isn", "ltree",
-    "pg_trgm", "pgcrypto", "postgis", "seg", "tablefunc", "tcn", "unaccent", "uuid-ossp", "vector", "pg_stat_statements",
-    "bloom", "plpgsql", "xml2",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "postgis",
+    "seg",
+    "tablefunc",
+    "tcn",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+    "pg_stat_statements",
+    "bloom",
+    "plpgsql",
+    "xml2",
 ];

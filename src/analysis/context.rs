@@ -20,9 +20,25 @@ impl Encoding {
     pub fn of(client_encoding: &str) -> Self {
         let name: String =
             client_encoding.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        let unsafe_names =
-            ["sjis", "shiftjis", "mskanji", "win932", "windows932", "shiftjis2004", "big5", "win950", "windows950", "gbk",
-             "win936", "windows936", "gb18030", "uhc", "win949", "windows949", "johab"];
+        let unsafe_names = [
+            "sjis",
+            "shiftjis",
+            "mskanji",
+            "win932",
+            "windows932",
+            "shiftjis2004",
+            "big5",
+            "win950",
+            "windows950",
+            "gbk",
+            "win936",
+            "windows936",
+            "gb18030",
+            "uhc",
+            "win949",
+            "windows949",
+            "johab",
+        ];
         if unsafe_names.contains(&name.as_str()) { Self::Unsafe } else { Self::Safe }
     }
 }

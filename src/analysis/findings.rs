@@ -6,12 +6,14 @@ use super::parse::{Node, nodes, raw};
 /// The findings of a statement, in plain words.
 pub(super) fn of(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Vec<String> {
     match node {
-        Node::AlterTableStmt(alter) => {
-            alter.cmds().iter().filter_map(|node| match node {
+        Node::AlterTableStmt(alter) => alter
+            .cmds()
+            .iter()
+            .filter_map(|node| match node {
                 Node::AlterTableCmd(cmd) => alter_finding(cmd),
                 _ => None,
-            }).collect()
-        }
+            })
+            .collect(),
         Node::IndexStmt(index) if !index.concurrent => {
             vec!["CREATE INDEX without CONCURRENTLY blocks writes until the index is built".to_owned()]
         }
@@ -29,7 +31,9 @@ pub(super) fn of(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Vec<String> {
         Node::UpdateStmt(update) if matches!(update.where_clause(), Node::None) && update.from_clause().is_empty() => {
             vec!["UPDATE without WHERE changes all rows".to_owned()]
         }
-        Node::VacuumStmt(vacuum) if vacuum.is_vacuumcmd && vacuum.options().iter().any(|option| option.defname() == Some("full")) => {
+        Node::VacuumStmt(vacuum)
+            if vacuum.is_vacuumcmd && vacuum.options().iter().any(|option| option.defname() == Some("full")) =>
+        {
             vec!["VACUUM FULL rewrites the table under an ACCESS EXCLUSIVE lock".to_owned()]
         }
         Node::ClusterStmt(_) => vec!["CLUSTER rewrites the table under an ACCESS EXCLUSIVE lock".to_owned()],
@@ -62,11 +66,13 @@ fn dropped(analyzer: &mut Analyzer<'_>, drop: &nodes::DropStmt) -> Vec<String> {
     found
 }
 
-/// The table of what ALTER TABLE costs (PostgreSQL manual, ALTER TABLE, Notes).
+/// The table of what ALTER TABLE costs (the manual, ALTER TABLE, Notes).
 fn alter_finding(cmd: &nodes::AlterTableCmd) -> Option<String> {
     use raw::AlterTableType as A;
     let text = match cmd.subtype {
-        A::AT_AlterColumnType => "ALTER COLUMN TYPE rewrites the table under an ACCESS EXCLUSIVE lock unless the types are alike",
+        A::AT_AlterColumnType => {
+            "ALTER COLUMN TYPE rewrites the table under an ACCESS EXCLUSIVE lock unless the types are alike"
+        }
         A::AT_SetNotNull => "SET NOT NULL scans the whole table under an ACCESS EXCLUSIVE lock",
         A::AT_DropColumn => "DROP COLUMN loses the column's data",
         A::AT_AddColumn => return added(cmd),
@@ -99,7 +105,8 @@ fn added(cmd: &nodes::AlterTableCmd) -> Option<String> {
                     found = Some("ADD COLUMN with a generated value rewrites the table under an ACCESS EXCLUSIVE lock");
                 }
                 raw::ConstrType::CONSTR_DEFAULT if matches!(constraint.raw_expr(), Node::FuncCall(_)) => {
-                    found = Some("ADD COLUMN with a volatile default rewrites the table under an ACCESS EXCLUSIVE lock");
+                    found =
+                        Some("ADD COLUMN with a volatile default rewrites the table under an ACCESS EXCLUSIVE lock");
                 }
                 raw::ConstrType::CONSTR_UNIQUE | raw::ConstrType::CONSTR_PRIMARY => {
                     found = Some("ADD COLUMN with a key builds an index under an ACCESS EXCLUSIVE lock");

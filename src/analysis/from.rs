@@ -15,17 +15,17 @@ pub(super) fn alias_names(alias: &nodes::Alias) -> Vec<&str> {
 
 impl Analyzer<'_> {
     /// The scope of a FROM clause below `outer`.
-    pub(super) fn from_clause<'s>(&mut self, list: &NodeList, outer: &'s Scope<'s>) -> Scope<'s> {
+    pub(super) fn scope_of_from<'s>(&mut self, list: &NodeList, outer: &'s Scope<'s>) -> Scope<'s> {
         let mut scope = Scope::below(outer);
         for node in list {
-            let part = self.from_item(node, &scope, outer);
+            let part = self.item(node, &scope, outer);
             scope.add(part);
         }
         scope
     }
 
     /// One FROM item. `beside` is what LATERAL sees, `outer` what the rest sees.
-    pub(super) fn from_item(&mut self, node: Node<'_>, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
+    pub(super) fn item(&mut self, node: Node<'_>, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
         if !self.enter() {
             return Part::default();
         }
@@ -43,7 +43,7 @@ impl Analyzer<'_> {
                     self.probe_expr(arg, beside);
                 }
                 self.probe_expr(sample.repeatable(), beside);
-                self.from_item(sample.relation(), beside, outer)
+                self.item(sample.relation(), beside, outer)
             }
             Node::RangeTableFunc(table) => self.xml_table(table, beside),
             Node::JsonTable(table) => self.json_table(table, beside),
@@ -84,14 +84,14 @@ impl Analyzer<'_> {
     }
 
     fn join(&mut self, join: &nodes::JoinExpr, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
-        let left = self.from_item(join.larg(), beside, outer);
+        let left = self.item(join.larg(), beside, outer);
         let right = if sees_beside(join.rarg()) {
             let mut wider = Scope::below(outer);
             wider.rels = beside.rels.iter().chain(&left.rels).cloned().collect();
             wider.columns = beside.columns.iter().chain(&left.columns).cloned().collect();
-            self.from_item(join.rarg(), &wider, outer)
+            self.item(join.rarg(), &wider, outer)
         } else {
-            self.from_item(join.rarg(), beside, outer)
+            self.item(join.rarg(), beside, outer)
         };
         let using: Vec<Arc<str>> = if join.is_natural {
             let shared = left.columns.iter().filter(|field| right.columns.iter().any(|other| other.name == field.name));
@@ -177,7 +177,8 @@ impl Analyzer<'_> {
     }
 
     fn json_table(&mut self, table: &nodes::JsonTable, beside: &Scope<'_>) -> Part {
-        let mut value = table.context_item().map(|item| self.children(Node::JsonValueExpr(item), beside)).unwrap_or_default();
+        let mut value =
+            table.context_item().map(|item| self.children(Node::JsonValueExpr(item), beside)).unwrap_or_default();
         for node in table.passing() {
             value.add(self.expr(node, beside));
         }
@@ -189,7 +190,7 @@ impl Analyzer<'_> {
     }
 }
 
-/// A column of JSON_TABLE, and those of NESTED PATH.
+/// A column of `JSON_TABLE`, and those of NESTED PATH.
 fn json_column(column: &nodes::JsonTableColumn, value: &Value, fields: &mut Vec<Field>) {
     if let Some(name) = column.name() {
         fields.push(Field { name: name.into(), value: Value::of(value.sources.clone()) });

@@ -21,19 +21,24 @@ pub(super) fn classify(node: Node<'_>) -> Option<(Kind, String)> {
         Node::DeallocateStmt(all) => (Session, if all.isall { "DEALLOCATE ALL" } else { "DEALLOCATE" }),
         Node::DeclareCursorStmt(_) => (Read, "DECLARE CURSOR"),
         Node::FetchStmt(fetch) => (Read, if fetch.ismove { "MOVE" } else { "FETCH" }),
-        Node::ClosePortalStmt(close) => (Session, if close.portalname().is_none() { "CLOSE CURSOR ALL" } else { "CLOSE CURSOR" }),
+        Node::ClosePortalStmt(close) => {
+            (Session, if close.portalname().is_none() { "CLOSE CURSOR ALL" } else { "CLOSE CURSOR" })
+        }
         Node::TransactionStmt(transaction) => return Some(transaction_command(transaction)),
         Node::VariableSetStmt(set) => return Some(set_command(set)),
         Node::VariableShowStmt(_) => (Session, "SHOW"),
         Node::ListenStmt(_) => (Session, "LISTEN"),
         Node::UnlistenStmt(_) => (Session, "UNLISTEN"),
         Node::NotifyStmt(_) => (Write, "NOTIFY"),
-        Node::DiscardStmt(discard) => (Session, match discard.target {
-            raw::DiscardMode::DISCARD_ALL => "DISCARD ALL",
-            raw::DiscardMode::DISCARD_PLANS => "DISCARD PLANS",
-            raw::DiscardMode::DISCARD_SEQUENCES => "DISCARD SEQUENCES",
-            _ => "DISCARD TEMP",
-        }),
+        Node::DiscardStmt(discard) => (
+            Session,
+            match discard.target {
+                raw::DiscardMode::DISCARD_ALL => "DISCARD ALL",
+                raw::DiscardMode::DISCARD_PLANS => "DISCARD PLANS",
+                raw::DiscardMode::DISCARD_SEQUENCES => "DISCARD SEQUENCES",
+                _ => "DISCARD TEMP",
+            },
+        ),
         Node::ConstraintsSetStmt(_) => (Session, "SET CONSTRAINTS"),
         Node::CheckPointStmt(_) => (Dcl, "CHECKPOINT"),
         Node::LoadStmt(_) => (Opaque, "LOAD"),
@@ -47,18 +52,23 @@ pub(super) fn classify(node: Node<'_>) -> Option<(Kind, String)> {
         Node::ReindexStmt(_) => (Ddl, "REINDEX"),
         Node::VacuumStmt(vacuum) => (Ddl, if vacuum.is_vacuumcmd { "VACUUM" } else { "ANALYZE" }),
         Node::RefreshMatViewStmt(_) => (Ddl, "REFRESH MATERIALIZED VIEW"),
-        Node::CreateTableAsStmt(create) => (Ddl, match create.objtype {
-            O::OBJECT_MATVIEW => "CREATE MATERIALIZED VIEW",
-            _ if create.is_select_into => "SELECT INTO",
-            _ => "CREATE TABLE AS",
-        }),
+        Node::CreateTableAsStmt(create) => (
+            Ddl,
+            match create.objtype {
+                O::OBJECT_MATVIEW => "CREATE MATERIALIZED VIEW",
+                _ if create.is_select_into => "SELECT INTO",
+                _ => "CREATE TABLE AS",
+            },
+        ),
         Node::CreateStmt(_) => (Ddl, "CREATE TABLE"),
         Node::ViewStmt(_) => (Ddl, "CREATE VIEW"),
         Node::IndexStmt(_) => (Ddl, "CREATE INDEX"),
         Node::CreateSeqStmt(_) => (Ddl, "CREATE SEQUENCE"),
         Node::AlterSeqStmt(_) => (Ddl, "ALTER SEQUENCE"),
         Node::CreateSchemaStmt(_) => (Ddl, "CREATE SCHEMA"),
-        Node::CreateFunctionStmt(create) => (Ddl, if create.is_procedure { "CREATE PROCEDURE" } else { "CREATE FUNCTION" }),
+        Node::CreateFunctionStmt(create) => {
+            (Ddl, if create.is_procedure { "CREATE PROCEDURE" } else { "CREATE FUNCTION" })
+        }
         Node::AlterFunctionStmt(alter) => return Some((Ddl, format!("ALTER {}", object(alter.objtype)))),
         Node::CreateTrigStmt(_) => (Ddl, "CREATE TRIGGER"),
         Node::CreateEventTrigStmt(_) => (Ddl, "CREATE EVENT TRIGGER"),
@@ -158,8 +168,17 @@ fn set_command(set: &nodes::VariableSetStmt) -> (Kind, String) {
 
 /// Settings that change who one is, or switch off what guards data.
 pub(super) fn is_identity_setting(name: &str) -> bool {
-    matches!(name, "role" | "session_authorization" | "session_replication_role" | "row_security" | "session_preload_libraries"
-        | "local_preload_libraries" | "dynamic_library_path" | "allow_system_table_mods")
+    matches!(
+        name,
+        "role"
+            | "session_authorization"
+            | "session_replication_role"
+            | "row_security"
+            | "session_preload_libraries"
+            | "local_preload_libraries"
+            | "dynamic_library_path"
+            | "allow_system_table_mods"
+    )
 }
 
 fn alter_kind(alter: &nodes::AlterTableStmt) -> Kind {

@@ -21,7 +21,10 @@ fn figure(node: Node<'_>) -> Option<(String, bool)> {
         Node::A_Expr(expr) if expr.kind == raw::A_Expr_Kind::AEXPR_NULLIF => good("nullif"),
         Node::TypeCast(cast) => match figure(cast.arg()) {
             Some((name, true)) => Some((name, true)),
-            _ => cast.type_name().and_then(|name| name.names().iter().last()?.sval()).map(|name| (name.to_owned(), false)),
+            _ => cast
+                .type_name()
+                .and_then(|name| name.names().iter().next_back()?.sval())
+                .map(|name| (name.to_owned(), false)),
         },
         Node::CollateClause(collate) => figure(collate.arg()),
         Node::SubLink(link) => sublink(link.sub_link_type, link.subselect()),

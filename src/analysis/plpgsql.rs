@@ -68,7 +68,11 @@ fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>,
     let mut found: Vec<(Arc<Relation>, usize)> = Vec::new();
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
         let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
-        let schema = if dotted { place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str()) } else { None };
+        let schema = if dotted {
+            place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str())
+        } else {
+            None
+        };
         if let Some(relation) = analyzer.find_relation(schema, &word.text)
             && !relation.is_built_in()
         {
@@ -87,7 +91,9 @@ fn takes_all(words: &[Word], after: usize) -> bool {
             && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
             && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
     });
-    let rows = words.iter().any(|word| ["rowtype", "record", "table", "to_json", "to_jsonb", "row_to_json"].contains(&word.text.as_str()));
+    let rows = words
+        .iter()
+        .any(|word| ["rowtype", "record", "table", "to_json", "to_jsonb", "row_to_json"].contains(&word.text.as_str()));
     if star || rows {
         return true;
     }
@@ -96,7 +102,12 @@ fn takes_all(words: &[Word], after: usize) -> bool {
     let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
     [Some(own), alias].into_iter().flatten().any(|name| {
         words.iter().enumerate().any(|(at, word)| {
-            word.name && word.text == name && at + 1 != after && at != alias_at && text(at + 1) != "." && (at == 0 || text(at - 1) != ".")
+            word.name
+                && word.text == name
+                && at + 1 != after
+                && at != alias_at
+                && text(at + 1) != "."
+                && (at == 0 || text(at - 1) != ".")
         })
     })
 }
@@ -106,9 +117,8 @@ fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name && !word.quoted) {
         let next = words.get(place + 1).map_or("", |word| word.text.as_str());
         let kind = match word.text.as_str() {
-            "insert" if next == "into" => Kind::Write,
+            "insert" | "merge" if next == "into" => Kind::Write,
             "delete" if next == "from" => Kind::Write,
-            "merge" if next == "into" => Kind::Write,
             "update" if next != "of" => Kind::Write,
             "truncate" | "create" | "alter" | "drop" | "reindex" | "refresh" | "comment" => Kind::Ddl,
             "grant" | "revoke" => Kind::Dcl,
@@ -135,7 +145,11 @@ fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
             continue;
         }
         let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
-        let schema = if dotted { place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str()) } else { None };
+        let schema = if dotted {
+            place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str())
+        } else {
+            None
+        };
         if !done.insert((schema, word.text.as_str())) {
             continue;
         }
@@ -168,7 +182,7 @@ pub(super) fn columns_named(relation: &Arc<Relation>, source: &str) -> Vec<Colum
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let row = words.iter().enumerate().any(|(at, word)| {
         ["new", "old"].contains(&word.text.as_str())
-            && !["." , ";"].contains(&words.get(at + 1).map_or("", |next| next.text.as_str()))
+            && ![".", ";"].contains(&words.get(at + 1).map_or("", |next| next.text.as_str()))
     }) || words.iter().any(|word| word.text == "*");
     let fields = stored(relation);
     let wanted = fields.iter().filter(|field| row || named.contains(&*field.name));

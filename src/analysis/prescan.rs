@@ -118,8 +118,8 @@ fn step_word(levels: &mut Vec<Level>, below: &mut usize, word: &[u8]) {
 
 /// Words that put one expression on top of another.
 const STACKING: &[&str] = &[
-    "not", "is", "isnull", "notnull", "collate", "like", "ilike", "similar", "between", "in", "at", "overlaps", "escape",
-    "operator",
+    "not", "is", "isnull", "notnull", "collate", "like", "ilike", "similar", "between", "in", "at", "overlaps",
+    "escape", "operator",
 ];
 /// Words that put one query or table on top of another.
 const CHAINING: &[&str] = &["union", "intersect", "except", "join", "explain"];
@@ -157,3 +157,7 @@ fn comment_depth(comment: &[u8]) -> Result<(), Rejected> {
         };
     }
 }
+
+#[cfg(test)]
+#[path = "prescan_tests.rs"]
+mod tests;

@@ -60,7 +60,8 @@ impl Analyzer<'_> {
         }
         .or_else(|| {
             let found = self.candidates(names);
-            let compiled = found.iter().find(|function| !function.is_built_in() && function.language() == Language::Compiled)?;
+            let compiled =
+                found.iter().find(|function| !function.is_built_in() && function.language() == Language::Compiled)?;
             builtins::extension(compiled.extension.as_deref(), name)
         })
     }
@@ -146,7 +147,8 @@ impl Analyzer<'_> {
     pub(super) fn call_named(&mut self, names: &[&str], arguments: Vec<Value>) -> Option<Value> {
         let name = *names.last()?;
         let all = self.candidates(names);
-        let mut found: Vec<Arc<Function>> = all.iter().filter(|function| function.takes(arguments.len())).cloned().collect();
+        let mut found: Vec<Arc<Function>> =
+            all.iter().filter(|function| function.takes(arguments.len())).cloned().collect();
         if found.is_empty() {
             found = all;
         }
@@ -168,11 +170,11 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             return Some(value);
         }
-        self.apply(&found, value)
+        Some(self.apply(&found, value))
     }
 
     /// Calls every function that the name can mean.
-    fn apply(&mut self, found: &[Arc<Function>], mut value: Value) -> Option<Value> {
+    fn apply(&mut self, found: &[Arc<Function>], mut value: Value) -> Value {
         let (own, built_in): (Vec<_>, Vec<_>) = found.iter().partition(|function| !function.is_built_in());
         if let Some(function) = built_in.first() {
             self.built_in(function, &value);
@@ -188,7 +190,7 @@ impl Analyzer<'_> {
             value.add(Value::of(result.sources));
             value.type_oid = function.returns;
         }
-        Some(value)
+        value
     }
 
     fn built_in(&mut self, function: &Function, value: &Value) {
@@ -305,7 +307,8 @@ impl Analyzer<'_> {
         }
         let outer = std::mem::take(&mut self.touched);
         let setting = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        let path = setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), self.context.role));
+        let path =
+            setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), self.context.role));
         let fixed = path.is_some() || function.body.is_some();
         let path = if function.body.is_some() { Some(SearchPath::of_definitions()) } else { path };
         let before = path.map(|path| std::mem::replace(&mut self.path, path));
@@ -352,7 +355,9 @@ impl Analyzer<'_> {
         let text = if atomic { atomic_body(text) } else { text };
         let scope = Scope { arguments: Some(function.argument_names.clone().into()), ..Scope::default() };
         let text = match text.get(..6) {
-            Some(word) if word.eq_ignore_ascii_case("RETURN") => format!("SELECT {}", text.get(6..).unwrap_or_default()),
+            Some(word) if word.eq_ignore_ascii_case("RETURN") => {
+                format!("SELECT {}", text.get(6..).unwrap_or_default())
+            }
             _ => text.to_owned(),
         };
         let Ok(tree) = parse(&text) else {
@@ -362,9 +367,11 @@ impl Analyzer<'_> {
         let mut fields = Vec::new();
         for statement in tree.statements(&text) {
             fields = match statement.node {
-                Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
-                    self.query_node(statement.node, &scope)
-                }
+                Node::SelectStmt(_)
+                | Node::InsertStmt(_)
+                | Node::UpdateStmt(_)
+                | Node::DeleteStmt(_)
+                | Node::MergeStmt(_) => self.query_node(statement.node, &scope),
                 node => {
                     self.inner_statement(node);
                     Vec::new()

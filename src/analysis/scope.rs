@@ -107,7 +107,8 @@ impl<'s> Scope<'s> {
     pub(super) fn rel(&self, schema: Option<&str>, alias: &str) -> Option<&Rel> {
         self.levels().find_map(|level| {
             level.rels.iter().find(|rel| {
-                &*rel.alias == alias && schema.is_none_or(|schema| rel.schema.as_deref().is_some_and(|own| own == schema))
+                &*rel.alias == alias
+                    && schema.is_none_or(|schema| rel.schema.as_deref().is_some_and(|own| own == schema))
             })
         })
     }

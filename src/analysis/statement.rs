@@ -157,9 +157,10 @@ impl Analyzer<'_> {
     }
 
     fn fetch(&mut self, fetch: &nodes::FetchStmt) -> Outcome {
-        let single = matches!(fetch.direction, raw::FetchDirection::FETCH_ABSOLUTE | raw::FetchDirection::FETCH_RELATIVE);
+        let single =
+            matches!(fetch.direction, raw::FetchDirection::FETCH_ABSOLUTE | raw::FetchDirection::FETCH_RELATIVE);
         let all = fetch.how_many >= i64::from(i32::MAX);
-        let rows = if single { Some(1) } else { u64::try_from(fetch.how_many.unsigned_abs()).ok().filter(|_| !all) };
+        let rows = if single { Some(1) } else { Some(fetch.how_many.unsigned_abs()).filter(|_| !all) };
         let name = clip(fetch.portalname().unwrap_or_default()).to_owned();
         self.touched.effects.push(SessionEffect::Fetch { name, rows, moves: fetch.ismove });
         self.touched.session_local = true;
@@ -410,7 +411,9 @@ impl Analyzer<'_> {
         for object in drop.objects() {
             let names = object.as_node_list().map(strings).unwrap_or_default();
             let names = match drop.remove_type {
-                O::OBJECT_TABLE | O::OBJECT_VIEW | O::OBJECT_MATVIEW | O::OBJECT_FOREIGN_TABLE | O::OBJECT_SEQUENCE => names,
+                O::OBJECT_TABLE | O::OBJECT_VIEW | O::OBJECT_MATVIEW | O::OBJECT_FOREIGN_TABLE | O::OBJECT_SEQUENCE => {
+                    names
+                }
                 // The last name is the trigger's, the rule's or the policy's own.
                 O::OBJECT_TRIGGER | O::OBJECT_RULE | O::OBJECT_POLICY => {
                     names.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default()

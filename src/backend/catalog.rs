@@ -41,10 +41,8 @@ const OPEN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL s
 async fn read(client: &Client) -> Result<Catalog, LoadError> {
     let mut builder = CatalogBuilder::new();
     for query in QUERIES {
-        let rows = client
-            .simple_query(query.sql)
-            .await
-            .map_err(|source| LoadError::Query { query: query.name, source })?;
+        let rows =
+            client.simple_query(query.sql).await.map_err(|source| LoadError::Query { query: query.name, source })?;
         for row in rows {
             if let SimpleQueryMessage::Row(row) = row
                 && let Some(text) = row.get(0)
@@ -61,10 +59,8 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
 /// # Errors
 /// A query that fails.
 pub async fn signature(client: &Client) -> Result<String, LoadError> {
-    let rows = client
-        .simple_query(SIGNATURE)
-        .await
-        .map_err(|source| LoadError::Query { query: "signature", source })?;
+    let rows =
+        client.simple_query(SIGNATURE).await.map_err(|source| LoadError::Query { query: "signature", source })?;
     let text = rows.iter().find_map(|row| match row {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,

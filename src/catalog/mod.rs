@@ -9,12 +9,11 @@ pub mod source;
 mod tagging;
 pub mod tags;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
-    Cast, Column, Function, Key, Language, Operator, Oid, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
+    Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 
@@ -28,7 +27,7 @@ pub const PG_TEMP: &str = "pg_temp";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     store: Arc<model::Store>,
-    tags: Arc<HashMap<(Oid, i16), Arc<[Tag]>>>,
+    tags: Arc<tagging::Tags>,
     signature: u64,
 }
 

@@ -83,8 +83,15 @@ impl Catalog {
     }
 
     /// All functions of that name along the path, the nearest schema first.
-    pub fn find_functions<'a>(&'a self, path: &'a SearchPath, name: &'a str) -> impl Iterator<Item = &'a Arc<Function>> {
-        path.schemas().iter().filter(|schema| &***schema != PG_TEMP).flat_map(move |schema| self.functions_in(schema, name))
+    pub fn find_functions<'a>(
+        &'a self,
+        path: &'a SearchPath,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Function>> {
+        path.schemas()
+            .iter()
+            .filter(|schema| &***schema != PG_TEMP)
+            .flat_map(move |schema| self.functions_in(schema, name))
     }
 }
 

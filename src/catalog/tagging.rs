@@ -9,29 +9,27 @@ use super::tags::TagRules;
 use super::{Catalog, Oid, Relation, Tag};
 
 /// What columns with values out of other tables or statements carry.
-pub const SYSTEM_VALUES: &str = "system.values";
+const SYSTEM_VALUES: &str = "system.values";
 /// What columns with password hashes and keys carry.
-pub const SYSTEM_AUTHENTICATION: &str = "system.authentication";
+const SYSTEM_AUTHENTICATION: &str = "system.authentication";
 
-type Tags = HashMap<(Oid, i16), Arc<[Tag]>>;
+pub(super) type Tags = HashMap<(Oid, i16), Arc<[Tag]>>;
 
 /// Columns of the server's own relations whose values come out of user data or statements.
 const VALUE_COLUMNS: &[(&str, &[&str], &str)] = &[
     (
         "pg_stats",
-        &["most_common_vals", "histogram_bounds", "most_common_elems", "range_length_histogram", "range_bounds_histogram"],
+        &[
+            "most_common_vals",
+            "histogram_bounds",
+            "most_common_elems",
+            "range_length_histogram",
+            "range_bounds_histogram",
+        ],
         SYSTEM_VALUES,
     ),
-    (
-        "pg_stats_ext",
-        &["most_common_vals"],
-        SYSTEM_VALUES,
-    ),
-    (
-        "pg_stats_ext_exprs",
-        &["most_common_vals", "histogram_bounds", "most_common_elems"],
-        SYSTEM_VALUES,
-    ),
+    ("pg_stats_ext", &["most_common_vals"], SYSTEM_VALUES),
+    ("pg_stats_ext_exprs", &["most_common_vals", "histogram_bounds", "most_common_elems"], SYSTEM_VALUES),
     ("pg_statistic", &["stavalues1", "stavalues2", "stavalues3", "stavalues4", "stavalues5"], SYSTEM_VALUES),
     ("pg_statistic_ext_data", &["stxdmcv", "stxdexpr"], SYSTEM_VALUES),
     ("pg_stat_activity", &["query"], SYSTEM_VALUES),

@@ -38,7 +38,12 @@ impl Server {
         let data = server.data();
         run(server.command("initdb").args(["-A", "trust", "-U", "postgres", "-N", "-D"]).arg(&data));
         let options = format!("-c listen_addresses='' -c fsync=off -k {}", server.home.path().display());
-        run(server.command("pg_ctl").args(["-w", "-s", "-o", &options, "start", "-l"]).arg(server.home.path().join("log")).arg("-D").arg(&data));
+        run(server
+            .command("pg_ctl")
+            .args(["-w", "-s", "-o", &options, "start", "-l"])
+            .arg(server.home.path().join("log"))
+            .arg("-D")
+            .arg(&data));
         server
     }
 
@@ -100,7 +105,9 @@ impl Session {
 
     /// What the server's rewritten tree of a query touches; the error where the server refuses it.
     async fn truth(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
-        self.client.batch_execute("SET ROLE reader; SET debug_print_rewritten = on; SET client_min_messages = log").await?;
+        self.client
+            .batch_execute("SET ROLE reader; SET debug_print_rewritten = on; SET client_min_messages = log")
+            .await?;
         self.notices.lock().unwrap().clear();
         let prepared = self.client.batch_execute(&format!("PREPARE truth AS {query}")).await;
         let trees = std::mem::take(&mut *self.notices.lock().unwrap());

@@ -175,7 +175,9 @@ impl Truth {
                 self.expression(target, above);
             }
         }
-        for field in ["jointree", "returningList", "onConflict", "havingQual", "limitOffset", "limitCount", "mergeActionList"] {
+        for field in
+            ["jointree", "returningList", "onConflict", "havingQual", "limitOffset", "limitCount", "mergeActionList"]
+        {
             self.expression(query.field(field), above);
         }
         for entry in query.field("rtable").items() {
@@ -219,7 +221,9 @@ fn resolve<'t>(var: &'t Tree, above: &[&'t Tree], found: &mut BTreeSet<Place>, d
     let Some(level) = above.len().checked_sub(levels + 1) else { return };
     let query = above[level];
     let place = var.number("varno");
-    let Some(entry) = usize::try_from(place - 1).ok().and_then(|at| query.field("rtable").items().get(at)) else { return };
+    let Some(entry) = usize::try_from(place - 1).ok().and_then(|at| query.field("rtable").items().get(at)) else {
+        return;
+    };
     column(entry, var.number("varattno"), &above[..=level], found, depth);
 }
 
