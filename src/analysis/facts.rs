@@ -253,11 +253,56 @@ pub struct StatementFacts {
     pub effects: Vec<SessionEffect>,
     /// DDL findings for the card: rewrites, strong locks, missing WHERE.
     pub findings: Vec<String>,
+    /// A name in it is not in the catalog: a newer snapshot may know it.
+    pub unresolved: bool,
     /// It depends on the session: temporary relations, or names that only this session can resolve.
     pub session_local: bool,
 }
 
 impl StatementFacts {
+    /// A statement of which only the command is known.
+    #[must_use]
+    pub fn opaque(command: &str, span: Range<usize>, why: &str) -> Self {
+        Self {
+            kinds: BTreeSet::from([Kind::Opaque]),
+            command: command.to_owned(),
+            span,
+            relations: BTreeSet::new(),
+            columns: BTreeMap::new(),
+            functions: BTreeSet::new(),
+            outputs: Vec::new(),
+            opaque: vec![why.to_owned()],
+            bound: Bound::Unbounded,
+            packs: true,
+            scans: BTreeSet::new(),
+            pure_read: false,
+            effects: Vec::new(),
+            findings: Vec::new(),
+            unresolved: false,
+            session_local: true,
+        }
+    }
+
+    /// EXECUTE, FETCH and their kin carry what the statement that they name does.
+    pub fn carry(&mut self, inner: &Self) {
+        self.kinds.extend(inner.kinds.iter().copied());
+        self.relations.extend(inner.relations.iter().cloned());
+        for (name, column) in &inner.columns {
+            let mine = self.columns.entry(name.clone()).or_default();
+            mine.access.extend(column.access.iter().copied());
+            mine.tags.extend(column.tags.iter().cloned());
+        }
+        self.functions.extend(inner.functions.iter().cloned());
+        self.outputs.clone_from(&inner.outputs);
+        self.opaque.extend(inner.opaque.iter().cloned());
+        self.scans.extend(inner.scans.iter().cloned());
+        self.bound = inner.bound;
+        self.packs |= inner.packs;
+        self.findings.extend(inner.findings.iter().cloned());
+        self.effects.extend(inner.effects.iter().cloned());
+        self.session_local = true;
+    }
+
     /// The gravest kind.
     #[must_use]
     pub fn kind(&self) -> Kind {

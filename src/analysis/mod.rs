@@ -103,6 +103,7 @@ fn opaque(length: usize, why: &str) -> Facts {
             pure_read: false,
             effects: vec![SessionEffect::CatalogChange],
             findings: Vec::new(),
+            unresolved: false,
             session_local: false,
         }],
     }

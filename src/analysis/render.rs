@@ -57,6 +57,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         columns,
         functions: std::mem::take(&mut analyzer.touched.functions),
         outputs,
+        unresolved: opaque.iter().any(|why| why.contains("not in the catalog")),
         opaque,
         bound: parts.outcome.bound,
         packs: analyzer.touched.packs,

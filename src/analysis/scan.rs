@@ -277,7 +277,7 @@ impl Tokens<'_> {
         (self.text.len(), false)
     }
 
-    /// An operator ends before a comment; unless it holds one of `~!@#^&|\`?%`, it does not end in a sign.
+    /// An operator ends before a comment; it ends in a sign only where it holds one of `~!@#^&|?%` or a backtick.
     fn operator(&mut self, start: usize) -> usize {
         if start < self.signs_end {
             return start + 1;

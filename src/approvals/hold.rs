@@ -54,6 +54,38 @@ impl HoldState {
             Self::Unknown => "unknown",
         }
     }
+
+    /// All states, in the order of a hold's life.
+    pub const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Denied,
+        Self::Expired,
+        Self::Withdrawn,
+        Self::Void,
+        Self::Released,
+        Self::Finished,
+        Self::Failed,
+        Self::Unknown,
+    ];
+
+    /// The state of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether the question or the approval still stands: text and values are kept, and the same action joins it.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Approved)
+    }
+
+    /// Whether no further step is possible.
+    #[must_use]
+    pub const fn is_closed(self) -> bool {
+        !matches!(self, Self::Pending | Self::Approved | Self::Released)
+    }
 }
 
 /// Who waits for the hold.
@@ -66,6 +98,18 @@ pub enum Waiting {
     Ticket,
     /// Nobody.
     None,
+}
+
+impl Waiting {
+    /// The word of the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Ticket => "ticket",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Where a statement came from.

@@ -1,2 +1,7 @@
-//! Upstream connections and what is read from them.
+//! The upstream's side: connecting, cancelling, and reading what a database holds.
+//!
+//! Must not: know clients or judge statements. Start reading at [`connect::Upstream`] and [`databases::Databases`].
+
 pub mod catalog;
+pub mod connect;
+pub mod databases;

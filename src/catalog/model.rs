@@ -129,6 +129,18 @@ impl Relation {
         self.columns.iter().find(|column| column.number == number)
     }
 
+    /// How many rows it has, as far as the server has counted; `None` where it never has.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::as_conversions,
+        reason = "the cast saturates, and the number is not negative"
+    )]
+    pub fn estimated_rows(&self) -> Option<u64> {
+        (self.tuples >= 0.0).then_some(self.tuples as u64)
+    }
+
     /// Whether it belongs to the server itself.
     #[must_use]
     pub fn is_built_in(&self) -> bool {

@@ -1,1 +1,246 @@
-//! Raw configuration becomes typed configuration, with all problems at once.
+//! Raw configuration becomes a typed [`Config`], with all problems at once: `holdgate.yaml`, then flags, then defaults.
+//!
+//! Must not: open a socket, decide about a statement. The environment is read in [`Environment::process`] alone.
+//! Start reading at [`Config::load`].
+
+mod document;
+pub mod dsn;
+mod environment;
+mod flags;
+mod passfile;
+mod policies;
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use dsn::Upstream;
+pub use environment::Environment;
+pub use flags::ServeFlags;
+pub use policies::{policy, policy_sources};
+
+use crate::policy::{Finding, Mode};
+use crate::principal::{Principal, PrincipalKind};
+
+/// Where clients connect unless said otherwise.
+pub const LISTEN: &str = "127.0.0.1:6432";
+/// Where the API and the console are unless said otherwise.
+pub const HTTP: &str = "127.0.0.1:6480";
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The servers behind the proxy; at least one, names unique.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Where clients connect; [`LISTEN`]. Port 0 picks one.
+    pub listen: SocketAddr,
+    /// The HTTP listener; [`HTTP`]. `None` where it is `off`.
+    pub http: Option<SocketAddr>,
+    /// TLS toward clients; none by default, and then only loopback is listened on.
+    pub tls: Option<TlsConfig>,
+    /// What is known of principals beyond the role that they log in as.
+    pub principals: Vec<PrincipalConfig>,
+    /// Who may decide, besides the first operator that `STATE/operator.token` makes.
+    pub operators: Vec<OperatorConfig>,
+    /// How long things wait.
+    pub hold: HoldConfig,
+    /// Bounds.
+    pub limits: LimitsConfig,
+    /// The record log.
+    pub log: LogConfig,
+    /// The hold store.
+    pub store: StoreConfig,
+    /// A policy file, or a directory of them; the shipped policy where absent.
+    pub policies: Option<PathBuf>,
+    /// How log-ins are relayed.
+    pub auth: AuthConfig,
+    /// Where the psql database `holdgate` is; on `listen` where absent.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether verdicts are carried out or only recorded; enforce. The policy's own `mode: observe` wins over enforce.
+    pub mode: Mode,
+    /// Where log, store, keys and tokens live; see [`Environment::state`].
+    pub state: PathBuf,
+    /// Listening beyond loopback without TLS is meant.
+    pub insecure_listen: bool,
+}
+
+/// A server behind the proxy.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Its name in findings and metrics; `default` for the one of `--upstream`.
+    pub name: String,
+    /// Where and who.
+    pub upstream: Upstream,
+    /// What rules match as `environment`.
+    pub environment: Option<String>,
+}
+
+/// TLS toward clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Who signs clients' certificates, PEM; none are asked for where absent.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is known of a principal. Log-ins are relayed, so the role says who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrincipalConfig {
+    /// The name in policies and records.
+    pub name: String,
+    /// What sort of requester it is.
+    pub kind: PrincipalKind,
+    /// The role that Postgres sees; the name where the file gives none.
+    pub role: String,
+    /// The human for whom it acts.
+    pub human: Option<String>,
+    /// Groups that policies may name.
+    pub groups: Vec<String>,
+}
+
+/// A person who may see or decide holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorConfig {
+    /// The name in records.
+    pub name: String,
+    /// The human, for the self-approval check; the name where the file gives none.
+    pub human: String,
+    /// Groups that `approve.from` names.
+    pub groups: Vec<String>,
+    /// What the operator may do; `operator` where the file gives none.
+    pub roles: Vec<OperatorRole>,
+    /// A file whose first line is the token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// How long things wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldConfig {
+    /// How long a held statement waits on its connection before it becomes a ticket; 60 s.
+    pub wait: Duration,
+    /// How long an undecided hold stands where its rule does not say; 30 min.
+    pub expires: Duration,
+    /// How long it waits in an open transaction or a paused stream; 60 s.
+    pub stream_wait: Duration,
+    /// What a disconnect leaves; a ticket.
+    pub on_disconnect: OnDisconnect,
+    /// Whether a statement in an open transaction waits; it does.
+    pub in_transaction: InTransaction,
+}
+
+/// Bounds; sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Query, Parse and `FunctionCall`, each; 16 MiB.
+    pub statement_max: u64,
+    /// A Bind that may be held; 1 MiB.
+    pub bind_max: u64,
+    /// Any other frame that is collected; 1 MiB.
+    pub frame_max: u64,
+    /// Sessions at once; 1000.
+    pub sessions_max: u64,
+    /// What a session reads on while it is held; 64 KiB.
+    pub held_input_max: u64,
+    /// Pending holds at once; 1000.
+    pub holds_max: u64,
+    /// Records that wait for the log; 10000.
+    pub log_queue_max: u64,
+}
+
+/// The record log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Its directory; `STATE/log`.
+    pub dir: PathBuf,
+    /// Whether untagged allowed reads are rolled up; they are not.
+    pub rollup: bool,
+    /// Bytes after which a segment is sealed; 64 MiB.
+    pub segment_max: u64,
+}
+
+/// The hold store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The `SQLite` file; `STATE/holds.sqlite`.
+    pub path: PathBuf,
+}
+
+/// How log-ins are relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// Relay SCRAM without channel binding between two different certificates; no.
+    pub relay_allow_nonbinding: bool,
+    /// Accept a server's `trust` for clients beyond loopback; no.
+    pub allow_upstream_trust: bool,
+}
+
+impl Default for HoldConfig {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_mins(1),
+            expires: Duration::from_mins(30),
+            stream_wait: Duration::from_mins(1),
+            on_disconnect: OnDisconnect::default(),
+            in_transaction: InTransaction::default(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            statement_max: 16 << 20,
+            bind_max: 1 << 20,
+            frame_max: 1 << 20,
+            sessions_max: 1000,
+            held_input_max: 64 << 10,
+            holds_max: 1000,
+            log_queue_max: 10_000,
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// What is wrong with files or flags, all of it.
+    #[error("{}", lines(.0))]
+    Findings(Vec<Finding>),
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Config {
+    /// Who logs in as `role`: by the configuration, or the role itself, of unknown kind.
+    #[must_use]
+    pub fn principal(&self, role: &str) -> Principal {
+        match self.principals.iter().find(|principal| principal.role == role) {
+            Some(known) => Principal {
+                name: known.name.clone(),
+                kind: known.kind,
+                human: known.human.clone(),
+                groups: known.groups.clone(),
+                role: role.to_owned(),
+            },
+            None => Principal { name: role.to_owned(), role: role.to_owned(), ..Principal::default() },
+        }
+    }
+}

@@ -1,1 +1,52 @@
-//! The append-only record log.
+//! The append-only record log: JSONL segments, an RFC 6962 Merkle tree over their lines, signed checkpoints.
+//!
+//! In the log's directory:
+//!
+//! | file | what |
+//! |---|---|
+//! | `NNNNNNNN.jsonl` | a segment, one record a line; the last one is active, an earlier one waits to be sealed |
+//! | `NNNNNNNN.jsonl.zst` | a sealed segment |
+//! | `NNNNNNNN.hashes` | 32 bytes a line: its leaf hash; says *which* line was changed. Not evidence by itself |
+//! | `NNNNNNNN.seal` | checkpoint at the segment's end, with the SHA-256 of the sealed file and the tree's frontier |
+//! | `checkpoints` | checkpoints after group commits, the newest last; bounded, older ones go |
+//! | `signing.key`, `signing.pub` | Ed25519 key (PKCS #8, mode 0600) and its C2SP verifier key |
+//! | `lock` | held by the one process that appends |
+//!
+//! **Order of a group commit:** lines are written, then `fdatasync` once, then the leaf hashes and a signed checkpoint are
+//! appended without a sync of their own (the next seal or close syncs them), then every strict append of the group is
+//! answered. So a checkpoint never covers a line that a crash can take away, and a crash can at most take away the newest
+//! checkpoints: the lines behind the last one that is left are *unanchored*, which [`verify`] says, until the next start
+//! signs them. Asynchronous appends are written at once and synced with the next strict one, or after
+//! [`Options::sync_interval`].
+//!
+//! **Must not:** know sessions, holds or policies; retry a failed write or sync in silence; sign over lines that do not
+//! match the last checkpoint. Start reading at [`Log`]; then `writer`.
+
+mod active;
+mod checkpoint;
+mod disk;
+mod error;
+mod handle;
+mod key;
+mod merkle;
+mod open;
+mod prove;
+mod query;
+mod queue;
+mod read;
+mod seal;
+mod segment;
+mod verify;
+mod writer;
+
+pub use crate::lineage::Filters;
+pub use checkpoint::Checkpoint;
+pub use disk::{Disk, File, OsDisk};
+pub use error::{LogError, TryAppendError};
+pub use handle::{Log, Options};
+pub use key::{Signer, Verifier};
+pub use merkle::{Hash, Tree, inclusion_proof, leaf_hash, root_of_proof};
+pub use prove::{Proof, prove};
+pub use query::{Matches, query};
+pub use read::{Records, read};
+pub use verify::{Problem, Report, Tamper, VerifyOptions, verify};

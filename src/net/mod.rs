@@ -1,1 +1,8 @@
-//! Framed connections, listeners, TLS.
+//! Connections as byte streams: TCP, Unix sockets and TLS on either side, with the socket options that a proxy wants.
+//!
+//! Knows no session and no message beyond "so many bytes". Start reading at [`Stream`].
+
+mod stream;
+pub mod tls;
+
+pub use stream::{Stream, configure};

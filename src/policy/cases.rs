@@ -109,6 +109,7 @@ fn facts(given: &Given, policy: &Policy) -> StatementFacts {
         pure_read: true,
         effects: Vec::new(),
         findings: Vec::new(),
+        unresolved: false,
         session_local: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::catalog::tags::{ColumnPattern, Glob, NamePattern, PatternError, TagRu
 pub(super) const APPROVERS: &str = "dba";
 const QUORUM: u32 = 1;
 /// How long a question stands where a rule does not say.
-const EXPIRES: Duration = Duration::from_secs(30 * 60);
+const EXPIRES: Duration = Duration::from_mins(30);
 
 /// Approval where a rule does not say.
 pub(super) fn default_approve() -> Approve {

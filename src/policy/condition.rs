@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 
 /// A comparison with a number: `> 500`, `>= 1000`, `< 10`, `<= 10`, or with a size: `> 64MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compare {
+pub(super) enum Compare {
     /// More than this many.
     Above(u64),
     /// At most this many.
@@ -19,7 +19,7 @@ pub enum Compare {
 impl Compare {
     /// Whether `amount` is among what it stands for.
     #[must_use]
-    pub fn holds(self, amount: u64) -> bool {
+    pub(super) fn holds(self, amount: u64) -> bool {
         match self {
             Self::Above(most) => amount > most,
             Self::UpTo(most) => amount <= most,
@@ -61,7 +61,7 @@ impl fmt::Display for Compare {
 /// Hours of the week: `Mon-Fri 08:00-18:00 UTC`, `Sat,Sun`, `22:00-06:00 +02:00`. A range over midnight belongs to the
 /// day on which it begins. The zone is UTC, or a fixed distance from it, so that the answer needs no tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeOfWeek {
+pub(super) struct TimeOfWeek {
     /// Bit 0 is Monday.
     days: u8,
     /// Minutes since midnight; from inclusive, to exclusive.
@@ -78,7 +78,7 @@ const DAY_MINUTES: u32 = 24 * 60;
 impl TimeOfWeek {
     /// Whether the hours include this point in time.
     #[must_use]
-    pub fn contains(self, at: Timestamp) -> bool {
+    pub(super) fn contains(self, at: Timestamp) -> bool {
         let minutes = at.as_micros().div_euclid(60_000_000).saturating_add(i64::from(self.offset));
         let minute = u32::try_from(minutes.rem_euclid(i64::from(DAY_MINUTES))).unwrap_or(0);
         // 1970-01-01 was a Thursday: day 3 where Monday is day 0.
@@ -151,7 +151,7 @@ fn offset(text: &str) -> Option<i32> {
 
 /// Where a client connects from: `10.0.0.0/8`, `::1`, or `unix` for a socket on the machine itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
+pub(super) enum Network {
     /// Over a Unix socket.
     Unix,
     /// An address whose first `prefix` bits are those of `base`.
@@ -167,7 +167,7 @@ impl Network {
     /// Whether a client at `address` is in it; `None` is a client on a Unix socket. An IPv4 address that is written as
     /// an IPv6 one is the IPv4 address.
     #[must_use]
-    pub fn contains(self, address: Option<IpAddr>) -> bool {
+    pub(super) fn contains(self, address: Option<IpAddr>) -> bool {
         match (self, address.map(|address| address.to_canonical())) {
             (Self::Unix, None) => true,
             (Self::Block { base: IpAddr::V4(base), prefix }, Some(IpAddr::V4(address))) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::StatementFacts;
+use crate::catalog::tags::Glob;
 use crate::clock::Timestamp;
 use crate::principal::Principal;
 
@@ -151,6 +152,15 @@ pub struct Budget {
     pub rows: u64,
     /// In this time.
     pub window: Duration,
+}
+
+impl Budget {
+    /// Whether a statement uses it up: it touches a column with such a tag.
+    #[must_use]
+    pub fn covers(&self, facts: &StatementFacts) -> bool {
+        let tag = Glob::parse(&self.tag).ok();
+        tag.is_some_and(|tag| facts.columns.values().flat_map(|column| &column.tags).any(|name| tag.matches(name)))
+    }
 }
 
 /// Who may approve, how many of them, and for how long the question stands.

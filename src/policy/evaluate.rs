@@ -90,7 +90,8 @@ impl Policy {
 
     /// Which error texts are redacted: those that can carry values of tagged columns, or of columns that are unknown.
     fn error_text(&self, facts: &StatementFacts) -> ErrorText {
-        if self.errors == Errors::Pass || !(facts.is_tagged() || !facts.opaque.is_empty()) {
+        let harmless = !facts.is_tagged() && facts.opaque.is_empty();
+        if self.errors == Errors::Pass || harmless {
             return ErrorText::Pass;
         }
         let own_code = facts.functions.iter().any(|function| !function.starts_with("pg_catalog."))
@@ -105,6 +106,8 @@ impl Policy {
 struct Trail<'a> {
     rows: Option<(u64, &'a Rule)>,
     bytes: Option<(u64, &'a Rule)>,
+    /// A tripwire is one of a deny.
+    refuses: bool,
     wants_estimate: bool,
     observed: Vec<Observed>,
 }
@@ -117,6 +120,7 @@ impl<'a> Trail<'a> {
     }
 
     fn tripwire(&mut self, rule: &'a Rule, opinion: Opinion) {
+        self.refuses |= rule.effect == Verdict::Deny && (opinion.rows.is_some() || opinion.bytes.is_some());
         lower(&mut self.rows, opinion.rows, rule);
         lower(&mut self.bytes, opinion.bytes, rule);
     }
@@ -126,25 +130,24 @@ impl<'a> Trail<'a> {
     fn settle(&self, limits: &mut Limits) -> Option<&'a Approve> {
         let mut approve = None;
         for (cap, tripwire) in [(&mut limits.bytes, self.bytes), (&mut limits.rows, self.rows)] {
-            if let Some((most, rule)) = tripwire {
-                if cap.is_none_or(|own| most < own) {
-                    *cap = Some(most);
-                    approve = Some(&rule.approve);
-                }
-                if rule.effect == Verdict::Deny {
-                    limits.on_limit = OnLimit::Deny;
-                }
+            if let Some((most, rule)) = tripwire
+                && cap.is_none_or(|own| most < own)
+            {
+                *cap = Some(most);
+                approve = Some(&rule.approve);
             }
+        }
+        if self.refuses {
+            limits.on_limit = OnLimit::Deny;
         }
         approve
     }
 }
 
-/// Keeps the lower cap; of two equal ones the stricter rule's, then the earlier one's.
+/// Keeps the lower cap; of two equal ones the earlier rule's.
 fn lower<'a>(kept: &mut Option<(u64, &'a Rule)>, most: Option<u64>, rule: &'a Rule) {
     let Some(most) = most else { return };
-    let replaces = kept.is_none_or(|(least, by)| most < least || most == least && rule.effect > by.effect);
-    if replaces {
+    if kept.is_none_or(|(least, _)| most < least) {
         *kept = Some((most, rule));
     }
 }

@@ -20,7 +20,19 @@ pub enum Severity {
     Error,
 }
 
-/// Where something stands in its file; both from 1, columns in characters.
+impl Severity {
+    /// The word for it, which is also SARIF's.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where something stands in its file; both from 1, columns in characters. The default, 0, is nowhere in particular: the
+/// file as a whole, or a flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
@@ -67,7 +79,11 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.path, self.place.line, self.place.column, self.message)?;
+        f.write_str(&self.path)?;
+        if self.place != Place::default() {
+            write!(f, ":{}:{}", self.place.line, self.place.column)?;
+        }
+        write!(f, ": {}", self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
@@ -76,7 +92,7 @@ impl fmt::Display for Finding {
 }
 
 /// The candidate that `word` was probably meant to be; `None` where none is near.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).clamp(1, 3);
     let near = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(distance, _)| *distance <= most).min().map(|(_, candidate)| candidate)
@@ -89,7 +105,7 @@ fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     let mut last = None;
     for (line, letter) in from.chars().enumerate() {
-        let next = next_row(Row { letter, last, line, before: &before, row: &row }, &to);
+        let next = next_row(&Step { letter, last, line, before: &before, row: &row }, &to);
         before = std::mem::replace(&mut row, next);
         last = Some(letter);
     }
@@ -97,7 +113,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// What one line of the distance table is made from.
-struct Row<'a> {
+struct Step<'a> {
     letter: char,
     last: Option<char>,
     line: usize,
@@ -105,7 +121,7 @@ struct Row<'a> {
     row: &'a [usize],
 }
 
-fn next_row(from: Row<'_>, to: &[char]) -> Vec<usize> {
+fn next_row(from: &Step<'_>, to: &[char]) -> Vec<usize> {
     let mut next = vec![from.line + 1];
     let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX / 2);
     for (column, letter) in to.iter().enumerate() {

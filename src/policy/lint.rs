@@ -7,15 +7,14 @@ use super::compile::Compiler;
 use super::decision::{ALWAYS_RULE, DEFAULT_RULE, Verdict};
 use super::document::{Document, Match, Mode, RuleEntry, Words};
 use super::finding::{Finding, Place, nearest};
-use super::load::WHOLE_FILE;
 use super::matcher::Matcher;
 use super::rule::Rule;
 use super::yaml::At;
 use crate::analysis::Kind;
 use crate::catalog::tags::{Glob, NamePattern, Wildcard};
 
-/// Commands that are never held or denied.
-const ALWAYS: [&str; 10] = [
+/// Commands that are never held or denied: those of `StatementFacts::is_always_allowed`, as a test holds.
+pub(super) const ALWAYS: [&str; 13] = [
     "BEGIN",
     "START TRANSACTION",
     "COMMIT",
@@ -25,8 +24,14 @@ const ALWAYS: [&str; 10] = [
     "RELEASE",
     "ROLLBACK TO",
     "DEALLOCATE",
+    "DEALLOCATE ALL",
     "CLOSE",
+    "CLOSE CURSOR",
+    "CLOSE CURSOR ALL",
 ];
+
+/// Findings that would mislead where something of the files could not be read and is left out.
+pub(super) const NEEDS_ALL: [&str; 4] = ["empty", "unknown-tag", "shadowed", "opaque-allowed"];
 
 /// Tags that come from the catalog itself, not from a tag rule.
 const CATALOG_TAGS: [&str; 1] = ["system.values"];
@@ -226,6 +231,6 @@ fn opaque_hole(policy: &Policy) -> Option<Finding> {
         return None;
     }
     let message = format!("`{}` cannot see into opaque statements, and the default lets them pass", looks_inside.name);
-    let finding = Finding::warning(&looks_inside.path, WHOLE_FILE, "opaque-allowed", message);
+    let finding = Finding::warning(&looks_inside.path, looks_inside.place, "opaque-allowed", message);
     Some(finding.hint("add a rule for `kind: opaque`"))
 }

@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use super::compile::{Compiler, default_approve};
 use super::decision::Verdict;
 use super::document::{Document, Errors, Mode};
-use super::finding::{Finding, Place, Severity, Source};
+use super::finding::{Finding, Severity, Source};
 use super::rule::Rule;
 use super::yaml::At;
 use super::{Policy, cases, evaluate, lint, lookalikes, yaml};
@@ -49,7 +49,7 @@ impl Policy {
         Source { path: "policies/default.yaml".to_owned(), text: SHIPPED.to_owned() }
     }
 
-    fn assemble(sources: &[Source]) -> (Self, Vec<Finding>) {
+    pub(super) fn assemble(sources: &[Source]) -> (Self, Vec<Finding>) {
         let mut draft = Draft::default();
         let documents: Vec<_> = sources.iter().filter_map(|source| draft.read(source)).collect();
         for (path, document) in &documents {
@@ -57,10 +57,13 @@ impl Policy {
         }
         let mut findings = std::mem::take(&mut draft.findings);
         let policy = draft.finish(sources);
-        for (path, document) in &documents {
-            findings.extend(lint::document(path, document, &policy));
+        let mut linted: Vec<_> =
+            documents.iter().flat_map(|(path, file)| lint::document(path, file, &policy)).collect();
+        linted.extend(lint::across(&policy));
+        if !findings.is_empty() {
+            linted.retain(|finding| !lint::NEEDS_ALL.contains(&finding.code));
         }
-        findings.extend(lint::across(&policy));
+        findings.extend(linted);
         if findings.iter().all(|finding| finding.severity == Severity::Warning) {
             findings.extend(documents.iter().flat_map(|(path, document)| cases::run(path, document, &policy)));
         }
@@ -157,8 +160,6 @@ fn fingerprint(sources: &[Source]) -> String {
         bytes.push(0);
         bytes.extend_from_slice(source.text.as_bytes());
     }
-    digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let hex = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+    digest(&SHA256, &bytes).as_ref().iter().flat_map(hex).collect()
 }
-
-/// The place of findings that are about a whole file.
-pub(super) const WHOLE_FILE: Place = Place { line: 1, column: 1 };

@@ -203,8 +203,14 @@ impl Matcher {
         if !settled {
             (sizes.rows, sizes.bytes) = (rows_cap, bytes_cap);
         }
-        sizes.wants_estimate |= self.sensitivity.is_some() && rows.known().is_none() && request.facts.is_tagged();
+        sizes.wants_estimate |= self.grades_blindly(case);
         sizes
+    }
+
+    /// Whether it asks about a sensitivity that rests on an unknown number of rows.
+    pub(super) fn grades_blindly(&self, case: Case<'_>) -> bool {
+        let rows = Amount::rows(case.request);
+        self.sensitivity.is_some() && !rows.hidden && rows.known().is_none() && case.request.facts.is_tagged()
     }
 }
 

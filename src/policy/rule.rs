@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::condition::Compare;
 use super::decision::{Approve, Limits, Request, Verdict};
 use super::document::Mode;
 use super::finding::Place;
@@ -52,7 +53,7 @@ impl Rule {
             Verdict::Hold | Verdict::Deny => (Side::Suspect, Side::Vouch),
         };
         if !self.matches.fits(case, side) {
-            return Opinion::default();
+            return Opinion { wants_estimate: self.matches.grades_blindly(case), ..Opinion::default() };
         }
         let sizes = self.matches.sizes(case, side);
         let excepted = match &self.unless {
@@ -76,11 +77,14 @@ impl Rule {
         let mut reasons = Vec::new();
         self.kind_reason(request, &mut reasons);
         self.column_reason(request, &mut reasons);
-        if let Some(rows) = self.matches.rows {
-            reasons.push(format!("the rows it reveals are not known to stay out of {rows}"));
-        }
-        if let Some(bytes) = self.matches.bytes {
-            reasons.push(format!("the bytes it reveals are not known to stay out of {bytes}"));
+        for (what, compare) in [("rows", self.matches.rows), ("bytes", self.matches.bytes)] {
+            match compare {
+                Some(Compare::Above(most)) => {
+                    reasons.push(format!("the {what} it reveals are not known to be {most} or fewer"));
+                }
+                Some(Compare::UpTo(most)) => reasons.push(format!("the {what} it reveals may be {most} or fewer")),
+                None => {}
+            }
         }
         if reasons.is_empty() {
             return format!("The rule {} applies.", self.name);

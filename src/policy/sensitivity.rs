@@ -78,7 +78,7 @@ fn class(facts: &StatementFacts) -> Class {
 
 fn is_secret(tag: &str) -> bool {
     let within = |root: &&str| tag.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    SECRET.iter().any(|root| within(&root))
+    SECRET.iter().any(within)
 }
 
 fn volume(request: &Request<'_>) -> Volume {

@@ -1,1 +1,250 @@
-//! The composition root.
+//! The composition root: builds every room once, listens, routes, reloads, drains.
+//!
+//! Holds no business rule: what a statement may do is decided in `policy`, what a person may do in `control`.
+//! Start reading at [`Server::start`].
+
+mod listener;
+mod options;
+mod ports;
+mod reload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::approvals::{Approvals, ApprovalsConfig, StoreError};
+use crate::backend::databases::Databases;
+use crate::clock::Clock;
+use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
+use crate::ids::StatementId;
+use crate::lineage::{Event, StatementRecord};
+use crate::log::{Log, LogError};
+use crate::session::registry::{Registry, Signal};
+use crate::session::{Budgets, Services};
+use crate::{analysis, http};
+
+pub use options::{Options, PolicySource, Tls};
+use ports::{LogSink, Ports};
+
+/// Texts whose facts are kept.
+const FACTS_MAX: usize = 16_384;
+
+/// How often lapsed holds are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often catalogs are compared with what is on the server.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(String, #[source] std::io::Error),
+    /// The state directory.
+    #[error("state directory {0}: {1}")]
+    State(String, #[source] std::io::Error),
+    /// The record log.
+    #[error("lineage log: {0}")]
+    Log(#[from] LogError),
+    /// The hold store.
+    #[error("hold store: {0}")]
+    Store(#[from] StoreError),
+    /// The operators.
+    #[error("operators: {0}")]
+    Operators(#[from] OperatorsError),
+}
+
+/// A running server.
+pub struct Server {
+    postgres: SocketAddr,
+    http: SocketAddr,
+    services: Arc<Services>,
+    ports: Arc<Ports>,
+    stop: CancellationToken,
+    /// Ends what works for sessions, after the last of them.
+    stop_services: CancellationToken,
+    accepting: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+    drain_wait: Duration,
+}
+
+impl Server {
+    /// Builds everything and listens. Nothing was started where this fails.
+    ///
+    /// # Errors
+    /// An address, a directory, the log, the store or the operators cannot be used.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let listener = bind(&options.listen).await?;
+        let http_listener = bind(&options.http).await?;
+        let clock = Clock::System;
+        let state = &options.state;
+        std::fs::create_dir_all(state).map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let log = Log::open(crate::log::Options::new(state.join("log")), clock.clone())?;
+        let (approvals, recovered) = Approvals::start(&ApprovalsConfig::new(state.clone()), clock.clone())?;
+        let operators = Operators::with_first(options.operators.clone(), state)?;
+        log.append_strict(started(&options, recovered.unknown.len())).await?;
+        let services = Arc::new(services(&options, clock, log.clone(), approvals.clone()));
+        let sink = Arc::new(LogSink(log.clone()));
+        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), state.join("log")));
+        let control = Control::new(ControlParts {
+            approvals: approvals.clone(),
+            operators,
+            sink: sink.clone(),
+            sessions: ports.clone(),
+            reload: ports.clone(),
+            events: ports.clone(),
+            health: ports.clone(),
+            config: options.effective(),
+        });
+        let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
+        let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
+        let helpers = vec![
+            tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
+            tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
+            tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
+            tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
+        ];
+        let front = listener::Front {
+            services: services.clone(),
+            control,
+            tls: options.tls.clone().map(|tls| tls.0),
+            sessions_max: options.sessions_max,
+        };
+        let accepting = tokio::spawn(listener::accept(listener, front, stop.clone()));
+        Ok(Self {
+            postgres,
+            http: http_address,
+            services,
+            ports,
+            stop,
+            stop_services,
+            accepting,
+            helpers,
+            drain_wait: options.drain_wait,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Reads the policies anew: the new ones are in force, or all their problems come back and the old ones stay.
+    ///
+    /// # Errors
+    /// The problems.
+    pub async fn reload(&self) -> Result<String, Vec<String>> {
+        crate::control::Reload::reload(&*self.ports).await
+    }
+
+    /// Ends: no new clients, idle sessions at once, working ones when they are done or the drain is over.
+    pub async fn drain(self) {
+        self.ports.start_draining();
+        self.stop.cancel();
+        drop(self.accepting.await);
+        let registry = &self.services.registry;
+        registry.signal_all(&Signal::Drain);
+        let deadline = tokio::time::Instant::now() + self.drain_wait;
+        while !registry.is_empty() && tokio::time::Instant::now() < deadline {
+            registry.signal_all(&Signal::Drain);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        registry.signal_all(&Signal::Kill { by: crate::ids::NAME.to_owned() });
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        while !registry.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.stop_services.cancel();
+        for helper in self.helpers {
+            drop(helper.await);
+        }
+        let mut record = StatementRecord::new(StatementId::new(), Event::System);
+        record.text = "the proxy stopped".into();
+        if let Err(error) = self.services.log.append_strict(record).await {
+            tracing::error!(%error, "the end was not written to the log");
+        }
+        self.services.approvals.close().await;
+        self.services.log.close().await;
+    }
+}
+
+async fn bind(address: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen(address.to_owned(), error))
+}
+
+fn address(listener: &TcpListener, wanted: &str) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen(wanted.to_owned(), error))
+}
+
+fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> Services {
+    let rules = options.policy.tag_rules().clone();
+    Services {
+        clock,
+        log,
+        approvals,
+        policy: ArcSwap::from_pointee(options.policy.clone()),
+        upstream: options.upstream.clone(),
+        database: options.database.clone(),
+        environment: options.environment.clone(),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules),
+        facts: analysis::Cache::new(FACTS_MAX),
+        budgets: Budgets::default(),
+        registry: Registry::default(),
+        mode: options.mode,
+        hold: options.hold,
+        bounds: options.bounds,
+        allow_upstream_trust: options.allow_upstream_trust,
+        principals: options.principals.clone(),
+    }
+}
+
+fn started(options: &Options, unknown: usize) -> StatementRecord {
+    let mut record = StatementRecord::new(StatementId::new(), Event::System);
+    record.upstream = Some(options.upstream.authority());
+    options.policy.sha256().clone_into(&mut record.policy);
+    record.text = format!(
+        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome",
+        options.mode
+    )
+    .to_lowercase();
+    record
+}
+
+async fn serve_http(listener: TcpListener, control: Control, stop: CancellationToken) {
+    let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP listener failed");
+    }
+}
+
+/// Catalogs change behind the proxy's back too.
+async fn check_catalogs(services: Arc<Services>, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: both branches only wait.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CHECK_EVERY) => {}
+        }
+        if !services.databases.has_credential() {
+            continue;
+        }
+        for name in services.databases.names() {
+            if let Err(error) = services.databases.check(&name).await {
+                tracing::debug!(database = name, %error, "the catalog could not be checked");
+            }
+        }
+    }
+}

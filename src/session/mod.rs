@@ -1,1 +1,159 @@
-//! The data plane.
+//! The data plane: one client, one upstream connection, and judgement in between.
+//!
+//! Knows no HTTP, no admin database and no configuration file. [`serve`] is the straight line from a start-up packet
+//! to the end of the session; `relay` holds the only place that waits for sockets; `phase` knows, without I/O, what
+//! the server still owes an answer to; `intercept` takes the client's frames and `watch` the server's; `judge` and
+//! `clear` decide, `hold` and `trip` wait for people, `refuse` lets Postgres say no. Start reading at [`serve`].
+
+mod action;
+mod ask;
+mod budget;
+mod card;
+mod clear;
+mod end;
+mod hold;
+mod intercept;
+mod judge;
+mod login;
+mod names;
+mod phase;
+mod redact;
+mod refuse;
+pub mod registry;
+mod relay;
+mod run;
+mod scribe;
+pub mod serve;
+mod settings;
+mod trip;
+mod watch;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::analysis;
+use crate::approvals::Approvals;
+use crate::backend::connect::Upstream;
+use crate::backend::databases::{Databases, Snapshot};
+use crate::clock::{Clock, Timestamp};
+use crate::ids::HoldId;
+use crate::log::Log;
+use crate::policy::Policy;
+use crate::principal::Principal;
+
+pub use budget::Budgets;
+
+/// Whether verdicts are carried out or only recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Carried out.
+    #[default]
+    Enforce,
+    /// Recorded.
+    Observe,
+}
+
+/// How long people are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldSettings {
+    /// On a live connection that holds no locks.
+    pub wait: Duration,
+    /// In an open transaction, or with a stream paused.
+    pub stream_wait: Duration,
+    /// A client that goes away leaves its hold behind as a ticket.
+    pub ticket_on_disconnect: bool,
+    /// A statement in an open transaction waits; otherwise it is refused at once.
+    pub in_transaction: bool,
+}
+
+/// The bounds of one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of a Query, Parse, Bind or `FunctionCall`.
+    pub statement_max: usize,
+    /// Bytes of a Bind whose values an operator must see.
+    pub bind_max: usize,
+    /// Prepared statements and portals.
+    pub names_max: usize,
+}
+
+/// Everything that sessions share.
+pub struct Services {
+    /// The time.
+    pub clock: Clock,
+    /// The record log.
+    pub log: Log,
+    /// The hold store.
+    pub approvals: Approvals,
+    /// The policy in force.
+    pub policy: ArcSwap<Policy>,
+    /// Where sessions lead.
+    pub upstream: Upstream,
+    /// The only database that is served; `None`: all.
+    pub database: Option<String>,
+    /// `environment` of the upstream.
+    pub environment: Option<String>,
+    /// Catalogs.
+    pub databases: Databases,
+    /// Facts that are known already.
+    pub facts: analysis::Cache,
+    /// Rows that principals have read of late.
+    pub budgets: Budgets,
+    /// The sessions that live now.
+    pub registry: registry::Registry,
+    /// Whether verdicts are carried out.
+    pub mode: Mode,
+    /// How long people are waited for.
+    pub hold: HoldSettings,
+    /// The bounds of one session.
+    pub bounds: Bounds,
+    /// A server that asks for no password is believed for clients that are not on this machine.
+    pub allow_upstream_trust: bool,
+    /// Who a role stands for.
+    pub principals: Vec<Principal>,
+}
+
+/// Who a session belongs to and where it leads.
+#[derive(Clone, Debug)]
+struct Who {
+    principal: Principal,
+    database: String,
+    environment: Option<String>,
+    client: Option<SocketAddr>,
+}
+
+/// One session after log-in.
+struct Session {
+    services: Arc<Services>,
+    who: Who,
+    registration: registry::Registration,
+    client: relay::Peer,
+    server: relay::Peer,
+    /// Bytes that the client's next frame needs.
+    client_want: usize,
+    phase: phase::Phase,
+    watch: watch::Watch,
+    names: names::Names,
+    settings: settings::Settings,
+    scribe: scribe::Scribe,
+    /// The catalog by which statements are judged now, and where it was read.
+    snapshot: Option<Arc<Snapshot>>,
+    /// The snapshot was read on this connection, and shows what only this session sees.
+    private: bool,
+    /// This session has changed definitions that other sessions may not see yet.
+    changed: bool,
+    /// When an unknown name last made this session read the catalog again.
+    looked_up_at: Timestamp,
+    /// Since when the open transaction is open.
+    transaction_since: Option<Timestamp>,
+    /// Approvals that were spent and whose statements have not ended.
+    released: Vec<HoldId>,
+    /// The backend's process id and its own key, for cancels.
+    backend: (Upstream, u32, Vec<u8>),
+    cancel_requested: bool,
+    draining: bool,
+    killed: Option<String>,
+}

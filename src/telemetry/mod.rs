@@ -1,1 +1,67 @@
 //! Every metric family and the tracing set-up, in one place.
+//!
+//! A happening is counted at one spot, by one function of this room. Labels are words of ours or of the configuration,
+//! never values or text of a statement. Must not: be read from by any room but the one that serves `/metrics`.
+//! Start reading at [`Families`].
+
+mod families;
+mod guard;
+mod logging;
+
+use std::time::Duration;
+
+pub use families::{Families, render};
+pub use guard::SessionGauge;
+pub use logging::{LogFormat, LogSetupError, init};
+
+use families::families;
+
+/// A statement was judged.
+pub fn statement(verdict: &str, kind: &str) {
+    families().statements.with_label_values(&[verdict, kind]).inc();
+}
+
+/// Rows and bytes of a result went to a client.
+pub fn result(rows: u64, bytes: u64) {
+    families().rows.inc_by(rows);
+    families().bytes.inc_by(bytes);
+}
+
+/// A session stopped waiting for a hold; `outcome` is the hold's state then.
+pub fn hold_waited(outcome: &str, waited: Duration) {
+    families().hold_wait.with_label_values(&[outcome]).observe(waited.as_secs_f64());
+}
+
+/// How many holds are in a state now.
+pub fn holds(state: &str, number: u64) {
+    families().holds.with_label_values(&[state]).set(clamp(number));
+}
+
+/// How many records wait for the log now.
+pub fn outbox(number: u64) {
+    families().outbox.set(clamp(number));
+}
+
+/// Records were written to the log.
+pub fn log_written(records: u64) {
+    families().log_records.inc_by(records);
+}
+
+/// The log refused a record.
+pub fn log_failed() {
+    families().log_failures.inc();
+}
+
+/// An operator acted.
+pub fn operator_act(act: &str, method: &str) {
+    families().operator_acts.with_label_values(&[act, method]).inc();
+}
+
+/// Somebody offered a wrong token.
+pub fn sign_in_failed(method: &str) {
+    families().sign_in_failures.with_label_values(&[method]).inc();
+}
+
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

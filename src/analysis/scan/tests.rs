@@ -7,7 +7,7 @@ use super::TokenKind as K;
 use super::*;
 
 fn kinds(sql: &str, mode: StringMode) -> Vec<(K, &str)> {
-    tokens(sql.as_bytes(), mode).map(|token| (token.kind, &sql[token.range])).collect()
+    tokens(sql.as_bytes(), mode).map(|token| (token.kind, sql.get(token.range).unwrap())).collect()
 }
 
 fn masked(sql: &str) -> String {

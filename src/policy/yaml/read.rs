@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     fn map<V: Visitor<'a>>(self, entries: &'a [Entry], visitor: V) -> Result<V::Value, Fault> {
-        let result = visitor.visit_map(Entries { entries: entries.iter(), current: None, struck: self.struck });
+        let result = visitor.visit_map(Entries { rest: entries.iter(), current: None, struck: self.struck });
         result.map_err(|mut fault| {
             if let (What::Missing(field), None) = (&fault.what, fault.at) {
                 let reported = |entry: &Entry| entry.key == *field && self.struck.holds(&entry.value);
@@ -254,7 +254,7 @@ impl<'a> SeqAccess<'a> for Items<'a> {
 }
 
 struct Entries<'a> {
-    entries: slice::Iter<'a, Entry>,
+    rest: slice::Iter<'a, Entry>,
     current: Option<&'a Entry>,
     struck: &'a Struck,
 }
@@ -264,7 +264,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
 
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let struck = self.struck;
-        self.current = self.entries.find(|entry| !struck.holds(&entry.value));
+        self.current = self.rest.find(|entry| !struck.holds(&entry.value));
         let Some(entry) = self.current else { return Ok(None) };
         let key: StrDeserializer<'a, Fault> = entry.key.as_str().into_deserializer();
         seed.deserialize(key).map(Some).map_err(|fault| fault.blame(entry.place, entry.value.id))

@@ -47,7 +47,7 @@ fn a_value_knows_its_place_and_one_value_is_a_list() {
     assert_eq!(rules[0].place, Place { line: 3, column: 5 });
     assert_eq!(rules[0].name.place, Place { line: 3, column: 11 });
     assert_eq!(rules[0].kinds.0, ["ddl"]);
-    assert_eq!(rules[0].expires, Some(Duration(Time::from_secs(1800))));
+    assert_eq!(rules[0].expires, Some(Duration(Time::from_mins(30))));
     assert_eq!(rules[0].bytes, Some(Size(64 << 20)));
 }
 

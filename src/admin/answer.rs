@@ -1,0 +1,129 @@
+//! Runs a command over control, and gives its rows.
+
+use super::command::{COMMANDS, Command, Verb};
+use super::fault;
+use crate::approvals::{Answer, DecisionRequest, Hold, HoldFilter, HoldState, Method, Operator};
+use crate::control::{Control, card};
+use crate::ids::NAME;
+use crate::report::Report;
+use crate::sqlstate;
+
+/// Holds that a list shows.
+const LIST_MAX: u32 = 500;
+/// Characters of a statement in a list; the card has all of it.
+const STATEMENT_MAX: usize = 80;
+/// The longest reason, bytes.
+const REASON_MAX: usize = 4096;
+
+/// Rows of text, and the command tag.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) rows: Vec<Vec<String>>,
+    pub(super) tag: String,
+}
+
+/// Runs one command; `operands` are in place.
+pub(super) async fn run(
+    command: &Command,
+    operands: &[Option<String>],
+    operator: &Operator,
+    control: &Control,
+) -> Result<Rows, Report> {
+    let operand = |place: usize| operands.get(place).and_then(Option::as_deref);
+    let rows = match command.verb {
+        Verb::Holds => holds(control, vec![HoldState::Pending, HoldState::Approved]).await?,
+        Verb::AllHolds => holds(control, Vec::new()).await?,
+        Verb::Hold => hold(control, operand(0).unwrap_or_default()).await?,
+        Verb::Approve | Verb::Deny => {
+            let answer = if command.verb == Verb::Approve { Answer::Approve } else { Answer::Deny };
+            let reason = reason(answer, operand(1))?;
+            let request = DecisionRequest { verdict: answer, reason, method: Method::Psql };
+            decide(control, operator, operand(0).unwrap_or_default(), request).await?
+        }
+        Verb::Sessions => sessions(control),
+        Verb::Config => control.config().iter().map(|(name, value)| printed(&[name, value])).collect(),
+        Verb::Version => vec![vec![format!("{NAME} {}", env!("CARGO_PKG_VERSION"))]],
+        Verb::Help => COMMANDS.iter().map(|command| vec![command.usage(), command.help.to_owned()]).collect(),
+    };
+    let tag = command.words.first().copied().unwrap_or_default();
+    Ok(Rows { rows, tag: tag.to_owned() })
+}
+
+async fn holds(control: &Control, states: Vec<HoldState>) -> Result<Vec<Vec<String>>, Report> {
+    let filter = HoldFilter { states, before: None, limit: LIST_MAX };
+    let page = control.holds(filter).await.map_err(|error| fault::store(&error))?;
+    Ok(page.holds.iter().map(summary).collect())
+}
+
+fn summary(hold: &Hold) -> Vec<String> {
+    let one_line = hold.statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut statement: String = one_line.chars().take(STATEMENT_MAX).collect();
+    if statement.len() < one_line.len() {
+        statement.push('…');
+    }
+    printed(&[
+        hold.id.as_str(),
+        hold.state.as_str(),
+        hold.waiting.as_str(),
+        &hold.principal.name,
+        hold.principal.human.as_deref().unwrap_or(""),
+        &hold.database,
+        &hold.command,
+        &hold.rule,
+        &hold.expires_at.to_string(),
+        &statement,
+    ])
+}
+
+async fn hold(control: &Control, id: &str) -> Result<Vec<Vec<String>>, Report> {
+    match control.hold(id).await {
+        Ok(Some(hold)) => {
+            Ok(card::lines(&hold).into_iter().map(|(field, value)| vec![field.to_owned(), value]).collect())
+        }
+        Ok(None) => Err(fault::unknown_hold()),
+        Err(error) => Err(fault::store(&error)),
+    }
+}
+
+async fn decide(
+    control: &Control,
+    operator: &Operator,
+    id: &str,
+    request: DecisionRequest,
+) -> Result<Vec<Vec<String>>, Report> {
+    let hold = control.decide(operator, id, request).await.map_err(fault::undecided)?;
+    let approvals = format!("{} of {}", hold.approve.given.len(), hold.approve.quorum);
+    Ok(vec![printed(&[hold.id.as_str(), hold.state.as_str(), &approvals, &hold.expires_at.to_string()])])
+}
+
+fn reason(answer: Answer, reason: Option<&str>) -> Result<Option<String>, Report> {
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+    match reason {
+        Some(reason) if reason.len() > REASON_MAX => {
+            Err(Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, format!("the reason is over {REASON_MAX} bytes")))
+        }
+        None if answer == Answer::Deny => Err(Report::new(sqlstate::SYNTAX_ERROR, "a denial needs a reason")
+            .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it.")),
+        reason => Ok(reason.map(str::to_owned)),
+    }
+}
+
+fn sessions(control: &Control) -> Vec<Vec<String>> {
+    let row = |session: crate::control::SessionRow| {
+        printed(&[
+            &session.id.to_string(),
+            &session.principal,
+            &session.role,
+            &session.database,
+            &session.client,
+            &session.application_name,
+            &session.state,
+            &session.connected_at.to_string(),
+        ])
+    };
+    control.sessions().into_iter().map(row).collect()
+}
+
+fn printed(cells: &[impl AsRef<str>]) -> Vec<String> {
+    cells.iter().map(|cell| card::printable(cell.as_ref())).collect()
+}

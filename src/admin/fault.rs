@@ -1,0 +1,41 @@
+//! What an operator is told of a command that failed.
+
+use crate::approvals::{DecideError, StoreError};
+use crate::control::card::printable;
+use crate::report::Report;
+use crate::sqlstate;
+
+/// Why a decision does not count.
+pub(super) fn undecided(error: DecideError) -> Report {
+    match error {
+        DecideError::NotFound => unknown_hold(),
+        DecideError::SelfApproval => Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "nobody approves their own request")
+            .hint("Another person of the groups that the rule names must decide."),
+        DecideError::NotAnApprover => Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "you are no approver of this hold")
+            .hint("SHOW HOLD '<id>'; names the groups that may decide."),
+        DecideError::AlreadyDecided(hold) => {
+            let report = Report::new(
+                sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("hold {} is {} already", hold.id, hold.state.as_str()),
+            );
+            match &hold.decision {
+                Some(decision) => {
+                    report.detail(format!("{} by {} at {}.", decision.verdict, printable(&decision.by), decision.at))
+                }
+                None => report,
+            }
+        }
+        DecideError::Store(error) => store(&error),
+    }
+}
+
+/// No such hold.
+pub(super) fn unknown_hold() -> Report {
+    Report::new(sqlstate::UNDEFINED_OBJECT, "there is no such hold").hint("SHOW HOLDS ALL; lists them.")
+}
+
+/// The store failed; why is a matter of the diagnostics.
+pub(super) fn store(error: &StoreError) -> Report {
+    tracing::error!(%error, "the hold store failed");
+    Report::new(sqlstate::IO_ERROR, "the hold store failed").hint("The proxy's diagnostics say why.")
+}

@@ -1,0 +1,80 @@
+//! The file's form, and how it is opened.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::approvals::StoreError;
+
+/// The form that this build reads and writes; kept in the file as `user_version`.
+const VERSION: i64 = 1;
+
+/// `shown` is the hold as history may show it (JSON, text and values masked); `sealed` is there while it is open.
+const TABLES: &str = "
+CREATE TABLE hold (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    action_hash TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    database TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    shown TEXT NOT NULL,
+    sealed BLOB,
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX hold_by_state ON hold (state, seq);
+CREATE INDEX hold_by_action ON hold (action_hash) WHERE state IN ('pending', 'approved');
+CREATE INDEX hold_by_principal ON hold (principal) WHERE state IN ('pending', 'approved');
+CREATE INDEX hold_due ON hold (expires_at) WHERE state IN ('pending', 'approved');
+CREATE TABLE waiter (
+    hold TEXT NOT NULL,
+    run TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (hold, run)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    hold TEXT NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_hold ON outbox (hold);
+PRAGMA user_version = 1;
+";
+
+/// Opens the file for this process alone and brings it to this form.
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // SQLite gives its own files the mode of the database: create it before SQLite does.
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StoreError::Storage(format!("{}: {error}", path.display())))?;
+    let connection = Connection::open(path)?;
+    // Exclusive: a second process would recover, and so end, the holds of the first. It fails at once.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?),
+        VERSION => {
+            // Takes the lock at once, so that two starts cannot both succeed.
+            Ok(connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")?)
+        }
+        newer => Err(StoreError::Storage(format!("the store has form {newer}; this build knows form {VERSION}"))),
+    }
+}

@@ -1,0 +1,183 @@
+//! `holdgate.yaml` as it is written.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::policy::Mode;
+use crate::policy::yaml::{At, Duration, List, Size, text_type};
+use crate::principal::PrincipalKind;
+
+/// What a disconnect leaves of a hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// A ticket: the same action, sent again, joins it.
+    #[default]
+    Ticket,
+    /// Nothing.
+    Withdraw,
+}
+
+/// What happens to a held statement in an open transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InTransaction {
+    /// It waits, bounded.
+    #[default]
+    Wait,
+    /// It is refused at once.
+    Refuse,
+}
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorRole {
+    /// See.
+    Viewer,
+    /// Decide holds whose approvers include one of the operator's groups.
+    Operator,
+    /// Reload, pause, drain, and decide as the groups allow.
+    Admin,
+}
+
+/// An address to listen on; `None` is `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listen(pub(super) Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let address = numeric.as_deref().unwrap_or(text).parse();
+        address.map(|address| Self(Some(address))).map_err(|_| {
+            format!("`{text}` is no address to listen on; write 127.0.0.1:6432, [::1]:6432 or localhost:6432")
+        })
+    }
+}
+
+text_type!(Listen, "Listen", "An address and a port.", "127.0.0.1:6432");
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub(super) upstreams: Vec<At<UpstreamEntry>>,
+    pub(super) listen: Option<At<Listen>>,
+    pub(super) http: Option<At<Listen>>,
+    pub(super) tls: Option<TlsEntry>,
+    pub(super) principals: Vec<PrincipalEntry>,
+    pub(super) operators: Vec<OperatorEntry>,
+    pub(super) hold: HoldEntry,
+    pub(super) limits: LimitsEntry,
+    pub(super) log: LogEntry,
+    pub(super) store: StoreEntry,
+    pub(super) policies: Option<String>,
+    pub(super) auth: AuthEntry,
+    pub(super) admin: AdminEntry,
+    pub(super) mode: Option<Mode>,
+    pub(super) state: Option<String>,
+    pub(super) insecure_listen: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamEntry {
+    pub(super) name: At<String>,
+    pub(super) dsn: At<String>,
+    #[serde(default)]
+    pub(super) environment: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsEntry {
+    pub(super) cert: String,
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) client_ca: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PrincipalEntry {
+    pub(super) name: At<String>,
+    #[serde(default)]
+    pub(super) kind: PrincipalKind,
+    #[serde(default)]
+    pub(super) role: Option<At<String>>,
+    #[serde(default)]
+    pub(super) human: Option<String>,
+    #[serde(default)]
+    pub(super) groups: List<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperatorEntry {
+    pub(super) name: At<String>,
+    #[serde(default)]
+    pub(super) human: Option<String>,
+    #[serde(default)]
+    pub(super) groups: List<String>,
+    #[serde(default)]
+    pub(super) roles: List<OperatorRole>,
+    #[serde(default)]
+    pub(super) token_file: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HoldEntry {
+    pub(super) wait: Option<Duration>,
+    pub(super) expires: Option<At<Duration>>,
+    pub(super) stream_wait: Option<Duration>,
+    pub(super) on_disconnect: OnDisconnect,
+    pub(super) in_transaction: InTransaction,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the names are the keys of the file")]
+pub(super) struct LimitsEntry {
+    pub(super) statement_max: Option<At<Size>>,
+    pub(super) bind_max: Option<At<Size>>,
+    pub(super) frame_max: Option<At<Size>>,
+    pub(super) sessions_max: Option<At<Size>>,
+    pub(super) held_input_max: Option<At<Size>>,
+    pub(super) holds_max: Option<At<Size>>,
+    pub(super) log_queue_max: Option<At<Size>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogEntry {
+    pub(super) dir: Option<String>,
+    pub(super) rollup: bool,
+    pub(super) segment_max: Option<At<Size>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StoreEntry {
+    pub(super) path: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AuthEntry {
+    pub(super) relay_allow_nonbinding: bool,
+    pub(super) allow_upstream_trust: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdminEntry {
+    pub(super) listen: Option<At<Listen>>,
+}

@@ -1,0 +1,306 @@
+//! File and flags become one configuration, or all that is wrong with them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::document::{Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry};
+use super::{
+    AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
+    PrincipalConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
+};
+use crate::policy::yaml::{self, At, Duration, Size};
+use crate::policy::{Finding, Mode, Place, Source};
+
+/// The name of the upstream that `--upstream` names.
+const FLAG_UPSTREAM: &str = "default";
+
+impl Config {
+    /// Reads the file, if one is named, and completes it from flags, environment and defaults.
+    ///
+    /// # Errors
+    /// A file that cannot be read; everything that is wrong with file and flags.
+    pub fn load(file: Option<&Path>, flags: &ServeFlags, environment: &Environment) -> Result<Self, ConfigError> {
+        let source = file.map(policies::read).transpose()?;
+        Self::read(source.as_ref(), flags, environment).map_err(ConfigError::Findings)
+    }
+
+    /// The configuration of flags alone.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_flags(flags: &ServeFlags, environment: &Environment) -> Result<Self, Vec<Finding>> {
+        Self::read(None, flags, environment)
+    }
+
+    /// The configuration of a text and flags; a passfile is the only file that it may open.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, in their order.
+    pub fn read(file: Option<&Source>, flags: &ServeFlags, environment: &Environment) -> Result<Self, Vec<Finding>> {
+        let (document, findings) = match file {
+            Some(source) => yaml::read::<Document>(source),
+            None => (None, Vec::new()),
+        };
+        let path = file.map_or("", |source| source.path.as_str());
+        let mut reader = Reader { path, flags, environment, findings };
+        let config = reader.config(&document.unwrap_or_default());
+        if reader.findings.is_empty() {
+            return Ok(config);
+        }
+        reader.findings.sort_by_key(|finding| finding.place);
+        Err(reader.findings)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a str,
+    flags: &'a ServeFlags,
+    environment: &'a Environment,
+    findings: Vec<Finding>,
+}
+
+impl Reader<'_> {
+    /// What was read; what is wrong with it is in the findings.
+    fn config(&mut self, document: &Document) -> Config {
+        let upstreams = self.upstreams(document);
+        let listen = self.listen("--listen", self.flags.listen.as_deref(), document.listen, LISTEN);
+        let http = self.listen("--http", self.flags.http.as_deref(), document.http, HTTP);
+        let state = self.state(document);
+        if let Some(At { place, value: Listen(None) }) = document.listen {
+            self.error(place, "bad-value", "clients need an address to connect to");
+        }
+        let config = Config {
+            upstreams,
+            // A missing address is among the findings.
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            http,
+            tls: self.tls(document),
+            principals: self.principals(&document.principals),
+            operators: self.operators(&document.operators),
+            hold: self.hold(&document.hold),
+            limits: self.limits(&document.limits),
+            log: self.log(document, &state),
+            store: self.store(document, &state),
+            policies: self.flags.policies.clone().or_else(|| self.file(document.policies.as_deref())),
+            auth: AuthConfig {
+                relay_allow_nonbinding: document.auth.relay_allow_nonbinding,
+                allow_upstream_trust: document.auth.allow_upstream_trust,
+            },
+            admin_listen: document.admin.listen.and_then(|listen| listen.value.0),
+            mode: self.flag("--mode", self.flags.mode.as_deref(), mode).or(document.mode).unwrap_or_default(),
+            state,
+            insecure_listen: self.flags.insecure_listen || document.insecure_listen,
+        };
+        self.exposed(&config, document);
+        config
+    }
+
+    fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>) {
+        self.findings.push(Finding::error(self.path, place, code, message));
+    }
+
+    /// A flag's value; `None` where it is not given, or wrong.
+    fn flag<T>(&mut self, name: &str, text: Option<&str>, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+        match parse(text?) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let (message, hint) = message.split_once("; ").unwrap_or((&message, "see --help"));
+                self.findings.push(Finding::error(name, Place::default(), "bad-flag", message).hint(hint));
+                None
+            }
+        }
+    }
+
+    fn listen(
+        &mut self,
+        name: &str,
+        flag: Option<&str>,
+        file: Option<At<Listen>>,
+        default: &str,
+    ) -> Option<SocketAddr> {
+        let listen = match flag {
+            Some(_) => self.flag(name, flag, Listen::from_str)?,
+            None => file.map(|listen| listen.value).or_else(|| default.parse().ok())?,
+        };
+        if listen.0.is_none() && name == "--listen" && flag.is_some() {
+            let finding = Finding::error(name, Place::default(), "bad-flag", "clients need an address to connect to");
+            self.findings.push(finding.hint("see --help"));
+        }
+        listen.0
+    }
+
+    fn state(&self, document: &Document) -> PathBuf {
+        let file = || self.file(document.state.as_deref());
+        self.flags.state.clone().or_else(file).unwrap_or_else(|| self.environment.state())
+    }
+
+    /// A path of the file, relative to the file's own directory.
+    fn file(&self, path: Option<&str>) -> Option<PathBuf> {
+        let directory = Path::new(self.path).parent().unwrap_or_else(|| Path::new(""));
+        path.map(|path| directory.join(path))
+    }
+
+    fn upstreams(&mut self, document: &Document) -> Vec<UpstreamConfig> {
+        if let Some(dsn) = &self.flags.upstream {
+            return match Upstream::parse(dsn, self.environment) {
+                Ok(upstream) => vec![UpstreamConfig { name: FLAG_UPSTREAM.to_owned(), upstream, environment: None }],
+                Err(error) => {
+                    let finding = Finding::error("--upstream", Place::default(), "bad-dsn", error.to_string());
+                    self.findings.push(finding.hint("write postgres://host:port/database"));
+                    Vec::new()
+                }
+            };
+        }
+        if document.upstreams.is_empty() {
+            let path = if self.path.is_empty() { "--upstream" } else { self.path };
+            let finding = Finding::error(path, Place::default(), "no-upstream", "no upstream is named");
+            self.findings
+                .push(finding.hint("give --upstream postgres://host:port/database, or `upstreams:` in the file"));
+        }
+        self.unique("upstream", document.upstreams.iter().map(|entry| &entry.name));
+        document
+            .upstreams
+            .iter()
+            .filter_map(|entry| match Upstream::parse(&entry.dsn, self.environment) {
+                Ok(upstream) => {
+                    let (name, environment) = (entry.name.value.clone(), entry.environment.clone());
+                    Some(UpstreamConfig { name, upstream, environment })
+                }
+                Err(error) => {
+                    self.error(
+                        entry.dsn.place,
+                        "bad-dsn",
+                        format!("the dsn of `{}` is none: {error}", entry.name.value),
+                    );
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn unique<'a>(&mut self, what: &str, names: impl Iterator<Item = &'a At<String>>) {
+        let mut seen = Vec::new();
+        for name in names {
+            if seen.contains(&name.as_str()) {
+                self.error(name.place, "duplicate-name", format!("the {what} `{}` stands above already", name.value));
+            }
+            if name.trim().is_empty() {
+                self.error(name.place, "bad-value", format!("the {what} has no name"));
+            }
+            seen.push(name.as_str());
+        }
+    }
+
+    fn tls(&self, document: &Document) -> Option<TlsConfig> {
+        let tls = document.tls.as_ref()?;
+        let (cert, key) = (self.file(Some(&tls.cert))?, self.file(Some(&tls.key))?);
+        Some(TlsConfig { cert, key, client_ca: self.file(tls.client_ca.as_deref()) })
+    }
+
+    fn principals(&mut self, entries: &[PrincipalEntry]) -> Vec<PrincipalConfig> {
+        self.unique("principal", entries.iter().map(|entry| &entry.name));
+        self.unique("principal's role", entries.iter().map(|entry| entry.role.as_ref().unwrap_or(&entry.name)));
+        let principal = |entry: &PrincipalEntry| PrincipalConfig {
+            name: entry.name.value.clone(),
+            kind: entry.kind,
+            role: entry.role.as_ref().unwrap_or(&entry.name).value.clone(),
+            human: entry.human.clone(),
+            groups: entry.groups.0.clone(),
+        };
+        entries.iter().map(principal).collect()
+    }
+
+    fn operators(&mut self, entries: &[OperatorEntry]) -> Vec<OperatorConfig> {
+        self.unique("operator", entries.iter().map(|entry| &entry.name));
+        let operator = |entry: &OperatorEntry| OperatorConfig {
+            name: entry.name.value.clone(),
+            human: entry.human.clone().unwrap_or_else(|| entry.name.value.clone()),
+            groups: entry.groups.0.clone(),
+            roles: if entry.roles.is_empty() { vec![OperatorRole::Operator] } else { entry.roles.0.clone() },
+            token_file: self.file(entry.token_file.as_deref()),
+        };
+        entries.iter().map(operator).collect()
+    }
+
+    fn hold(&mut self, entry: &HoldEntry) -> HoldConfig {
+        let default = HoldConfig::default();
+        if let Some(expires) = entry.expires.filter(|expires| expires.value.0.is_zero()) {
+            self.error(expires.place, "bad-value", "a hold that expires at once cannot be decided");
+        }
+        let wait = self.flag("--hold-wait", self.flags.hold_wait.as_deref(), Duration::from_str).or(entry.wait);
+        HoldConfig {
+            wait: wait.map_or(default.wait, |wait| wait.0),
+            expires: entry.expires.map_or(default.expires, |expires| expires.value.0),
+            stream_wait: entry.stream_wait.map_or(default.stream_wait, |wait| wait.0),
+            on_disconnect: entry.on_disconnect,
+            in_transaction: entry.in_transaction,
+        }
+    }
+
+    fn limits(&mut self, entry: &LimitsEntry) -> LimitsConfig {
+        let default = LimitsConfig::default();
+        LimitsConfig {
+            statement_max: self.bound(entry.statement_max, default.statement_max),
+            bind_max: self.bound(entry.bind_max, default.bind_max),
+            frame_max: self.bound(entry.frame_max, default.frame_max),
+            sessions_max: self.bound(entry.sessions_max, default.sessions_max),
+            held_input_max: self.bound(entry.held_input_max, default.held_input_max),
+            holds_max: self.bound(entry.holds_max, default.holds_max),
+            log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
+        }
+    }
+
+    /// A bound that is not zero, and not more than a frame of the protocol can be (its length is a signed 32-bit number).
+    fn bound(&mut self, given: Option<At<Size>>, default: u64) -> u64 {
+        const MOST: u64 = 0x7fff_ffff;
+        let Some(given) = given else { return default };
+        if !(1..=MOST).contains(&given.value.0) {
+            self.error(given.place, "bad-value", format!("a bound lies between 1 and {MOST}"));
+        }
+        given.value.0
+    }
+
+    fn log(&mut self, document: &Document, state: &Path) -> LogConfig {
+        const SEGMENT_MAX: u64 = 64 << 20;
+        let log = &document.log;
+        LogConfig {
+            dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
+            rollup: log.rollup,
+            segment_max: self.bound(log.segment_max, SEGMENT_MAX),
+        }
+    }
+
+    fn store(&self, document: &Document, state: &Path) -> StoreConfig {
+        let path = self.file(document.store.path.as_deref());
+        StoreConfig { path: path.unwrap_or_else(|| state.join("holds.sqlite")) }
+    }
+
+    /// Listening beyond loopback in clear text must be meant.
+    fn exposed(&mut self, config: &Config, document: &Document) {
+        if config.insecure_listen {
+            return;
+        }
+        let listens = [
+            ("--listen", Some(config.listen), config.tls.is_some(), document.listen),
+            ("--http", config.http, false, document.http),
+            ("admin", config.admin_listen, config.tls.is_some(), document.admin.listen),
+        ];
+        for (name, address, secured, written) in listens {
+            let Some(address) = address.filter(|address| !secured && !address.ip().is_loopback()) else { continue };
+            let from_file = written.filter(|written| written.value.0 == Some(address));
+            let (path, place) = from_file.map_or((name, Place::default()), |written| (self.path, written.place));
+            let message = format!("{address} is open to others, without TLS");
+            let finding = Finding::error(path, place, "insecure-listen", message);
+            self.findings.push(finding.hint("listen on loopback, configure `tls:`, or say --insecure-listen"));
+        }
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "enforce" => Ok(Mode::Enforce),
+        "observe" => Ok(Mode::Observe),
+        _ => Err(format!("`{text}` is no mode; write enforce or observe")),
+    }
+}

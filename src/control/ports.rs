@@ -1,0 +1,126 @@
+//! What control needs of rooms that it must not know: small traits, filled in where the program is put together.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::clock::Timestamp;
+use crate::ids::SessionId;
+use crate::lineage::StatementRecord;
+
+/// The log did not take a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log cannot be written: {0}")]
+pub struct SinkError(pub String);
+
+/// Where records go.
+pub trait RecordSink: Send + Sync {
+    /// Returns when the record is on disk. Records that are handed in one after the other keep their order, also where
+    /// an earlier call has not returned yet.
+    fn append_strict(&self, record: StatementRecord) -> BoxFuture<'_, Result<(), SinkError>>;
+}
+
+/// One session of the data plane, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// The principal's name.
+    pub principal: String,
+    /// The role that Postgres sees.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// The client's address.
+    pub client: String,
+    /// As the client set it.
+    pub application_name: String,
+    /// What it does now: `idle`, `active`, `held`, `in transaction`.
+    pub state: String,
+    /// Since when it is connected.
+    pub connected_at: Timestamp,
+    /// For how long it has been in its state.
+    pub in_state: Duration,
+}
+
+/// Whether new statements of the data plane are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// They are.
+    Open,
+    /// They wait.
+    Paused,
+}
+
+/// The registry of sessions.
+pub trait Sessions: Send + Sync {
+    /// All sessions, the oldest first.
+    fn list(&self) -> Vec<SessionRow>;
+    /// Ends one with 57P01; `false` where there is none.
+    fn kill(&self, id: SessionId) -> bool;
+    /// Stops or resumes new statements.
+    fn admit(&self, admission: Admission);
+}
+
+/// What can be read anew.
+pub trait Reload: Send + Sync {
+    /// Swaps in the new policies and says which are in force, or keeps the old ones and says all problems.
+    fn reload(&self) -> BoxFuture<'_, Result<String, Vec<String>>>;
+}
+
+/// Why lines of the log are not given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// A filter that there is not, or with a value that it cannot have.
+    #[error("{0}")]
+    Filter(String),
+    /// The log failed.
+    #[error("{0}")]
+    Log(String),
+}
+
+/// The reading side of the log.
+pub trait EventSource: Send + Sync {
+    /// The lines that the filters choose, named as on the command line without dashes.
+    fn query(&self, filters: Vec<(String, String)>) -> BoxFuture<'_, Result<Vec<StatementRecord>, EventError>>;
+}
+
+/// What else must work before clients are served.
+pub trait Health: Send + Sync {
+    /// One sentence for each thing that does not; empty where all does.
+    fn complaints(&self) -> BoxFuture<'_, Vec<String>>;
+}
+
+/// A port that leads nowhere, for a program without that room: no sessions, nothing to reload, no events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwired;
+
+impl Sessions for Unwired {
+    fn list(&self) -> Vec<SessionRow> {
+        Vec::new()
+    }
+
+    fn kill(&self, _id: SessionId) -> bool {
+        false
+    }
+
+    fn admit(&self, _admission: Admission) {}
+}
+
+impl Reload for Unwired {
+    fn reload(&self) -> BoxFuture<'_, Result<String, Vec<String>>> {
+        Box::pin(async { Err(vec!["there is nothing to reload".to_owned()]) })
+    }
+}
+
+impl EventSource for Unwired {
+    fn query(&self, _filters: Vec<(String, String)>) -> BoxFuture<'_, Result<Vec<StatementRecord>, EventError>> {
+        Box::pin(async { Err(EventError::Log("there is no log".to_owned())) })
+    }
+}
+
+impl Health for Unwired {
+    fn complaints(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async { Vec::new() })
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers that say no, in one form: `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::approvals::{DecideError, Hold, StoreError};
+use crate::control::{EventError, card};
+use crate::ids::NAME;
+
+/// A problem. Its `type` ends in a word that programs compare; its `detail` is a sentence for people.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    hold: Option<Box<Hold>>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), hold: None }
+    }
+
+    /// 401: no token, or one that nobody has.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        let detail = "Send an operator's token as Authorization: Bearer.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
+    }
+
+    /// 404.
+    #[must_use]
+    pub fn not_found(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// 405.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        let detail = "The resource does not take this method.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+    }
+
+    /// 413.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "The body is over its bound.")
+    }
+
+    /// 422: a parameter or body that cannot be read.
+    #[must_use]
+    pub fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", "Unprocessable", detail)
+    }
+
+    /// 503: a fault on this side.
+    #[must_use]
+    pub fn unavailable(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        match error {
+            DecideError::NotFound => Self::not_found("There is no such hold."),
+            DecideError::SelfApproval => Self::new(
+                StatusCode::FORBIDDEN,
+                "self-approval",
+                "Self-approval",
+                "The request is your own: another person must approve it.",
+            ),
+            DecideError::NotAnApprover => Self::new(
+                StatusCode::FORBIDDEN,
+                "not-an-approver",
+                "Not an approver",
+                "You are in none of the groups that may decide this hold.",
+            ),
+            DecideError::AlreadyDecided(hold) => Self {
+                hold: Some(hold.clone()),
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    "already-decided",
+                    "Already decided",
+                    format!("The hold is {}.", hold.state.as_str()),
+                )
+            },
+            DecideError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the hold store failed");
+        Self::unavailable("The hold store failed; the proxy's diagnostics say why.")
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::Filter(why) => Self::unprocessable(why),
+            EventError::Log(error) => {
+                tracing::error!(%error, "the log failed");
+                Self::unavailable("The log failed; the proxy's diagnostics say why.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({
+            "type": format!("urn:{NAME}:problem:{}", self.kind),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let (Some(hold), Value::Object(fields)) = (&self.hold, &mut body) {
+            fields.insert("hold".to_owned(), card::contract(hold));
+        }
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

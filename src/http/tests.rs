@@ -1,0 +1,209 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::future::BoxFuture;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::router;
+use crate::control::tests::{ADA, BOB, EVE, Room, hold, room};
+
+struct Api {
+    room: Room,
+    base: String,
+    client: Client,
+}
+
+/// The router on a port of its own.
+async fn api() -> Api {
+    let room = room();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(room.control.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    // Twice in one process is not an error: the provider is there.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    Api { room, base, client: Client::new() }
+}
+
+impl Api {
+    async fn get(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        self.send(Method::GET, path, token, String::new()).await
+    }
+
+    async fn decide(&self, id: &str, token: &str, body: &Value) -> (StatusCode, Value) {
+        self.send(Method::POST, &format!("/api/v1/holds/{id}/decision"), token, body.to_string()).await
+    }
+
+    async fn send(&self, method: Method, path: &str, token: &str, body: String) -> (StatusCode, Value) {
+        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token).body(body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap_or(Value::Null))
+    }
+}
+
+#[tokio::test]
+async fn a_hold_is_listed_shown_and_decided_by_the_contract() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    let (status, listed) = api.get("/api/v1/holds?state=pending&limit=10", EVE).await;
+    assert_eq!((status, listed["holds"][0]["id"].as_str()), (StatusCode::OK, Some(id.as_str())));
+    assert!(listed["next"].is_null());
+    let (_, shown) = api.get(&format!("/api/v1/holds/{id}"), EVE).await;
+    assert_eq!(shown, listed["holds"][0]);
+    let body = json!({"decision": "approve", "reason": "seen"});
+    let (status, decided) = api.decide(id.as_str(), ADA, &body).await;
+    assert_eq!((status, decided["state"].as_str()), (StatusCode::OK, Some("approved")));
+    assert_eq!(decided["decision"]["by"], "ada");
+    assert_eq!(decided["decision"]["reason"], "seen");
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_status_and_its_problem() {
+    let api = api().await;
+    let mut own = hold();
+    own.principal.human = Some("ada@example.com".to_owned());
+    let id = api.room.park(own).await;
+    let id = id.as_str();
+    let approve = json!({"decision": "approve"});
+    let kind = |problem: &Value| problem["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    for (token, status, ends) in [
+        ("nobody's token", StatusCode::UNAUTHORIZED, "unauthorized"),
+        (ADA, StatusCode::FORBIDDEN, "self-approval"),
+        (EVE, StatusCode::FORBIDDEN, "not-an-approver"),
+        (BOB, StatusCode::OK, ""),
+        (BOB, StatusCode::CONFLICT, "already-decided"),
+    ] {
+        let (got, problem) = api.decide(id, token, &approve).await;
+        assert_eq!(got, status, "{problem}");
+        if !ends.is_empty() {
+            assert_eq!(kind(&problem), ends);
+        }
+        if status == StatusCode::CONFLICT {
+            assert_eq!(problem["hold"]["state"], "approved");
+        }
+    }
+    assert_eq!(api.decide("0000000000", BOB, &approve).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_decision_is_unprocessable() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    let long = "x".repeat(5000);
+    for body in [
+        json!({}),
+        json!({"decision": "maybe"}),
+        json!({"decision": "approve", "resaon": "typo"}),
+        json!({"decision": "approve", "reason": 7}),
+        json!({"decision": "approve", "reason": long}),
+        json!("approve"),
+    ] {
+        let (status, problem) = api.decide(id.as_str(), ADA, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body} {problem}");
+    }
+    let (status, _) = api.decide(id.as_str(), ADA, &json!({"reason": "x".repeat(70_000)})).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(api.get(&format!("/api/v1/holds/{id}"), ADA).await.1["state"], "pending");
+}
+
+#[tokio::test]
+async fn a_get_never_decides() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    let (status, _) = api.get(&format!("/api/v1/holds/{id}/decision?decision=approve"), ADA).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(api.get(&format!("/api/v1/holds/{id}"), ADA).await.1["state"], "pending");
+}
+
+#[tokio::test]
+async fn pages_follow_their_cursor_and_bad_parameters_are_named() {
+    let api = api().await;
+    for n in 0..3 {
+        let mut one = hold();
+        one.action_hash = n.to_string();
+        api.room.park(one).await;
+    }
+    let (_, first) = api.get("/api/v1/holds?limit=2", ADA).await;
+    let cursor = first["next"].as_str().unwrap();
+    let (_, second) = api.get(&format!("/api/v1/holds?limit=2&cursor={cursor}"), ADA).await;
+    assert_eq!(first["holds"].as_array().unwrap().len(), 2);
+    assert_eq!(second["holds"].as_array().unwrap().len(), 1);
+    assert!(second["next"].is_null());
+    for query in ["state=lost", "cursor=x", "limit=many", "sort=id"] {
+        let (status, _) = api.get(&format!("/api/v1/holds?{query}"), ADA).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_of_the_api_is_read() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    for path in ["/api/v1/holds", &format!("/api/v1/holds/{id}"), "/api/v1/events"] {
+        let response = api.client.get(format!("{}{path}", api.base)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        assert!(!response.text().await.unwrap().contains("ALTER"));
+    }
+}
+
+#[tokio::test]
+async fn health_and_metrics_need_no_token_and_are_guarded_too() {
+    let api = api().await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        let response = api.client.get(format!("{}{path}", api.base)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_is_not_ready_and_says_so() {
+    let api = api().await;
+    api.room.approvals.close().await;
+    let (status, body) = api.get("/readyz", "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body["reasons"][0], "the hold store is closed");
+    let (status, _) = api.get("/api/v1/holds", ADA).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// A log that gives back the filters that it was asked for.
+struct Echo;
+
+impl crate::control::EventSource for Echo {
+    fn query(
+        &self,
+        filters: Vec<(String, String)>,
+    ) -> BoxFuture<'_, Result<Vec<crate::lineage::StatementRecord>, crate::control::EventError>> {
+        Box::pin(async move {
+            if filters.iter().any(|(name, _)| name == "nonsense") {
+                return Err(crate::control::EventError::Filter("There is no filter nonsense.".to_owned()));
+            }
+            let id = crate::ids::StatementId::new();
+            let mut record = crate::lineage::StatementRecord::new(id, crate::lineage::Event::Closed);
+            record.text = format!("{filters:?}");
+            Ok(vec![record])
+        })
+    }
+}
+
+#[tokio::test]
+async fn events_take_the_filters_of_the_log_and_the_reading_is_recorded() {
+    let mut api = api().await;
+    let echo = crate::control::tests::with_events(&api.room, Arc::new(Echo));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    api.base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router(echo)).await });
+    let (status, body) = api.get("/api/v1/events?column=customers.email&limit=5", EVE).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["events"][0]["text"], r#"[("column", "customers.email"), ("limit", "5")]"#);
+    assert_eq!(api.get("/api/v1/events?nonsense=1", EVE).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(api.room.sink.records.lock().unwrap()[0].text.contains("column, limit"));
+    api.room.sink.broken.store(true, Ordering::SeqCst);
+    assert_eq!(api.get("/api/v1/events", EVE).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}

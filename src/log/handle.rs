@@ -1,0 +1,222 @@
+//! The handle by which everybody appends.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::disk::{Disk, OsDisk};
+use super::error::{LogError, TryAppendError};
+use super::key::{Signer, Verifier};
+use super::open::sync_parent;
+use super::queue::{Pending, Queue, Reply};
+use super::writer::Writer;
+use crate::clock::Clock;
+use crate::lineage::StatementRecord;
+
+/// How a log is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// The log's directory; made where it is not there.
+    pub dir: PathBuf,
+    /// The log's name in checkpoints: a URL without scheme, no white space. Used at the first start alone.
+    pub origin: String,
+    /// A segment that is at least this long, in bytes, is sealed.
+    pub segment_max: u64,
+    /// Records that wait for the disk, in bytes of memory, roughly. Appends wait while it is full.
+    pub queue_max: u32,
+    /// Asynchronous appends are durable after this long.
+    pub sync_interval: Duration,
+    /// The disk; another one in tests that let it fail.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Options {
+    /// The defaults for a log in `dir`: segments of 64 MiB, 16 MiB waiting, durable within 200 ms.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            origin: format!("{}.local/{}", crate::ids::NAME, crate::ids::random_base32(10)),
+            segment_max: 64 << 20,
+            queue_max: 16 << 20,
+            sync_interval: Duration::from_millis(200),
+            disk: Arc::new(OsDisk),
+        }
+    }
+}
+
+/// A log that is open for appending. Clones share one writer thread and its queue.
+#[derive(Clone)]
+pub struct Log {
+    handle: Arc<Handle>,
+    verifier: Arc<Verifier>,
+}
+
+/// The last clone ends the writer, once it has written all that is queued.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.queue.close(None);
+    }
+}
+
+/// What handles and the writer share.
+pub(super) struct Shared {
+    pub queue: Queue,
+    /// Room in the queue, in bytes.
+    pub room: Semaphore,
+    pub room_max: u32,
+    healthy: AtomicBool,
+    error: Mutex<Option<LogError>>,
+}
+
+impl Shared {
+    /// Says how the log is; the flag is what the fast path reads.
+    pub(super) fn set_health(&self, error: Option<LogError>) {
+        let healthy = error.is_none();
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        self.healthy.store(healthy, Ordering::Release);
+    }
+
+    /// Why it cannot be written; `None` where it can.
+    pub(super) fn error(&self) -> Option<LogError> {
+        if self.healthy.load(Ordering::Acquire) {
+            return None;
+        }
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Log {
+    /// Opens the log, checks what is not sealed against its last checkpoint, repairs an end that a crash tore (and
+    /// records that), and starts the writer. Blocks while it reads at most one unsealed segment or two.
+    ///
+    /// # Errors
+    /// Another process appends to it; it is not what its last checkpoint signed; the disk refuses.
+    pub fn open(options: Options, clock: Clock) -> Result<Self, LogError> {
+        fs::create_dir_all(&options.dir).map_err(LogError::io("create", &options.dir))?;
+        sync_parent(&options.dir).map_err(LogError::io("sync", &options.dir))?;
+        let lock = lock(&options.dir)?;
+        let signer = Arc::new(Signer::open(&options.dir, &options.origin)?);
+        let verifier = Arc::new(signer.verifier().clone());
+        let room_max = options.queue_max.max(1);
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            room: Semaphore::new(usize::try_from(room_max).unwrap_or(1)),
+            room_max,
+            healthy: AtomicBool::new(true),
+            error: Mutex::new(None),
+        });
+        let dir = options.dir.clone();
+        let writer = Writer::open(options, clock, signer, Arc::clone(&shared))?;
+        std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.run(lock))
+            .map_err(LogError::io("start the writer of", &dir))?;
+        Ok(Self { handle: Arc::new(Handle(shared)), verifier })
+    }
+
+    /// Appends a record and waits until it is durable. Returns its `seq`.
+    ///
+    /// # Errors
+    /// It is not in the log: the caller must not go on with what it records.
+    pub async fn append_strict(&self, record: StatementRecord) -> Result<u64, LogError> {
+        let weight = self.wait_for_room(&record).await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(record, weight, Reply::Strict(reply))?;
+        answer.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Appends a record; returns once it is queued. Waits only while the queue is full, or while the log cannot be
+    /// written: then as [`Log::append_strict`] does, so that nothing is lost unsaid.
+    ///
+    /// # Errors
+    /// It is not in the log.
+    pub async fn append(&self, record: StatementRecord) -> Result<(), LogError> {
+        if self.shared().error().is_some() {
+            return self.append_strict(record).await.map(|_seq| ());
+        }
+        let weight = self.wait_for_room(&record).await?;
+        self.send(record, weight, Reply::Nobody)
+    }
+
+    /// Appends a record without waiting for anything.
+    ///
+    /// # Errors
+    /// The queue is full, or the log cannot be written: the record comes back or is to be appended with [`Log::append`].
+    pub fn try_append(&self, record: StatementRecord) -> Result<(), TryAppendError> {
+        if let Some(error) = self.shared().error() {
+            return Err(TryAppendError::Unhealthy(error, Box::new(record)));
+        }
+        let weight = weight(&record, self.shared().room_max);
+        let Ok(room) = self.shared().room.try_acquire_many(weight) else {
+            return Err(TryAppendError::Full(Box::new(record)));
+        };
+        room.forget();
+        let pending = Pending { record: Box::new(record), weight, reply: Reply::Nobody };
+        self.shared().queue.push(pending).map_err(|back| TryAppendError::Unhealthy(LogError::Closed, back.record))
+    }
+
+    /// Whether the log can be written, and if not, why.
+    ///
+    /// # Errors
+    /// The last error, in words for an operator.
+    pub fn health(&self) -> Result<(), String> {
+        self.shared().error().map_or(Ok(()), |error| Err(error.to_string()))
+    }
+
+    /// The key that verifies its checkpoints.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Writes and syncs all that is queued, signs it, and ends the writer. Later appends get [`LogError::Closed`].
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.shared().queue.close(Some(reply));
+        // A writer that is gone already has nothing left to write.
+        let _ = answer.await;
+    }
+
+    async fn wait_for_room(&self, record: &StatementRecord) -> Result<u32, LogError> {
+        let weight = weight(record, self.shared().room_max);
+        let room = self.shared().room.acquire_many(weight).await.map_err(|_| LogError::Closed)?;
+        room.forget();
+        Ok(weight)
+    }
+
+    fn send(&self, record: StatementRecord, weight: u32, reply: Reply) -> Result<(), LogError> {
+        let pending = Pending { record: Box::new(record), weight, reply };
+        self.shared().queue.push(pending).map_err(|_back| LogError::Closed)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.0
+    }
+}
+
+/// Roughly the memory of a record; never more than the whole queue, so that one huge record goes alone.
+fn weight(record: &StatementRecord, room_max: u32) -> u32 {
+    let texts = record.text.len() + record.intent.as_ref().map_or(0, String::len);
+    let names = record.columns.len() + record.outputs.len() + record.relations.len() + record.tags.len();
+    u32::try_from(1024 + texts + 128 * names).unwrap_or(u32::MAX).min(room_max)
+}
+
+fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).map_err(LogError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(LogError::InUse { dir: dir.to_path_buf() }),
+        Err(fs::TryLockError::Error(error)) => Err(LogError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

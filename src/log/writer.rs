@@ -1,0 +1,357 @@
+//! The one thread that writes: drains the queue, writes a group once, syncs it once, answers it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::active::{CHECKPOINTS, Files, Position};
+use super::checkpoint::Checkpoint;
+use super::error::LogError;
+use super::handle::{Options, Shared};
+use super::key::Signer;
+use super::merkle::leaf_hash;
+use super::open::{self, write_atomic};
+use super::queue::{Pending, Reply};
+use super::seal::Sealer;
+use super::segment::{self, suffix};
+use crate::clock::{Clock, monotonic};
+use crate::ids::StatementId;
+use crate::lineage::{self, Event, StatementRecord};
+
+/// Asynchronous records are gathered for so long before they are written.
+const GATHER: Duration = Duration::from_millis(10);
+/// A broken log is tried again after this long, also when nobody appends.
+const RETRY: Duration = Duration::from_millis(250);
+/// The checkpoint file is cut down to its newest note when it is longer.
+const CHECKPOINTS_MAX: u64 = 1 << 20;
+
+/// The writer's state. `durable` is what a crash leaves; `tip` is that and what was written since.
+pub(super) struct Writer {
+    options: Options,
+    clock: Clock,
+    signer: Arc<Signer>,
+    shared: Arc<Shared>,
+    sealer: Sealer,
+    /// None while the log is broken.
+    files: Option<Files>,
+    durable: Position,
+    tip: Position,
+    /// Leaves of durable lines that are in the file of hashes.
+    hashed: u64,
+    /// Leaf hashes that are not in that file yet.
+    leaves: Vec<u8>,
+    /// Bytes of checkpoints in their file.
+    checkpoints: u64,
+    /// Written and not durable.
+    pending: Vec<Pending>,
+    /// The weight of those.
+    waiting: u64,
+    /// Taken while the log broke, and not written.
+    backlog: Vec<Pending>,
+    /// Strict records that were refused since the log broke.
+    refused: u64,
+    dirty_since: Option<Instant>,
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    /// Brings the directory into order: the torn end off, a checkpoint over all that is there.
+    pub(super) fn open(
+        options: Options,
+        clock: Clock,
+        signer: Arc<Signer>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, LogError> {
+        let opened = open::open(&options.dir, &signer)?;
+        let end = opened.position;
+        let files = Files::open(&*options.disk, &options.dir, &end, end.tree.size())?;
+        let sealer = Sealer::new(options.dir.clone(), Arc::clone(&signer));
+        let mut writer = Self {
+            clock,
+            shared,
+            sealer,
+            files: Some(files),
+            hashed: end.tree.size(),
+            tip: end.clone(),
+            durable: end,
+            leaves: Vec::new(),
+            checkpoints: 0,
+            pending: Vec::new(),
+            waiting: 0,
+            backlog: Vec::new(),
+            refused: 0,
+            dirty_since: None,
+            lines: Vec::new(),
+            signer,
+            options,
+        };
+        writer.sealer.start(opened.unsealed);
+        if opened.dropped > 0 {
+            let text = format!("log opened: {} bytes of an unfinished write cut off", opened.dropped);
+            writer.pending.push(own_record(text));
+            writer.write_from(0)?;
+        }
+        // Also where nothing is new: what a crash left behind the last checkpoint must be durable before it is signed.
+        writer.sync_lines()?;
+        writer.restart_checkpoints()?;
+        writer.append_evidence()?;
+        writer.pending.clear();
+        Ok(writer)
+    }
+
+    /// Serves until the log is closed or the last handle is gone. The lock goes with it.
+    pub(super) fn run(mut self, lock: fs::File) {
+        loop {
+            let group = self.shared.queue.take(self.wake_at());
+            self.commit(group.records);
+            if group.is_last {
+                break;
+            }
+        }
+        if self.files.is_none() {
+            self.try_recover();
+        }
+        if self.dirty_since.is_some() {
+            self.sync_or_fail();
+        }
+        self.sealer.finish();
+        let lost = self.backlog.len();
+        if lost > 0 {
+            tracing::error!(lost, "the log was closed while it could not be written");
+        }
+        self.files = None;
+        drop(lock);
+    }
+
+    /// When to look without being woken: asynchronous records are gathered for a while, a broken log is tried again.
+    fn wake_at(&self) -> Option<Instant> {
+        let pause = match (&self.files, self.dirty_since) {
+            (None, _) => RETRY,
+            (Some(_), Some(_)) => GATHER.min(self.options.sync_interval),
+            (Some(_), None) => return None,
+        };
+        monotonic().checked_add(pause)
+    }
+
+    /// Writes a group, and syncs it where somebody waits or it is time.
+    fn commit(&mut self, group: Vec<Pending>) {
+        if self.files.is_none() && !self.try_recover() {
+            let error = self.shared.error().unwrap_or(LogError::Closed);
+            self.refuse(group, &error);
+            return;
+        }
+        let is_strict = group.iter().any(|pending| matches!(pending.reply, Reply::Strict(_)));
+        let first = self.pending.len();
+        self.waiting += group.iter().map(|pending| u64::from(pending.weight)).sum::<u64>();
+        self.pending.extend(group);
+        if let Err(error) = self.write_from(first) {
+            self.fail(&error);
+            return;
+        }
+        let due = self.dirty_since.and_then(|since| since.checked_add(self.options.sync_interval));
+        let is_due = due.is_some_and(|due| due <= monotonic());
+        if is_strict || is_due || self.waiting > u64::from(self.shared.room_max) / 2 {
+            self.sync_or_fail();
+        }
+    }
+
+    /// Encodes and writes the pending records from `first` on.
+    fn write_from(&mut self, first: usize) -> Result<(), LogError> {
+        let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
+        self.lines.clear();
+        let at = self.clock.now();
+        for pending in self.pending.iter_mut().skip(first) {
+            pending.record.seq = self.tip.tree.size();
+            pending.record.at = at;
+            let start = self.lines.len();
+            lineage::encode_line(&pending.record, &mut self.lines);
+            if self.lines.len() - start > lineage::LINE_MAX {
+                self.lines.truncate(start);
+                pending.record.shorten();
+                lineage::encode_line(&pending.record, &mut self.lines);
+            }
+            let leaf = leaf_hash(self.lines.get(start..).unwrap_or_default());
+            self.lines.push(b'\n');
+            self.leaves.extend_from_slice(&leaf);
+            self.tip.tree.push(leaf);
+        }
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        self.dirty_since.get_or_insert_with(monotonic);
+        let path = segment::path(&self.options.dir, self.tip.number, suffix::PLAIN);
+        files.lines.append(&self.lines).map_err(LogError::io("write", &path))?;
+        self.tip.bytes += u64::try_from(self.lines.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    fn sync_or_fail(&mut self) {
+        match self.sync_lines() {
+            Ok(()) => self.settle(),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// What was written is durable from here on.
+    fn sync_lines(&mut self) -> Result<(), LogError> {
+        let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
+        let path = segment::path(&self.options.dir, self.tip.number, suffix::PLAIN);
+        files.lines.sync().map_err(LogError::io("sync", &path))?;
+        self.durable = self.tip.clone();
+        self.dirty_since = None;
+        Ok(())
+    }
+
+    /// Signs what is durable, then answers. Records are safe even where signing fails: the log breaks, they do not.
+    fn settle(&mut self) {
+        let signed = self.append_evidence().and_then(|()| self.rotate());
+        self.acknowledge();
+        if let Err(error) = signed {
+            self.fail(&error);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.waiting = 0;
+        for pending in std::mem::take(&mut self.pending) {
+            let seq = pending.record.seq;
+            self.answer(pending, Ok(seq));
+        }
+    }
+
+    /// Leaf hashes and a checkpoint over the durable lines.
+    fn append_evidence(&mut self) -> Result<(), LogError> {
+        let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
+        let hashes = segment::path(&self.options.dir, self.durable.number, suffix::HASHES);
+        files.hashes.append(&self.leaves).map_err(LogError::io("write", &hashes))?;
+        self.leaves.clear();
+        self.hashed = self.durable.tree.size();
+        let note = Checkpoint::sign(&self.signer, &self.durable.tree, Vec::new()).note;
+        let checkpoints = self.options.dir.join(CHECKPOINTS);
+        files.checkpoints.append(note.as_bytes()).map_err(LogError::io("write", &checkpoints))?;
+        self.checkpoints += u64::try_from(note.len()).unwrap_or(u64::MAX);
+        if self.checkpoints > CHECKPOINTS_MAX { self.restart_checkpoints() } else { Ok(()) }
+    }
+
+    /// Leaves only one checkpoint in their file, over what is durable.
+    fn restart_checkpoints(&mut self) -> Result<(), LogError> {
+        let path: PathBuf = self.options.dir.join(CHECKPOINTS);
+        let note = Checkpoint::sign(&self.signer, &self.durable.tree, Vec::new()).note;
+        write_atomic(&path, note.as_bytes())?;
+        self.checkpoints = u64::try_from(note.len()).unwrap_or(u64::MAX);
+        if let Some(files) = self.files.as_mut() {
+            files.checkpoints = self.options.disk.open(&path).map_err(LogError::io("open", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new segment where this one is full.
+    fn rotate(&mut self) -> Result<(), LogError> {
+        if self.durable.bytes < self.options.segment_max {
+            return Ok(());
+        }
+        let next = self.durable.following();
+        let files = Files::open(&*self.options.disk, &self.options.dir, &next, self.hashed)?;
+        let path = segment::path(&self.options.dir, next.number, suffix::PLAIN);
+        open::sync_parent(&path).map_err(LogError::io("sync", &self.options.dir))?;
+        let full = std::mem::replace(&mut self.durable, next.clone());
+        self.tip = next;
+        self.files = Some(files);
+        self.sealer.start(vec![full]);
+        Ok(())
+    }
+
+    /// The log breaks: back to what is durable. Who waits is told; what nobody waits for is kept.
+    fn fail(&mut self, error: &LogError) {
+        if self.shared.error().is_none() {
+            tracing::error!(%error, "the log cannot be written");
+        }
+        self.files = None;
+        self.dirty_since = None;
+        self.waiting = 0;
+        self.tip = self.durable.clone();
+        let unhashed = (self.durable.tree.size() - self.hashed) * 32;
+        self.leaves.truncate(usize::try_from(unhashed).unwrap_or(0));
+        let pending = std::mem::take(&mut self.pending);
+        self.refuse(pending, error);
+    }
+
+    /// What is kept gives its room back, so that who comes next is told instead of waiting: while the log is broken no
+    /// asynchronous append is taken, so the backlog stays at what was under way.
+    fn refuse(&mut self, group: Vec<Pending>, error: &LogError) {
+        self.shared.set_health(Some(error.clone()));
+        for mut pending in group {
+            match pending.reply {
+                Reply::Strict(_) => {
+                    self.refused += 1;
+                    self.answer(pending, Err(error.clone()));
+                }
+                Reply::Nobody => {
+                    self.give_back(std::mem::take(&mut pending.weight));
+                    self.backlog.push(pending);
+                }
+                Reply::Own => {}
+            }
+        }
+    }
+
+    /// Whether the log can be written again.
+    fn try_recover(&mut self) -> bool {
+        if let Err(error) = self.recover() {
+            self.fail(&error);
+            return false;
+        }
+        tracing::info!("the log can be written again");
+        self.refused = 0;
+        self.shared.set_health(None);
+        self.acknowledge();
+        true
+    }
+
+    /// Opens the files again at the durable end and writes what is kept, with a record of the gap.
+    fn recover(&mut self) -> Result<(), LogError> {
+        let files = Files::open(&*self.options.disk, &self.options.dir, &self.durable, self.hashed)?;
+        self.files = Some(files);
+        let text = format!(
+            "log gap: it could not be written; {} strict records were refused, {} others follow late",
+            self.refused,
+            self.backlog.len()
+        );
+        self.pending = vec![own_record(text)];
+        self.pending.append(&mut self.backlog);
+        self.write_from(0)?;
+        self.sync_lines()?;
+        self.restart_checkpoints()?;
+        self.append_evidence()?;
+        self.rotate()
+    }
+
+    fn give_back(&self, weight: u32) {
+        self.shared.room.add_permits(usize::try_from(weight).unwrap_or(0));
+    }
+
+    fn answer(&self, pending: Pending, result: Result<u64, LogError>) {
+        self.give_back(pending.weight);
+        if let Reply::Strict(reply) = pending.reply {
+            // The session may have ended meanwhile; the record is in the log all the same.
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// Also where the thread panics: nobody may wait for a writer that is gone.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.set_health(Some(LogError::Closed));
+        self.shared.room.close();
+        self.pending.clear();
+        self.shared.queue.end();
+    }
+}
+
+fn own_record(text: String) -> Pending {
+    let mut record = StatementRecord::new(StatementId::new(), Event::System);
+    record.text = text;
+    Pending { record: Box::new(record), weight: 0, reply: Reply::Own }
+}

@@ -1,0 +1,79 @@
+//! One byte stream, whatever carries it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::{client, server};
+
+/// How long an idle peer may be silent before the kernel asks whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connection to a client or to an upstream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Clear text over TCP.
+    Tcp(TcpStream),
+    /// A Unix-domain socket.
+    Unix(UnixStream),
+    /// TLS in which we are the server.
+    TlsServer(Box<server::TlsStream<TcpStream>>),
+    /// TLS in which we are the client.
+    TlsClient(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether bytes are encrypted on the wire.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
+    }
+}
+
+/// No delay for small frames, and an end for dead peers.
+///
+/// # Errors
+/// The operating system refuses an option.
+pub fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(KEEPALIVE * 2))?;
+    Ok(())
+}
+
+macro_rules! on_stream {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+            Stream::TlsServer($stream) => $call,
+            Stream::TlsClient($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_stream!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,143 @@
+//! What `control` asks of the rooms that it does not know.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Args as _, FromArgMatches as _};
+use futures_util::future::BoxFuture;
+
+use super::options::PolicySource;
+use super::reload;
+use crate::control::{
+    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError,
+};
+use crate::ids::{SessionId, StatementId};
+use crate::lineage::{Event, Filters, StatementRecord};
+use crate::log::{self, Log};
+use crate::session::Services;
+use crate::session::registry::Signal;
+
+/// The upstream has this long to take a connection when readiness is asked.
+const REACH_WAIT: Duration = Duration::from_secs(2);
+
+/// The log as a sink.
+pub(super) struct LogSink(pub(super) Log);
+
+impl RecordSink for LogSink {
+    fn append_strict(&self, record: StatementRecord) -> BoxFuture<'_, Result<(), SinkError>> {
+        // Queued when the future is made, so that records keep the order in which they are handed in.
+        let appended = self.0.append_strict(record);
+        Box::pin(async move { appended.await.map(drop).map_err(|error| SinkError(error.to_string())) })
+    }
+}
+
+/// Sessions, policies, the log and the upstream, as operators reach them.
+pub(super) struct Ports {
+    services: Arc<Services>,
+    policies: PolicySource,
+    log_dir: PathBuf,
+    draining: AtomicBool,
+}
+
+impl Ports {
+    pub(super) fn new(services: Arc<Services>, policies: PolicySource, log_dir: PathBuf) -> Self {
+        Self { services, policies, log_dir, draining: AtomicBool::new(false) }
+    }
+
+    pub(super) fn start_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Sessions for Ports {
+    fn list(&self) -> Vec<SessionRow> {
+        let now = self.services.clock.now();
+        let rows = self.services.registry.list().into_iter();
+        rows.map(|row| SessionRow {
+            id: row.id,
+            principal: row.user.clone(),
+            role: row.user,
+            database: row.database,
+            client: row.client.map(|address| address.to_string()).unwrap_or_default(),
+            application_name: row.application_name,
+            state: if row.holding { "held" } else { "open" }.to_owned(),
+            connected_at: row.since,
+            in_state: now.since(row.since),
+        })
+        .collect()
+    }
+
+    fn kill(&self, id: SessionId) -> bool {
+        self.services.registry.signal(id, Signal::Kill { by: "an operator".into() })
+    }
+
+    fn admit(&self, admission: Admission) {
+        self.services.registry.pause(admission == Admission::Paused);
+    }
+}
+
+impl Reload for Ports {
+    fn reload(&self) -> BoxFuture<'_, Result<String, Vec<String>>> {
+        Box::pin(async move {
+            let policy = reload::read(&self.policies)?;
+            let sha256 = policy.sha256().to_owned();
+            self.services.databases.retag(policy.tag_rules().clone());
+            self.services.policy.store(Arc::new(policy));
+            let mut record = StatementRecord::new(StatementId::new(), Event::System);
+            record.policy.clone_from(&sha256);
+            record.text = "the policy was loaded".into();
+            let written = self.services.log.append_strict(record).await;
+            written.map(|_| sha256).map_err(|error| vec![error.to_string()])
+        })
+    }
+}
+
+impl EventSource for Ports {
+    fn query(&self, filters: Vec<(String, String)>) -> BoxFuture<'_, Result<Vec<StatementRecord>, EventError>> {
+        let now = self.services.clock.now();
+        let dir = self.log_dir.clone();
+        Box::pin(async move {
+            let filters = filters_of(filters)?.resolved(now);
+            let scan = move || -> Result<Vec<StatementRecord>, log::LogError> { log::query(&dir, &filters)?.collect() };
+            let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
+            found.map_err(|error| EventError::Log(error.to_string()))
+        })
+    }
+}
+
+impl Health for Ports {
+    fn complaints(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let mut complaints = Vec::new();
+            if self.draining.load(Ordering::SeqCst) {
+                complaints.push("the proxy is draining".to_owned());
+            }
+            if let Err(why) = self.services.log.health() {
+                complaints.push(format!("the lineage log cannot be written: {why}"));
+            }
+            let upstream = &self.services.upstream;
+            match tokio::time::timeout(REACH_WAIT, upstream.connect()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => complaints.push(format!("cannot connect to upstream {}: {error}", upstream.authority())),
+                Err(_) => complaints.push(format!("upstream {} does not answer", upstream.authority())),
+            }
+            complaints
+        })
+    }
+}
+
+/// Names and values become filters in the way in which the command line reads them.
+fn filters_of(pairs: Vec<(String, String)>) -> Result<Filters, EventError> {
+    let words = pairs.into_iter().map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+    let command = Filters::augment_args(clap::Command::new("events")).no_binary_name(true).disable_help_flag(true);
+    let fault = |error: clap::Error| EventError::Filter(error.kind().to_string() + ": " + &first_line(&error));
+    let matches = command.try_get_matches_from(words).map_err(fault)?;
+    Filters::from_arg_matches(&matches).map_err(fault)
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}

@@ -1,0 +1,79 @@
+//! Questions of our own on the client's connection.
+//!
+//! Extended protocol under reserved names, so that the client's unnamed statement and its portals stay as they are; every
+//! name and operator is qualified, so that the client's search_path decides nothing. Only between batches, and never in
+//! a failed transaction. The answers are swallowed.
+
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::Session;
+use super::names::{Portal, Prepared};
+use super::phase::{Request, Status, Whose};
+use super::relay::End;
+use super::settings::NameContext;
+use crate::ids::{NAME, random_base32};
+use crate::wire::build;
+
+/// Rows of an answer, each a list of text values.
+pub(super) type Answer = Vec<Vec<Option<String>>>;
+
+/// What names mean now: the schemas of the path as a JSON array, and the role.
+const NAMES: &str =
+    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), pg_catalog.\"current_user\"()";
+
+impl Session {
+    /// Asks the server one question. `None`: it could not be asked now, or it failed.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn ask(&mut self, sql: &str) -> Result<Option<Answer>, End> {
+        self.settle().await?;
+        if self.phase.status == Status::Failed || self.phase.skipping || self.phase.executed {
+            return Ok(None);
+        }
+        self.watch.answers.clear();
+        self.watch.ask_failed = false;
+        self.send_question(sql);
+        self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await?;
+        self.phase.skipping = false;
+        let answer = std::mem::take(&mut self.watch.answers);
+        Ok((!self.watch.ask_failed).then_some(answer))
+    }
+
+    fn send_question(&mut self, sql: &str) {
+        let name = format!("{NAME}_{}", random_base32(16)).into_bytes();
+        let out = &mut self.server.output;
+        build::parse(out, &name, sql.as_bytes());
+        build::bind(out, &name, &name);
+        build::execute(out, &name);
+        build::close_statement(out, &name);
+        build::bare(out, b'S');
+        let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
+        let portal = Portal { prepared: prepared.clone(), values: Bytes::new(), cleared: None, rows_sent: 0 };
+        let name: Box<[u8]> = name.into();
+        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
+        self.phase.forwarded(Request::Bind(name.clone(), portal), Whose::Ours);
+        self.phase.forwarded(Request::Own, Whose::Ours);
+        self.phase.forwarded(Request::CloseStatement(name.clone()), Whose::Ours);
+        self.phase.forwarded(Request::Sync, Whose::Ours);
+        self.names.close_portal(&name);
+    }
+
+    /// Asks what names mean, where that is not known.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn learn_names(&mut self) -> Result<(), End> {
+        if self.settings.names.is_some() {
+            return Ok(());
+        }
+        let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
+        let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
+        let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
+        self.settings.names =
+            path.zip(values.next()).map(|(search_path, role)| NameContext { search_path, role });
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The card: what an operator sees of a held statement.
+
+use super::Session;
+use super::action;
+use super::clear::Form;
+use super::run::Run;
+use super::trip::Trip;
+use crate::analysis::StatementFacts;
+use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, Waiting};
+use crate::clock::Timestamp;
+use crate::ids::HoldId;
+use crate::lineage::Event;
+use crate::policy::Estimate;
+use crate::report::Report;
+use crate::sqlstate;
+use crate::wire::frontend;
+
+/// What a value looks like in history.
+const MASKED: &str = "?";
+
+/// A stream that stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paused {
+    pub(super) rows_sent: u64,
+    pub(super) trip: Trip,
+}
+
+impl Paused {
+    fn reason(self) -> String {
+        match self.trip {
+            Trip::Limit => format!("the result is larger than the {} rows that the rule lets pass", self.rows_sent),
+            Trip::Unforeseen => "the result has a tagged column that the text did not show".into(),
+        }
+    }
+}
+
+impl Session {
+    /// The card of a run that is to be held; `paused` where it is a stream that stopped.
+    ///
+    /// # Errors
+    /// Values that cannot be shown, or a run without a decision.
+    pub(super) fn card(&self, run: &Run, form: &Form, paused: Option<Paused>) -> Result<NewHold, Report> {
+        let index = if paused.is_some() { run.current } else { run.deciding() };
+        let event = if paused.is_some() { Event::Paused } else { Event::Held };
+        let (Some(part), Some(facts), Some(record)) =
+            (run.parts.get(index), run.facts_of(index), self.scribe.record(run, index, event))
+        else {
+            return Err(Report::new(sqlstate::INTERNAL_ERROR, "a statement without a decision cannot be held"));
+        };
+        let parameters = values(form)?;
+        let decision = &part.decision;
+        let now = self.services.clock.now();
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let hold = Hold {
+            id: HoldId::new(),
+            state: HoldState::Pending,
+            waiting: Waiting::Connection,
+            created_at: now,
+            expires_at: now.after(decision.approve.expires),
+            rule: decision.rule.to_string(),
+            reason: paused.map_or_else(|| decision.reason.to_string(), Paused::reason),
+            principal: self.who.principal.clone(),
+            origin: Origin { client: text(&record.client), application_name: text(&record.application_name) },
+            agent: self.settings.agent.clone(),
+            model: self.settings.model.clone(),
+            intent: self.settings.intent.clone(),
+            database: self.who.database.clone(),
+            environment: self.who.environment.clone(),
+            statement: String::from_utf8_lossy(&run.text).into_owned(),
+            action_hash: action::hash(self, run, form),
+            kinds: facts.kinds.iter().copied().collect(),
+            command: facts.command.clone(),
+            relations: facts.relations.iter().map(ToString::to_string).collect(),
+            columns: columns(facts),
+            tags: record.tags.clone(),
+            sensitivity: decision.sensitivity,
+            opaque: facts.opaque.clone(),
+            findings: facts.findings.clone(),
+            estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
+            rows_sent: paused.map_or(0, |paused| paused.rows_sent),
+            holding_locks_since: self.locks_since(),
+            approve: Approvers {
+                from: decision.approve.from.clone(),
+                quorum: decision.approve.quorum,
+                given: Vec::new(),
+            },
+            decision: None,
+            parameters: parameters.clone(),
+        };
+        let masked_parameters = parameters.into_iter().map(|value| value.map(|_| MASKED.to_owned())).collect();
+        Ok(NewHold { hold, record, masked_parameters })
+    }
+
+    fn locks_since(&self) -> Option<Timestamp> {
+        self.transaction_since.filter(|_| self.holds_locks())
+    }
+}
+
+fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardColumn> {
+    let column = |column: &crate::analysis::ColumnFacts| CardColumn {
+        tags: column.tags.iter().map(ToString::to_string).collect(),
+        access: column.access.iter().copied().collect(),
+    };
+    facts.columns.iter().map(|(name, facts)| (name.to_string(), column(facts))).collect()
+}
+
+/// Bind values as an operator reads them: text as it is, binary as hex with its length.
+fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
+    let rest = match form {
+        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
+        _ => return Ok(Vec::new()),
+    };
+    let values = frontend::bind_values(rest)
+        .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
+    Ok(values
+        .into_iter()
+        .map(|value| {
+            value.bytes.map(|bytes| match std::str::from_utf8(bytes) {
+                Ok(text) if !value.binary => text.to_owned(),
+                _ => hex(bytes),
+            })
+        })
+        .collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("\\x");
+    for byte in bytes {
+        text.extend(char::from_digit(u32::from(byte >> 4), 16));
+        text.extend(char::from_digit(u32::from(byte & 15), 16));
+    }
+    text
+}

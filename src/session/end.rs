@@ -1,0 +1,100 @@
+//! How sessions end.
+
+use std::task::Poll;
+
+use super::Session;
+use super::phase::Status;
+use super::relay::End;
+use crate::analysis::SessionEffect;
+use crate::approvals::HoldEnd;
+use crate::report::Report;
+use crate::sqlstate;
+use crate::wire::build::{self, Severity};
+
+impl Session {
+    /// Whether an operator or a drain ends the session now: killed at once, drained as soon as nothing of it is open.
+    pub(super) fn must_end(&self) -> bool {
+        let idle = self.phase.is_quiet() && self.phase.status == Status::Idle && !self.phase.in_batch;
+        self.killed.is_some() || (self.draining && idle)
+    }
+
+    /// What the client is told where [`Self::must_end`].
+    pub(super) fn reason_to_end(&self) -> Option<Report> {
+        if !self.must_end() {
+            return None;
+        }
+        let report = match &self.killed {
+            Some(by) => Report::new(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+                .detail(format!("The session was ended by operator {by}.")),
+            None => Report::new(sqlstate::ADMIN_SHUTDOWN, "terminating connection because the proxy is shutting down")
+                .hint("Connect again in a moment."),
+        };
+        Some(report)
+    }
+
+    /// Tells the client why, as far as it still listens, and ends the session.
+    pub(super) async fn end_with(&mut self, report: &Report) -> End {
+        build::report(&mut self.client.output, Severity::Fatal, report);
+        self.watch.broken = true;
+        let flushed = self
+            .pump_raw(|session, _| if session.client.output.is_empty() { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+        drop(flushed);
+        End::Ours
+    }
+
+    /// The same where the server connection must be closed before anything more is read from it.
+    pub(super) async fn end_fatally(&mut self, report: &Report) -> End {
+        self.server.abort();
+        self.end_with(report).await
+    }
+
+    /// What is left to do when the session is over: runs are closed, approvals that were spent get their end.
+    pub(super) async fn wind_up(&mut self, end: &End) {
+        if *end == End::Server && !self.watch.fatal_seen {
+            let report = Report::new(sqlstate::CONNECTION_FAILURE, "the upstream closed the connection");
+            drop(self.end_with(&report).await);
+        }
+        self.close_lost_runs();
+        let ended = std::mem::take(&mut self.scribe.ended_holds);
+        for id in std::mem::take(&mut self.released) {
+            let end = ended.iter().find(|(hold, _)| *hold == id).map_or(HoldEnd::Unknown, |(_, end)| *end);
+            if let Err(error) = self.services.approvals.finish(&id, end).await {
+                tracing::error!(%error, hold = %id, "the end of a hold was not stored");
+            }
+        }
+        while let Some(record) = self.scribe.closing.pop_front() {
+            if let Err(error) = self.services.log.append(record).await {
+                tracing::error!(%error, "a closing record was not written");
+            }
+        }
+    }
+
+    /// The server is out of any transaction block.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction_since = None;
+        self.names.end_transaction();
+        self.settings.transaction_ended();
+        if self.changed {
+            // Now other sessions see it, or nobody does.
+            self.changed = false;
+            self.services.databases.database(&self.who.database).mark_stale();
+            self.snapshot = None;
+        }
+    }
+
+    /// DDL, or something that could have been: the catalog is read again before it is relied upon.
+    pub(super) fn note_catalog_change(&mut self, effect: &SessionEffect) {
+        match effect {
+            SessionEffect::CatalogChange => {
+                self.changed = true;
+                self.snapshot = None;
+            }
+            SessionEffect::DiscardAll => {
+                self.snapshot = None;
+                self.private = false;
+            }
+            _ => {}
+        }
+    }
+}

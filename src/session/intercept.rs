@@ -1,0 +1,405 @@
+//! The client's frames, one after the other: what is judged is collected whole, everything else streams.
+
+use std::task::Poll;
+
+use bytes::{Buf, Bytes};
+
+use super::Session;
+use super::clear::{Cleared, Form};
+use super::judge::PortalRun;
+use super::names::{Portal, Prepared};
+use super::phase::{Request, Status, Whose};
+use super::refuse::{Instead, Refusal};
+use super::relay::End;
+use super::run::Run;
+use crate::lineage::Outcome;
+use crate::policy::Verdict;
+use crate::report::Report;
+use crate::sqlstate;
+use crate::wire::frame::{self, HEADER_LEN, Header};
+use crate::wire::frontend::{self, Target};
+use crate::wire::{Malformed, build};
+
+impl Session {
+    /// Handles the client's next frame.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn next_frame(&mut self) -> Result<(), End> {
+        match self.next_header().await? {
+            Next::Frame(header) => self.intercept(header).await,
+            Next::Chores => self.do_chores().await,
+            Next::End => self.client_is_done().await,
+        }
+    }
+
+    async fn next_header(&mut self) -> Result<Next, End> {
+        let header = self
+            .run_until(|session, _| {
+                if session.has_chores() {
+                    return Poll::Ready(Ok(Next::Chores));
+                }
+                match frame::frontend_header(&session.client.input) {
+                    Err(error) => return Poll::Ready(Err(error)),
+                    Ok(Some(header)) => return Poll::Ready(Ok(Next::Frame(header))),
+                    Ok(None) => {}
+                }
+                if session.client.eof || session.must_end() { Poll::Ready(Ok(Next::End)) } else { Poll::Pending }
+            })
+            .await?;
+        match header {
+            Ok(header) => Ok(header),
+            Err(error) => {
+                let report = Report::new(sqlstate::PROTOCOL_VIOLATION, error.to_string());
+                Err(self.end_with(&report).await)
+            }
+        }
+    }
+
+    async fn intercept(&mut self, header: Header) -> Result<(), End> {
+        match header.tag {
+            b'X' => {
+                self.stream(header, Forward::Pass).await?;
+                self.client.eof = true;
+                self.client_is_done().await
+            }
+            b'd' => self.stream(header, Forward::Pass).await,
+            b'c' | b'f' => {
+                self.phase.copy_in = false;
+                self.stream(header, Forward::Pass).await
+            }
+            b'S' | b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
+            b'H' => {
+                self.phase.flushed();
+                self.stream(header, Forward::Pass).await
+            }
+            b'S' => {
+                self.phase.skipping = false;
+                self.phase.forwarded(Request::Sync, Whose::Client);
+                self.stream(header, Forward::Pass).await
+            }
+            _ if self.phase.skipping => self.stream(header, Forward::Pass).await,
+            b'Q' => self.on_query(header).await,
+            b'P' => self.on_parse(header).await,
+            b'B' => self.on_bind(header).await,
+            b'E' => self.on_execute(header).await,
+            b'F' => self.on_call(header).await,
+            b'D' => {
+                self.phase.forwarded(Request::Describe, Whose::Client);
+                self.stream(header, Forward::Pass).await
+            }
+            _ => self.on_close(header).await,
+        }
+    }
+
+    async fn on_query(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
+            return self.refuse(Instead::Query, too_large(), None);
+        };
+        let text = match frontend::query(body(&frame)) {
+            Ok(text) => frame.slice_ref(text),
+            Err(malformed) => return self.refuse(Instead::Query, malformed_report(malformed), None),
+        };
+        let mut run = match self.judge(&text).await? {
+            Ok(run) => run,
+            Err(report) => return self.refuse(Instead::Query, report, None),
+        };
+        match self.clear(&mut run, Form::Query).await? {
+            Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
+            Cleared::Skipped => self.pass_unqueued(&frame),
+            Cleared::Go => {
+                self.names.simple_query();
+                let copies = run.reads_client_data();
+                self.forward(&frame, Request::Query(run));
+                if copies { self.await_copy().await } else { Ok(()) }
+            }
+        }
+    }
+
+    async fn on_parse(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
+            return self.refuse(Instead::Execute, too_large(), None);
+        };
+        let parse = match frontend::parse(body(&frame)) {
+            Ok(parse) => parse,
+            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
+        };
+        let name: Box<[u8]> = parse.name.into();
+        if self.names.len() >= self.services.bounds.names_max {
+            return self.refuse(Instead::Parse(name), too_many_names(), None);
+        }
+        let text = frame.slice_ref(parse.text);
+        let run = match self.judge(&text).await? {
+            Ok(run) => run,
+            Err(report) => return self.refuse(Instead::Parse(name), report, None),
+        };
+        if run.verdict() == Verdict::Deny && self.enforces() {
+            let report = Self::denied_by_rule(&run);
+            return self.refuse(Instead::Parse(name), report, Some(run));
+        }
+        let prepared = Prepared { text, facts: run.facts.clone(), epoch: self.epoch(), by_sql: false };
+        self.forward(&frame, Request::Parse(name, prepared));
+        Ok(())
+    }
+
+    async fn on_bind(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
+            return self.refuse(Instead::Execute, too_large(), None);
+        };
+        let (names, values) = match frontend::bind_names(body(&frame)) {
+            Ok(parts) => parts,
+            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
+        };
+        let values = frame.slice_ref(values);
+        let prepared = self.prepared(names.statement).await?;
+        let mut run = match self.judge_prepared(&prepared).await? {
+            Ok(run) => run,
+            Err(report) => return self.refuse(Instead::Execute, report, None),
+        };
+        let mut cleared = None;
+        if run.verdict() != Verdict::Allow && self.enforces() {
+            if frame.len() > self.services.bounds.bind_max {
+                return self.refuse(Instead::Execute, too_large(), Some(run));
+            }
+            match self.clear(&mut run, Form::Bind(values.clone())).await? {
+                Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
+                Cleared::Skipped => return self.pass_unqueued(&frame),
+                Cleared::Go => cleared = Some(run),
+            }
+        }
+        let portal = Portal { prepared, values, cleared, rows_sent: 0 };
+        self.forward(&frame, Request::Bind(names.portal.into(), portal));
+        Ok(())
+    }
+
+    async fn on_execute(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
+            return self.refuse(Instead::Execute, too_large(), None);
+        };
+        let name: Box<[u8]> = match frontend::execute(body(&frame)) {
+            Ok(execute) => execute.portal.into(),
+            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
+        };
+        let PortalRun { mut run, cleared, values } = match self.take_portal_run(&name).await? {
+            Ok(found) => found,
+            Err(report) => return self.refuse(Instead::Execute, report, None),
+        };
+        run.portal = Some(name.clone());
+        if !cleared {
+            match self.clear(&mut run, Form::Execute(values)).await? {
+                Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
+                Cleared::Skipped => return self.pass_unqueued(&frame),
+                Cleared::Go => {}
+            }
+        }
+        // What writes and returns rows commits with its Sync: nothing behind it leaves before its rows have.
+        let waits = run.reads_client_data() || run.writes_within_limits();
+        self.forward(&frame, Request::Execute(run));
+        if waits {
+            build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
+            return self.await_copy().await;
+        }
+        Ok(())
+    }
+
+    async fn on_call(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
+            return self.refuse(Instead::Call, too_large(), None);
+        };
+        let oid = match frontend::function_oid(body(&frame)) {
+            Ok(oid) => oid,
+            Err(malformed) => return self.refuse(Instead::Call, malformed_report(malformed), None),
+        };
+        let mut run = self.judge_call(oid).await?;
+        match self.clear(&mut run, Form::Call).await? {
+            Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
+            Cleared::Skipped => self.pass_unqueued(&frame),
+            Cleared::Go => {
+                self.forward(&frame, Request::Call(run));
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_close(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
+            return self.refuse(Instead::Execute, too_large(), None);
+        };
+        let request = match frontend::target(body(&frame)) {
+            Ok(Some(Target::Statement(name))) => Request::CloseStatement(name.into()),
+            Ok(Some(Target::Portal(name))) => Request::ClosePortal(name.into()),
+            // Postgres answers both with an error, which takes the entry with it.
+            Ok(None) | Err(_) => Request::Describe,
+        };
+        self.forward(&frame, request);
+        Ok(())
+    }
+
+    /// The whole frame; `None` where it is over its bound, in which case it was read and dropped.
+    async fn collect(&mut self, header: Header, max: usize) -> Result<Option<Bytes>, End> {
+        if header.body_len > max {
+            self.stream(header, Forward::Drop).await?;
+            return Ok(None);
+        }
+        let length = header.frame_len();
+        if self.client.input.len() < length {
+            self.client_want = length;
+            self.client.input.reserve(length.saturating_sub(self.client.input.len()).min(64 * 1024));
+            self.run_until(|session, _| {
+                let here = session.client.input.len() >= length || session.client.eof;
+                if here { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await?;
+            self.client_want = 0;
+        }
+        if self.client.input.len() < length {
+            // The client went away inside a frame: there is nothing left that could be answered.
+            return Err(End::Client);
+        }
+        Ok(Some(self.client.input.split_to(length).freeze()))
+    }
+
+    /// Passes a frame on, or drops it, as it comes in.
+    async fn stream(&mut self, header: Header, forward: Forward) -> Result<(), End> {
+        let mut left = header.frame_len();
+        while left > 0 {
+            self.run_until(|session, _| {
+                let room = session.server.output.len() < 64 * 1024;
+                let some = !session.client.input.is_empty() || session.client.eof;
+                if room && some { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await?;
+            let take = left.min(self.client.input.len());
+            if take == 0 {
+                return Err(End::Client);
+            }
+            if forward == Forward::Pass
+                && let Some(bytes) = self.client.input.get(..take)
+            {
+                self.server.output.extend_from_slice(bytes);
+            }
+            self.client.input.advance(take);
+            left -= take;
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, frame: &Bytes, request: Request) {
+        self.server.output.extend_from_slice(frame);
+        self.phase.forwarded(request, Whose::Client);
+    }
+
+    /// The server will discard it unread: an earlier frame of the batch failed.
+    #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
+    fn pass_unqueued(&mut self, frame: &Bytes) -> Result<(), End> {
+        self.server.output.extend_from_slice(frame);
+        Ok(())
+    }
+
+    /// Sends a frame that is certain to fail in place of one that must not run.
+    #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
+    fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
+        if instead == Instead::Query {
+            self.names.simple_query();
+        }
+        let refusal = Refusal::new(instead, report, run);
+        refusal.write(&mut self.server.output);
+        self.phase.forwarded(Request::Refusal(Box::new(refusal)), Whose::Client);
+        Ok(())
+    }
+
+    /// After a COPY FROM STDIN, nothing is read as a message before the server has said what it reads next.
+    async fn await_copy(&mut self) -> Result<(), End> {
+        self.run_until(|session, _| {
+            let known = session.phase.copy_in || session.phase.is_quiet() || session.phase.skipping;
+            if known { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Nothing more comes from the client: the server is told, and what it still says is passed on.
+    async fn client_is_done(&mut self) -> Result<(), End> {
+        if let Some(report) = self.reason_to_end() {
+            return Err(self.end_with(&report).await);
+        }
+        self.run_until(|session, _| {
+            if session.server.output.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await?;
+        self.run_until(|session, cx| session.server.poll_shutdown(cx)).await?;
+        self.run_until(|_, _| Poll::<()>::Pending).await
+    }
+
+    /// Work that statements leave behind: closing records for a log that was full, ends of holds for the store.
+    fn has_chores(&self) -> bool {
+        !self.scribe.closing.is_empty() || !self.scribe.ended_holds.is_empty()
+    }
+
+    async fn do_chores(&mut self) -> Result<(), End> {
+        while let Some(record) = self.scribe.closing.pop_front() {
+            let log = self.services.log.clone();
+            if let Err(error) = self.wait_for(log.append(record)).await? {
+                // The log is unhealthy from here on and refuses the next statement; it records the gap itself.
+                tracing::error!(%error, "a closing record was not written");
+            }
+        }
+        for (id, end) in std::mem::take(&mut self.scribe.ended_holds) {
+            if self.released.contains(&id) {
+                self.finish(&id, end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the transaction has failed, so that Postgres answers everything with 25P02 by itself.
+    pub(super) fn is_failed_transaction(&self) -> bool {
+        self.phase.is_quiet() && self.phase.status == Status::Failed
+    }
+
+    /// Closes runs that will never be answered.
+    pub(super) fn close_lost_runs(&mut self) {
+        let mut lost: Vec<_> = self.phase.drain().collect();
+        for expected in &mut lost {
+            let refused = matches!(expected.request, Request::Refusal(_));
+            if let Some(run) = expected.request.run_mut() {
+                if refused {
+                    self.scribe.withheld(run, Outcome::Refused, sqlstate::INSUFFICIENT_PRIVILEGE.as_str());
+                } else {
+                    self.scribe.lost(run);
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Frame(Header),
+    Chores,
+    End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forward {
+    Pass,
+    Drop,
+}
+
+fn body(frame: &Bytes) -> &[u8] {
+    frame.get(HEADER_LEN..).unwrap_or_default()
+}
+
+fn too_large() -> Report {
+    Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "statement is too large")
+        .detail("The message is larger than limits.statement_max or, where its values must be shown to an operator, limits.bind_max.")
+        .hint("Send less at once, or load data with COPY.")
+}
+
+fn too_many_names() -> Report {
+    Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements and portals in this session")
+        .hint("Close prepared statements that are no longer used.")
+}
+
+fn malformed_report(malformed: Malformed) -> Report {
+    Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason)
+}

@@ -1,0 +1,152 @@
+//! Prepared statements and portals of one session, SQL-level and protocol-level ones in one map each, as on the server.
+//!
+//! The maps change only when the server confirms: `ParseComplete`, `BindComplete`, `CloseComplete`, `CommandComplete`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::run::Run;
+use crate::analysis::{Facts, SessionEffect, StatementFacts};
+
+/// What the meaning of a text depends on; facts under another epoch are worked out again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Epoch {
+    pub(super) catalog: u64,
+    pub(super) settings: u64,
+}
+
+/// A prepared statement.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    /// The text that made it: of the Parse, or the whole PREPARE.
+    pub(super) text: Bytes,
+    pub(super) facts: Arc<Facts>,
+    pub(super) epoch: Epoch,
+    /// It was made by PREPARE: its own facts are those of the inner statement.
+    pub(super) by_sql: bool,
+}
+
+impl Prepared {
+    /// A statement of which nothing is known, and which is therefore never taken for harmless.
+    pub(super) fn unknown(text: Bytes) -> Self {
+        Self { text, facts: Arc::new(Facts::default()), epoch: Epoch::default(), by_sql: false }
+    }
+
+    /// A name that is not known: never assumed to be harmless.
+    pub(super) fn opaque(name: &[u8], why: &str) -> Self {
+        let text = Bytes::from(format!("\"{}\"", String::from_utf8_lossy(name)));
+        let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
+        Self { text, facts: Arc::new(Facts { statements: vec![facts] }), epoch: Epoch::default(), by_sql: false }
+    }
+
+    /// The statement of a run, to be judged again.
+    pub(super) fn of(run: &Run) -> Self {
+        Self { text: run.text.clone(), facts: run.facts.clone(), epoch: Epoch::default(), by_sql: false }
+    }
+}
+
+/// A portal or a cursor.
+#[derive(Clone, Debug)]
+pub(super) struct Portal {
+    pub(super) prepared: Prepared,
+    /// The values of its Bind, as they came.
+    pub(super) values: Bytes,
+    /// A run that was approved at Bind and is spent by the first Execute.
+    pub(super) cleared: Option<Box<Run>>,
+    /// Rows that earlier slices sent.
+    pub(super) rows_sent: u64,
+}
+
+/// The maps.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    statements: HashMap<Box<[u8]>, Prepared>,
+    portals: HashMap<Box<[u8]>, Portal>,
+}
+
+impl Names {
+    pub(super) fn statement(&self, name: &[u8]) -> Option<&Prepared> {
+        self.statements.get(name)
+    }
+
+    pub(super) fn portal_mut(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        self.portals.get_mut(name)
+    }
+
+    pub(super) fn portal(&self, name: &[u8]) -> Option<&Portal> {
+        self.portals.get(name)
+    }
+
+    pub(super) fn set_statement(&mut self, name: Box<[u8]>, prepared: Prepared) {
+        self.statements.insert(name, prepared);
+    }
+
+    pub(super) fn set_portal(&mut self, name: Box<[u8]>, portal: Portal) {
+        self.portals.insert(name, portal);
+    }
+
+    pub(super) fn close_statement(&mut self, name: &[u8]) {
+        self.statements.remove(name);
+    }
+
+    pub(super) fn close_portal(&mut self, name: &[u8]) {
+        self.portals.remove(name);
+    }
+
+    /// A simple Query was begun: the server drops the unnamed statement (`exec_simple_query`).
+    pub(super) fn simple_query(&mut self) {
+        self.statements.remove(&b""[..]);
+    }
+
+    /// A transaction ended: portals of the protocol end with it. Cursors may have been declared WITH HOLD.
+    pub(super) fn end_transaction(&mut self) {
+        self.portals.retain(|_, portal| portal.prepared.by_sql);
+    }
+
+    /// How many names there are; bounded by the session's limit.
+    pub(super) fn len(&self) -> usize {
+        self.statements.len() + self.portals.len()
+    }
+
+    /// DISCARD ALL, or DEALLOCATE ALL for statements alone.
+    pub(super) fn clear_statements(&mut self) {
+        self.statements.clear();
+    }
+
+    pub(super) fn clear_portals(&mut self) {
+        self.portals.clear();
+    }
+
+    /// Applies what a completed statement did to the names.
+    pub(super) fn apply(&mut self, effect: &SessionEffect, text: &Bytes, epoch: Epoch) {
+        match effect {
+            SessionEffect::Prepare { name, inner } => {
+                self.set_statement(name.as_bytes().into(), prepared_by_sql(inner, text, epoch));
+            }
+            SessionEffect::Deallocate { name: Some(name) } => self.close_statement(name.as_bytes()),
+            SessionEffect::Deallocate { name: None } => self.clear_statements(),
+            SessionEffect::Declare { name, inner } => {
+                let prepared = prepared_by_sql(inner, text, epoch);
+                let portal = Portal { prepared, values: Bytes::new(), cleared: None, rows_sent: 0 };
+                self.set_portal(name.as_bytes().into(), portal);
+            }
+            SessionEffect::Close { name: Some(name) } => self.close_portal(name.as_bytes()),
+            SessionEffect::Close { name: None } => self.clear_portals(),
+            SessionEffect::DiscardAll => {
+                self.clear_statements();
+                self.clear_portals();
+            }
+            SessionEffect::Execute { .. }
+            | SessionEffect::Fetch { .. }
+            | SessionEffect::Set { .. }
+            | SessionEffect::CatalogChange => {}
+        }
+    }
+}
+
+fn prepared_by_sql(inner: &StatementFacts, text: &Bytes, epoch: Epoch) -> Prepared {
+    let facts = Arc::new(Facts { statements: vec![inner.clone()] });
+    Prepared { text: text.clone(), facts, epoch, by_sql: true }
+}

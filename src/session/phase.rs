@@ -1,0 +1,230 @@
+//! What the server still owes an answer to, and what each of its messages therefore means. Pure.
+//!
+//! Postgres answers in order. Every frame that is forwarded and that will be answered enters a queue; every answer is
+//! matched with the front. After an error in the extended protocol the server discards all until Sync
+//! (`ignore_till_sync`), and so does the queue. Nothing here guesses: a message that does not fit the front leaves it.
+
+use std::collections::VecDeque;
+
+use super::names::{Portal, Prepared};
+use super::refuse::Refusal;
+use super::run::Run;
+
+/// The transaction status of a `ReadyForQuery`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Status {
+    /// No transaction block (`I`).
+    #[default]
+    Idle,
+    /// In a transaction block (`T`).
+    Transaction,
+    /// In a failed transaction block (`E`).
+    Failed,
+}
+
+impl Status {
+    pub(super) fn from_byte(byte: u8) -> Self {
+        match byte {
+            b'T' => Self::Transaction,
+            b'E' => Self::Failed,
+            _ => Self::Idle,
+        }
+    }
+}
+
+/// What a forwarded frame asked for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A simple Query.
+    Query(Box<Run>),
+    /// A Parse: the name, and what it will mean once the server confirms it.
+    Parse(Box<[u8]>, Prepared),
+    /// A Bind: the portal's name, and what it will mean.
+    Bind(Box<[u8]>, Portal),
+    /// A Describe.
+    Describe,
+    /// An Execute of a portal.
+    Execute(Box<Run>),
+    /// An Execute of our own.
+    Own,
+    /// A Close of a prepared statement.
+    CloseStatement(Box<[u8]>),
+    /// A Close of a portal.
+    ClosePortal(Box<[u8]>),
+    /// A Sync.
+    Sync,
+    /// A `FunctionCall`.
+    Call(Box<Run>),
+    /// A refusal: a frame whose error is known by its nonce.
+    Refusal(Box<Refusal>),
+}
+
+impl Request {
+    /// The run that it carries.
+    pub(super) fn run_mut(&mut self) -> Option<&mut Run> {
+        match self {
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
+            Self::Refusal(refusal) => refusal.run.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// It is answered with a `ReadyForQuery`.
+    pub(super) fn ends_batch(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::Call(_) | Self::Sync => true,
+            Self::Refusal(refusal) => refusal.ends_batch,
+            _ => false,
+        }
+    }
+}
+
+/// Who wants the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The client.
+    Client,
+    /// Ours: the answer is swallowed.
+    Ours,
+}
+
+/// One frame that the server owes an answer to.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) request: Request,
+    pub(super) whose: Whose,
+}
+
+/// The queue and the server's state as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Phase {
+    queue: VecDeque<Expected>,
+    /// As the last `ReadyForQuery` said.
+    pub(super) status: Status,
+    /// The server has reported an error in the extended protocol and discards until a Sync that was not sent yet.
+    pub(super) skipping: bool,
+    /// The server reads COPY data.
+    pub(super) copy_in: bool,
+    /// A Flush or something that flushes was forwarded after the newest entry.
+    flushed: bool,
+    /// Something of the current batch has executed since the last Sync.
+    pub(super) executed: bool,
+    /// Something was forwarded since the last Sync.
+    pub(super) in_batch: bool,
+}
+
+impl Phase {
+    /// Nothing is owed: the server waits for the client.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// A frame was put on its way to the server.
+    pub(super) fn forwarded(&mut self, request: Request, whose: Whose) {
+        self.flushed = request.ends_batch();
+        match &request {
+            Request::Sync => {
+                self.executed = false;
+                self.in_batch = false;
+            }
+            Request::Query(_) | Request::Call(_) => {}
+            Request::Execute(..) | Request::Bind(..) => {
+                self.executed = true;
+                self.in_batch = true;
+            }
+            _ => self.in_batch = true,
+        }
+        self.queue.push_back(Expected { request, whose });
+    }
+
+    /// A Flush was put on its way.
+    pub(super) fn flushed(&mut self) {
+        self.flushed = true;
+    }
+
+    /// Whether the server may keep answers back until it is asked for them.
+    pub(super) fn wants_flush(&self) -> bool {
+        !self.queue.is_empty() && !self.flushed
+    }
+
+    /// What the next answer belongs to.
+    pub(super) fn front(&mut self) -> Option<&mut Expected> {
+        self.queue.front_mut()
+    }
+
+    /// The entries that follow the front, in order.
+    pub(super) fn behind_front(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().skip(1).map(|expected| &expected.request)
+    }
+
+    /// Entries that are unanswered since the last Sync, the newest first.
+    pub(super) fn batch(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().rev().map(|expected| &expected.request).take_while(|request| !request.ends_batch())
+    }
+
+    /// The portal of this name that a Bind of the current batch makes, not confirmed yet.
+    pub(super) fn bound_in_batch(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        self.queue
+            .iter_mut()
+            .rev()
+            .map(|expected| &mut expected.request)
+            .take_while(|request| !request.ends_batch())
+            .find_map(|request| match request {
+                Request::Bind(bound, portal) if **bound == *name => Some(portal),
+                _ => None,
+            })
+    }
+
+    /// Whether a Sync or Query is still unanswered: names before it are not settled.
+    pub(super) fn has_older_batch(&self) -> bool {
+        self.queue.iter().any(|expected| expected.request.ends_batch())
+    }
+
+    /// The front was answered in full.
+    pub(super) fn answered(&mut self) -> Option<Expected> {
+        self.queue.pop_front()
+    }
+
+    /// An error outside of a simple Query: everything until the next Sync is discarded by the server, and given back
+    /// here, the failed one first.
+    pub(super) fn failed(&mut self) -> Vec<Expected> {
+        self.copy_in = false;
+        let mut dropped = Vec::new();
+        while let Some(front) = self.queue.front() {
+            if matches!(front.request, Request::Sync) {
+                return dropped;
+            }
+            dropped.extend(self.queue.pop_front());
+        }
+        self.skipping = true;
+        dropped
+    }
+
+    /// The server took the frame behind the front for COPY data and dropped it.
+    pub(super) fn eat_next(&mut self) {
+        if self.queue.front().is_some_and(|front| front.request.ends_batch()) {
+            self.queue.remove(1);
+        }
+    }
+
+    /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.
+    pub(super) fn ready(&mut self, status: Status) -> Vec<Expected> {
+        self.status = status;
+        self.copy_in = false;
+        let mut dropped = Vec::new();
+        while let Some(front) = self.queue.pop_front() {
+            let last = front.request.ends_batch();
+            dropped.push(front);
+            if last {
+                break;
+            }
+        }
+        self.flushed |= self.queue.is_empty();
+        dropped
+    }
+
+    /// All that is left, at the end of the session.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Expected> + '_ {
+        self.queue.drain(..)
+    }
+}

@@ -1,0 +1,236 @@
+//! The sessions that live now, how they are signalled, and by which key they are cancelled.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::{mpsc, watch};
+
+use crate::backend::connect::Upstream;
+use crate::clock::Timestamp;
+use crate::ids::{SessionId, random_bytes};
+
+/// Signals that may wait for one session. More are dropped: one is enough to wake it.
+const SIGNALS_MAX: usize = 8;
+
+/// What a session is told from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Its client asked to cancel what runs.
+    Cancel,
+    /// An operator ends it.
+    Kill {
+        /// Who.
+        by: String,
+    },
+    /// The proxy drains: it ends as soon as nothing of it runs.
+    Drain,
+}
+
+/// A session as operators see it.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// The role that logged in.
+    pub user: String,
+    /// Its database.
+    pub database: String,
+    /// The client's address.
+    pub client: Option<SocketAddr>,
+    /// As it was at start-up.
+    pub application_name: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The backend's process id.
+    pub backend_pid: u32,
+    /// A statement of it waits for a person.
+    pub holding: bool,
+}
+
+/// All live sessions.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    sessions: Arc<DashMap<SessionId, Entry>>,
+    keys: Arc<DashMap<(u32, Vec<u8>), SessionId>>,
+    paused: Arc<watch::Sender<bool>>,
+}
+
+/// A backend that can be cancelled: where it is, its process id, its own key.
+pub type Backend = (Upstream, u32, Vec<u8>);
+
+#[derive(Debug)]
+struct Entry {
+    row: SessionRow,
+    backend: Backend,
+    /// A hold or a paused stream waits: a cancel is for the hold, not for the backend.
+    holding: Arc<AtomicBool>,
+    signals: mpsc::Sender<Signal>,
+}
+
+/// A session's place in the registry; it leaves when this is dropped.
+#[derive(Debug)]
+pub struct Registration {
+    registry: Registry,
+    id: SessionId,
+    key: (u32, Vec<u8>),
+    holding: Arc<AtomicBool>,
+    /// What the session is told.
+    pub signals: mpsc::Receiver<Signal>,
+}
+
+impl Registry {
+    /// Enters a session; gives back the secret that its client will cancel with, of the length of the server's own.
+    #[must_use]
+    pub fn enter(&self, row: SessionRow, backend: Backend) -> (Registration, Vec<u8>) {
+        let (sender, signals) = mpsc::channel(SIGNALS_MAX);
+        let secret = random_bytes(backend.2.len().clamp(4, 256));
+        let (id, key) = (row.id, (row.backend_pid, secret.clone()));
+        let holding = Arc::new(AtomicBool::new(false));
+        self.keys.insert(key.clone(), id);
+        self.sessions.insert(id, Entry { row, backend, holding: holding.clone(), signals: sender });
+        (Registration { registry: self.clone(), id, key, holding, signals }, secret)
+    }
+
+    /// A client cancels: a session that waits for a person is told; otherwise the backend is given back that is to be
+    /// cancelled. A wrong key does nothing.
+    #[must_use]
+    pub fn cancel(&self, pid: u32, key: &[u8]) -> Option<Backend> {
+        let id = self.keys.get(&(pid, key.to_vec())).map(|entry| *entry.value())?;
+        let (holding, backend) =
+            self.sessions.get(&id).map(|entry| (entry.holding.load(Ordering::SeqCst), entry.backend.clone()))?;
+        if holding {
+            self.signal(id, Signal::Cancel);
+            return None;
+        }
+        Some(backend)
+    }
+
+    /// Signals one session; false where it is not there.
+    pub fn signal(&self, id: SessionId, signal: Signal) -> bool {
+        let sender = self.sessions.get(&id).map(|entry| entry.signals.clone());
+        // A full queue already wakes the session; a closed one belongs to a session that is ending.
+        sender.is_some_and(|sender| !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Closed(_))))
+    }
+
+    /// Stops new statements of all sessions, or lets them go on.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Whether new statements wait.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// Returns once new statements are taken.
+    pub async fn resumed(&self) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as the registry.
+        drop(paused.wait_for(|paused| !paused).await);
+    }
+
+    /// Signals all sessions.
+    pub fn signal_all(&self, signal: &Signal) {
+        let senders: Vec<_> = self.sessions.iter().map(|entry| entry.signals.clone()).collect();
+        for sender in senders {
+            drop(sender.try_send(signal.clone()));
+        }
+    }
+
+    /// The sessions, the oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<SessionRow> {
+        let mut rows: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|entry| SessionRow { holding: entry.holding.load(Ordering::SeqCst), ..entry.row.clone() })
+            .collect();
+        rows.sort_by_key(|row| row.since);
+        rows
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+impl Registration {
+    /// Whether the session waits for a person.
+    pub(super) fn holding(&self, holds: bool) {
+        self.holding.store(holds, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.keys.remove(&self.key);
+        self.registry.sessions.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> SessionRow {
+        SessionRow {
+            id: SessionId::new(),
+            user: "agent".into(),
+            database: "shop".into(),
+            client: None,
+            application_name: String::new(),
+            since: Timestamp::from_micros(0),
+            backend_pid: 7,
+            holding: false,
+        }
+    }
+
+    fn backend() -> Backend {
+        let upstream = Upstream {
+            host: "localhost".into(),
+            port: 5432,
+            encryption: crate::backend::connect::Encryption::Never,
+            timeout: std::time::Duration::from_secs(1),
+        };
+        (upstream, 7, vec![1, 2, 3, 4])
+    }
+
+    #[test]
+    fn a_wrong_cancel_key_does_nothing() {
+        let registry = Registry::default();
+        let (mut registration, key) = registry.enter(row(), backend());
+        assert!(registry.cancel(8, &key).is_none());
+        assert!(registry.cancel(7, b"nope").is_none());
+        assert!(registry.cancel(7, &key).is_some());
+        assert!(registration.signals.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_cancel_withdraws_what_waits_for_a_person() {
+        let registry = Registry::default();
+        let (mut registration, key) = registry.enter(row(), backend());
+        registration.holding(true);
+        assert!(registry.cancel(7, &key).is_none());
+        assert_eq!(registration.signals.try_recv(), Ok(Signal::Cancel));
+    }
+
+    #[test]
+    fn a_session_leaves_when_its_registration_is_dropped() {
+        let registry = Registry::default();
+        let (registration, _) = registry.enter(row(), backend());
+        assert_eq!(registry.len(), 1);
+        drop(registration);
+        assert!(registry.is_empty());
+    }
+}

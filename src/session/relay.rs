@@ -1,0 +1,306 @@
+//! The one place of a session that waits for sockets.
+//!
+//! [`Session::pump`] moves bytes in both directions until a goal is reached. Goals are closures over the session, so
+//! that everything else reads as a straight line: "a whole frame is here", "the server is quiet", "this future is done".
+//! Every branch is a `poll_*` of its own and loses nothing when the goal ends the round: what was read is in a buffer,
+//! what was not written still is.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Session;
+use super::registry::Signal;
+use crate::net::Stream;
+
+/// One read takes at most this much; idle sessions share it and own no buffer.
+const SCRATCH_LEN: usize = 64 * 1024;
+
+/// Bytes that may wait for a slow peer before the other one is read no more.
+const OUTPUT_MAX: usize = 256 * 1024;
+
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEEP_MAX: usize = 16 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
+}
+
+/// Why a session ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client said goodbye or went away.
+    Client,
+    /// The server closed the connection.
+    Server,
+    /// We end it; what the client is told was written already.
+    Ours,
+}
+
+/// One side of a session.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// `None` once we have let go of it.
+    stream: Option<Stream>,
+    /// Read and not consumed yet.
+    pub(super) input: BytesMut,
+    /// To be written.
+    pub(super) output: BytesMut,
+    /// It sends no more.
+    pub(super) eof: bool,
+    /// It takes no more: what is written to it is dropped.
+    closed: bool,
+    /// Written bytes may still be inside the TLS layer.
+    unflushed: bool,
+}
+
+impl Peer {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream: Some(stream),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            eof: false,
+            closed: false,
+            unflushed: false,
+        }
+    }
+
+    /// Reads once into the shared scratch and hands the bytes on. `Ready(false)`: the peer sends no more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(!buffer.filled().is_empty()))
+        })
+    }
+
+    /// Writes what it can. `Ready(true)`: something went out.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
+        let mut wrote = false;
+        while !self.output.is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    self.output.advance(count);
+                    self.unflushed = true;
+                    wrote = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if wrote => return Poll::Ready(Ok(true)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if self.output.capacity() > KEEP_MAX {
+            self.output = BytesMut::new();
+        }
+        if self.unflushed {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    /// Lets go of the connection: nothing more is read or written.
+    pub(super) fn abort(&mut self) {
+        self.closed = true;
+        self.eof = true;
+        self.output.clear();
+        self.input.clear();
+        self.stream = None;
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.closed = true;
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx).map(drop),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// What a round of the pump ended with.
+#[derive(Debug)]
+pub(super) enum Pumped<T> {
+    /// The goal.
+    Reached(T),
+    /// A stream stopped at its limit; nothing is read from the server until that is settled.
+    Tripped,
+}
+
+impl Session {
+    /// Moves bytes until `goal` is ready. What the goal put into the buffers is on its way before the pump waits.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn pump<T>(
+        &mut self,
+        mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<Pumped<T>, End> {
+        poll_fn(|cx| {
+            loop {
+                if self.watch.tripped.is_some() && !self.watch.paused {
+                    return Poll::Ready(Ok(Pumped::Tripped));
+                }
+                if let Poll::Ready(value) = goal(self, cx) {
+                    return Poll::Ready(Ok(Pumped::Reached(value)));
+                }
+                if !self.round(cx)? {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Like [`Self::pump`], where nothing can trip or what trips is looked at later.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn pump_raw<T>(
+        &mut self,
+        mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, End> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(value) = goal(self, cx) {
+                    return Poll::Ready(Ok(value));
+                }
+                if !self.round(cx)? {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Like [`Self::pump`], but settles streams that trip on the way.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn run_until<T>(
+        &mut self,
+        mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, End> {
+        loop {
+            match self.pump(&mut goal).await? {
+                Pumped::Reached(value) => return Ok(value),
+                // Boxed: rare, and large enough to weigh on every other await.
+                Pumped::Tripped => Box::pin(self.settle_trip()).await?,
+            }
+        }
+    }
+
+    /// Moves bytes until a future of ours is done. Streams that trip meanwhile stay paused until the next round.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> Result<T, End> {
+        let mut future = std::pin::pin!(future);
+        self.pump_raw(|_, cx| future.as_mut().poll(cx)).await
+    }
+
+    /// Everything that the server owes has been answered.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn settle(&mut self) -> Result<(), End> {
+        if self.phase.wants_flush() {
+            crate::wire::build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
+        }
+        self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await
+    }
+
+    /// One round over all directions; false where nothing moved and all wakers are set.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut moved = self.poll_signals(cx);
+        moved |= self.poll_write_server(cx);
+        moved |= self.poll_read_server(cx);
+        moved |= self.poll_write_client(cx)?;
+        moved |= self.poll_read_client(cx);
+        if self.server.eof && self.client.output.is_empty() && !self.watch.is_stopped() {
+            return Err(End::Server);
+        }
+        Ok(moved)
+    }
+
+    fn poll_signals(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(signal)) = self.registration.signals.poll_recv(cx) {
+            moved = true;
+            match signal {
+                Signal::Cancel => self.cancel_requested = true,
+                Signal::Kill { by } => self.killed = Some(by),
+                Signal::Drain => self.draining = true,
+            }
+        }
+        moved
+    }
+
+    fn poll_write_server(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.server.closed {
+            self.server.output.clear();
+            return false;
+        }
+        match self.server.poll_write(cx) {
+            Poll::Ready(Ok(wrote)) => wrote,
+            Poll::Ready(Err(_)) => {
+                // The server is going away; what it said before that is still to be read.
+                self.server.closed = true;
+                self.server.output.clear();
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match self.client.poll_write(cx) {
+            Poll::Ready(Ok(wrote)) => Ok(wrote),
+            Poll::Ready(Err(_)) => Err(End::Client),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn poll_read_server(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.server.eof || self.watch.is_stopped() || self.client.output.len() >= OUTPUT_MAX {
+            return false;
+        }
+        match self.server.poll_read(cx) {
+            Poll::Ready(Ok(true)) => {
+                self.on_server_input();
+                true
+            }
+            Poll::Ready(Ok(false) | Err(_)) => {
+                self.server.eof = true;
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> bool {
+        let full = self.client.input.len() >= self.client_want.max(SCRATCH_LEN);
+        if self.client.eof || full || self.server.output.len() >= OUTPUT_MAX {
+            return false;
+        }
+        match self.client.poll_read(cx) {
+            Poll::Ready(Ok(true)) => true,
+            Poll::Ready(Ok(false) | Err(_)) => {
+                self.client.eof = true;
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One judged run: of a simple Query with all its statements, of one Execute, or of one `FunctionCall`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::clock;
+use crate::ids::{HoldId, StatementId};
+use crate::policy::{Decision, Verdict};
+
+/// Rows and bytes that went to the client, and how many may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Meter {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) rows_max: Option<u64>,
+    pub(super) bytes_max: Option<u64>,
+    /// Rows that earlier slices of the same portal sent.
+    pub(super) rows_before: u64,
+}
+
+impl Meter {
+    /// Counts one row of so many bytes, unless it would cross a limit.
+    pub(super) fn admit(&mut self, bytes: u64) -> bool {
+        let rows = self.rows.saturating_add(1);
+        let total = self.bytes.saturating_add(bytes);
+        let over_rows = self.rows_max.is_some_and(|max| self.rows_before.saturating_add(rows) > max);
+        if over_rows || self.bytes_max.is_some_and(|max| total > max) {
+            return false;
+        }
+        self.rows = rows;
+        self.bytes = total;
+        true
+    }
+
+    /// Nothing is capped any more: a person has seen it.
+    pub(super) fn lift(&mut self) {
+        self.rows_max = None;
+        self.bytes_max = None;
+    }
+}
+
+/// One statement of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) id: StatementId,
+    pub(super) decision: Decision,
+    pub(super) meter: Meter,
+    pub(super) hold: Option<HoldId>,
+    /// Its closing record was written.
+    pub(super) closed: bool,
+}
+
+/// One judged run.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The whole text.
+    pub(super) text: Bytes,
+    pub(super) facts: Arc<Facts>,
+    /// One a statement, in order; never empty where the text has a statement.
+    pub(super) parts: Vec<Part>,
+    /// The statement whose answer comes next.
+    pub(super) current: usize,
+    pub(super) since: Instant,
+    /// The portal's name, where it is one.
+    pub(super) portal: Option<Box<[u8]>>,
+}
+
+impl Run {
+    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<Decision>) -> Self {
+        let parts = decisions
+            .into_iter()
+            .map(|decision| Part {
+                id: StatementId::new(),
+                meter: Meter {
+                    rows_max: decision.limits.rows,
+                    bytes_max: decision.limits.bytes,
+                    ..Meter::default()
+                },
+                decision,
+                hold: None,
+                closed: false,
+            })
+            .collect();
+        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None }
+    }
+
+    /// The strictest verdict of its statements.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.parts.iter().map(|part| part.decision.verdict).max().unwrap_or(Verdict::Allow)
+    }
+
+    /// The statement that decides the verdict: the first of the strictest.
+    pub(super) fn deciding(&self) -> usize {
+        let verdict = self.verdict();
+        self.parts.iter().position(|part| part.decision.verdict == verdict).unwrap_or(0)
+    }
+
+    /// It must be in the log before it is forwarded.
+    pub(super) fn is_strict(&self) -> bool {
+        self.facts.statements.iter().any(StatementFacts::is_tagged)
+            || self.parts.iter().any(|part| part.decision.verdict != Verdict::Allow || part.hold.is_some())
+    }
+
+    /// The statement whose answer comes next. A text that counts fewer statements than the server does stays at its last.
+    pub(super) fn part_mut(&mut self) -> Option<&mut Part> {
+        let last = self.parts.len().checked_sub(1)?;
+        self.parts.get_mut(self.current.min(last))
+    }
+
+    /// The run of the statement that decides, for the store.
+    pub(super) fn deciding_id(&self) -> Option<StatementId> {
+        self.parts.get(self.deciding()).map(|part| part.id)
+    }
+
+    /// It reads data that the client sends behind it, or could.
+    pub(super) fn reads_client_data(&self) -> bool {
+        self.facts.statements.iter().any(|facts| {
+            !facts.opaque.is_empty() || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
+        })
+    }
+
+    /// It writes, gives rows back, and is capped.
+    pub(super) fn writes_within_limits(&self) -> bool {
+        self.parts.iter().zip(&self.facts.statements).any(|(part, facts)| {
+            let capped = part.meter.rows_max.is_some() || part.meter.bytes_max.is_some();
+            capped && !facts.pure_read && !facts.outputs.is_empty()
+        })
+    }
+
+    /// It begins or ends transactions, so that a failed one may be over in its middle.
+    pub(super) fn controls_transactions(&self) -> bool {
+        self.facts.statements.len() != 1
+            || self.facts.statements.iter().any(|facts| {
+                facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty()
+            })
+    }
+
+    /// Facts of the statement at an index.
+    pub(super) fn facts_of(&self, index: usize) -> Option<&StatementFacts> {
+        self.facts.statements.get(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meter_stops_at_its_limit_and_not_one_row_later() {
+        let mut meter = Meter { rows_max: Some(2), ..Meter::default() };
+        assert!(meter.admit(10) && meter.admit(10));
+        assert!(!meter.admit(10));
+        assert_eq!((meter.rows, meter.bytes), (2, 20));
+    }
+
+    #[test]
+    fn slices_of_one_portal_share_a_limit() {
+        let mut meter = Meter { rows_max: Some(3), rows_before: 2, ..Meter::default() };
+        assert!(meter.admit(1));
+        assert!(!meter.admit(1));
+    }
+}

@@ -1,0 +1,212 @@
+//! What the session knows of its own settings: reported ones, names' context, and `holdgate.*`.
+
+use std::time::Duration;
+
+use crate::analysis::SessionEffect;
+use crate::ids::NAME;
+use crate::wire::startup::Parameters;
+
+/// How names resolve in this session, as the server said when it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct NameContext {
+    /// Schemas in order, as `current_schemas(false)` gives them.
+    pub(super) search_path: Vec<String>,
+    /// `current_user`.
+    pub(super) role: String,
+}
+
+/// The settings.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) standard_conforming_strings: bool,
+    /// `client_encoding` as the server reports it.
+    pub(super) client_encoding: String,
+    /// What the server last said, `None` where something may have changed it since.
+    pub(super) names: Option<NameContext>,
+    /// They changed inside the open transaction: its end, or a ROLLBACK TO, may change them back.
+    pub(super) touched: bool,
+    /// Counts changes of anything that facts depend on.
+    pub(super) generation: u64,
+    /// How long a hold waits on the live connection; `None`: as configured.
+    pub(super) wait: Option<Duration>,
+    pub(super) intent: Option<String>,
+    pub(super) agent: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) run: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            standard_conforming_strings: true,
+            client_encoding: "UTF8".into(),
+            names: None,
+            touched: false,
+            generation: 0,
+            wait: None,
+            intent: None,
+            agent: None,
+            model: None,
+            run: None,
+        }
+    }
+}
+
+/// Settings that decide what a name means.
+const NAME_SETTINGS: [&str; 4] = ["search_path", "role", "session_authorization", "transaction"];
+
+impl Settings {
+    /// Reads `holdgate.*` from the start-up parameters and their `options`; all of them reach the backend too.
+    pub(super) fn from_startup(parameters: &Parameters) -> Self {
+        let mut settings = Self::default();
+        let prefix = format!("{NAME}.");
+        for (name, value) in &parameters.pairs {
+            if let Some(own) = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix(&prefix)) {
+                settings.own(own, Some(&String::from_utf8_lossy(value)));
+            }
+        }
+        for (_, value) in parameters.pairs.iter().filter(|(name, _)| name == b"options") {
+            let words = option_words(&String::from_utf8_lossy(value));
+            for (name, value) in words.iter().filter_map(|word| assignment(word)) {
+                if let Some(own) = name.strip_prefix(&prefix) {
+                    settings.own(own, Some(value));
+                }
+            }
+        }
+        settings
+    }
+
+    /// A `ParameterStatus`.
+    pub(super) fn server_reports(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"standard_conforming_strings" => {
+                self.standard_conforming_strings = value == b"on";
+                self.generation += 1;
+            }
+            b"client_encoding" => {
+                self.client_encoding = String::from_utf8_lossy(value).into_owned();
+                self.generation += 1;
+            }
+            b"search_path" | b"session_authorization" => self.forget_names(),
+            _ => {}
+        }
+    }
+
+    /// Something may have changed what names mean.
+    pub(super) fn forget_names(&mut self) {
+        self.names = None;
+        self.touched = true;
+        self.generation += 1;
+    }
+
+    /// The transaction ended, or went back to a savepoint.
+    pub(super) fn rolled_back(&mut self) {
+        if self.touched {
+            self.forget_names();
+        }
+    }
+
+    /// The server is out of any transaction block.
+    pub(super) fn transaction_ended(&mut self) {
+        self.rolled_back();
+        self.touched = false;
+    }
+
+    /// What a completed statement changed.
+    pub(super) fn apply(&mut self, effect: &SessionEffect) {
+        match effect {
+            SessionEffect::Set { name, value } => {
+                if let Some(own) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) {
+                    self.own(own, value.as_deref());
+                } else if name == "all" || NAME_SETTINGS.contains(&name.as_str()) {
+                    self.forget_names();
+                }
+            }
+            SessionEffect::DiscardAll | SessionEffect::CatalogChange => self.forget_names(),
+            _ => {}
+        }
+    }
+
+    fn own(&mut self, name: &str, value: Option<&str>) {
+        let text = value.map(str::to_owned).filter(|text| !text.is_empty());
+        match name {
+            "wait" => self.wait = value.and_then(duration),
+            "intent" => self.intent = text,
+            "agent" => self.agent = text,
+            "model" => self.model = text,
+            "run" => self.run = text,
+            _ => {}
+        }
+    }
+}
+
+/// A duration as Postgres writes settings: a number of seconds, or with `ms`, `s`, `min`, `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let number: u64 = digits.parse().ok()?;
+    match text.strip_prefix(digits)?.trim() {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "min" | "m" => Some(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Some(Duration::from_secs(number.saturating_mul(3600))),
+        _ => None,
+    }
+}
+
+/// Splits `options` as `pg_split_opts` does: at blanks, a backslash takes the next character as it is.
+fn option_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter.is_ascii_whitespace() {
+            words.extend(word.take());
+            continue;
+        }
+        let letter = if letter == '\\' { letters.next() } else { Some(letter) };
+        word.get_or_insert_default().extend(letter);
+    }
+    words.extend(word);
+    words
+}
+
+/// `-cname=value`, `--name=value`, or the word behind a `-c`.
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    word.trim_start_matches("-c").trim_start_matches("--").split_once('=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn startup(pairs: &[(&str, &str)]) -> Parameters {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
+        Parameters { minor: 0, pairs }
+    }
+
+    #[test]
+    fn options_give_our_settings() {
+        let parameters = startup(&[("user", "a"), ("options", r"-c holdgate.wait=0 -choldgate.intent=fix\ it")]);
+        let settings = Settings::from_startup(&parameters);
+        assert_eq!(settings.wait, Some(Duration::ZERO));
+        assert_eq!(settings.intent.as_deref(), Some("fix it"));
+    }
+
+    #[test]
+    fn a_wait_is_read_with_its_unit() {
+        for (text, seconds) in [("0s", 0), ("90", 90), ("2min", 120), ("1 h", 3600)] {
+            assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("soon"), None);
+    }
+
+    #[test]
+    fn a_changed_search_path_makes_names_unknown() {
+        let mut settings = Settings { names: Some(NameContext::default()), ..Settings::default() };
+        settings.apply(&SessionEffect::Set { name: "work_mem".into(), value: None });
+        assert!(settings.names.is_some());
+        settings.apply(&SessionEffect::Set { name: "search_path".into(), value: Some("x".into()) });
+        assert!(settings.names.is_none());
+    }
+}

@@ -1,0 +1,381 @@
+//! The server's bytes on their way to the client: headers are walked, rows are counted, the rest is matched with what
+//! was asked.
+//!
+//! Rows are never decoded. A chunk leaves as the run of bytes that it came in; the run is broken only where a message
+//! is swallowed or rewritten, which happens to refusals, redacted errors and answers to our own questions alone.
+
+use bytes::{Buf, BytesMut};
+
+use super::Session;
+use super::phase::{Request, Status, Whose};
+use super::refuse;
+use super::trip::Trip;
+use crate::analysis::{ColumnName, RelationName};
+use crate::lineage::Outcome;
+use crate::report::Report;
+use crate::sqlstate;
+use crate::wire::backend::{self, Fields};
+use crate::wire::frame::{self, HEADER_LEN, Header};
+
+/// Errors and notices beyond this are not collected: an error is replaced, a notice passes unread.
+const INSPECT_MAX: usize = 16 * 1024 * 1024;
+
+/// What is known of the stream from the server.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Bytes of the current frame that are still to come, and whether they are passed on.
+    body_left: usize,
+    body_fate: Fate,
+    /// A stream that stopped at its limit.
+    pub(super) tripped: Option<Trip>,
+    /// The trip is being settled.
+    pub(super) paused: bool,
+    /// Rows of the front run are swallowed: a person said no.
+    pub(super) cutting: Option<Cutting>,
+    /// The server said FATAL: the client knows why the connection ends.
+    pub(super) fatal_seen: bool,
+    /// Rows that answer our own question.
+    pub(super) answers: Vec<Vec<Option<String>>>,
+    /// Our own question failed.
+    pub(super) ask_failed: bool,
+    /// The server broke the protocol.
+    pub(super) broken: bool,
+}
+
+/// A stream that is being cut.
+#[derive(Debug)]
+pub(super) struct Cutting {
+    /// What the client is told.
+    pub(super) report: Report,
+    /// The statement had completed before the cancel reached it.
+    pub(super) too_late: bool,
+    /// The server has ended the statement.
+    pub(super) done: bool,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Pass,
+    Drop,
+    /// The client gets this instead.
+    Replace(Report),
+    /// Nothing more is read: the row would cross a limit.
+    Stop,
+}
+
+impl Watch {
+    /// Nothing is read from the server.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.tripped.is_some() || self.broken
+    }
+}
+
+impl Session {
+    /// Handles all whole frames of the server's input, and the beginning of a row that is still coming in.
+    pub(super) fn on_server_input(&mut self) {
+        let mut input = std::mem::take(&mut self.server.input);
+        let mut passed = 0;
+        let mut at = 0;
+        while let Some((length, fate)) = self.next_server_frame(input.get(at..).unwrap_or_default()) {
+            if fate == Fate::Stop {
+                break;
+            }
+            if fate != Fate::Pass {
+                self.client.output.extend_from_slice(input.get(passed..at).unwrap_or_default());
+                passed = at + length;
+            }
+            if let Fate::Replace(report) = &fate {
+                refuse::write_error(&mut self.client.output, report);
+            }
+            at += length;
+        }
+        self.client.output.extend_from_slice(input.get(passed..at).unwrap_or_default());
+        input.advance(at);
+        self.server.input = if input.is_empty() { BytesMut::new() } else { input };
+    }
+
+    /// The next frame, or part of a row: how many bytes, and what becomes of them. `None`: more bytes are needed.
+    fn next_server_frame(&mut self, input: &[u8]) -> Option<(usize, Fate)> {
+        if input.is_empty() || self.watch.is_stopped() {
+            return None;
+        }
+        if self.watch.body_left > 0 {
+            let length = input.len().min(self.watch.body_left);
+            self.watch.body_left -= length;
+            return Some((length, self.watch.body_fate.clone()));
+        }
+        let header = match frame::backend_header(input) {
+            Ok(header) => header?,
+            Err(_) => {
+                self.watch.broken = true;
+                return None;
+            }
+        };
+        let streams = matches!(header.tag, b'D' | b'd') && !self.front_is_ours();
+        if streams || header.body_len > INSPECT_MAX {
+            return Some(self.stream_frame(header, input.len()));
+        }
+        let body = input.get(HEADER_LEN..header.frame_len())?;
+        Some((header.frame_len(), self.on_message(header.tag, body)))
+    }
+
+    fn front_is_ours(&mut self) -> bool {
+        self.phase.front().is_some_and(|front| front.whose == Whose::Ours)
+    }
+
+    /// A frame that is not looked into: rows and copy data, and what is too large to collect.
+    fn stream_frame(&mut self, header: Header, available: usize) -> (usize, Fate) {
+        let fate = match header.tag {
+            b'D' | b'd' => self.on_row(header.frame_len()),
+            b'E' => {
+                let report = Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "the server's error message is too large");
+                self.fail_front(report.sqlstate.as_str());
+                Fate::Replace(report)
+            }
+            _ => Fate::Pass,
+        };
+        if fate == Fate::Stop {
+            return (0, fate);
+        }
+        let here = header.frame_len().min(available);
+        self.watch.body_left = header.frame_len() - here;
+        self.watch.body_fate = if fate == Fate::Pass { Fate::Pass } else { Fate::Drop };
+        (here, fate)
+    }
+
+    fn on_row(&mut self, length: usize) -> Fate {
+        if self.watch.cutting.is_some() {
+            return Fate::Drop;
+        }
+        let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+        let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return Fate::Pass };
+        let Some(part) = run.part_mut() else { return Fate::Pass };
+        if part.meter.admit(bytes) {
+            return Fate::Pass;
+        }
+        self.watch.tripped = Some(Trip::Limit);
+        Fate::Stop
+    }
+
+    fn on_message(&mut self, tag: u8, body: &[u8]) -> Fate {
+        match tag {
+            b'E' => self.on_error(body),
+            b'Z' => self.on_ready(body),
+            b'C' | b'I' | b's' => self.on_end_of_statement(tag, body),
+            b'1' | b'2' | b'3' | b'n' => self.on_confirmation(),
+            b'T' => self.on_row_description(body),
+            b'D' => self.on_own_row(body),
+            b'G' => {
+                self.phase.copy_in = true;
+                Fate::Pass
+            }
+            b'S' => {
+                self.on_parameter(body);
+                Fate::Pass
+            }
+            b't' => self.pass_unless_ours(),
+            _ => Fate::Pass,
+        }
+    }
+
+    fn pass_unless_ours(&mut self) -> Fate {
+        if self.front_is_ours() { Fate::Drop } else { Fate::Pass }
+    }
+
+    fn on_parameter(&mut self, body: &[u8]) {
+        if let Ok((name, value)) = backend::parameter_status(body) {
+            self.settings.server_reports(name, value);
+            if name == b"application_name" {
+                self.scribe.application_name(value);
+            }
+        }
+    }
+
+    fn on_own_row(&mut self, body: &[u8]) -> Fate {
+        match backend::data_row(body) {
+            Ok(values) => {
+                let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+                self.watch.answers.push(values.into_iter().map(|value| value.map(text)).collect());
+            }
+            Err(_) => self.watch.ask_failed = true,
+        }
+        Fate::Drop
+    }
+
+    /// `ParseComplete`, `BindComplete`, `CloseComplete`, `NoData`: the name now means what was asked for.
+    fn on_confirmation(&mut self) -> Fate {
+        let Some(front) = self.phase.answered() else { return Fate::Pass };
+        match front.request {
+            Request::Parse(name, prepared) => self.names.set_statement(name, prepared),
+            Request::Bind(name, portal) => self.names.set_portal(name, portal),
+            Request::CloseStatement(name) => self.names.close_statement(&name),
+            Request::ClosePortal(name) => self.names.close_portal(&name),
+            _ => {}
+        }
+        if front.whose == Whose::Ours { Fate::Drop } else { Fate::Pass }
+    }
+
+    fn on_row_description(&mut self, body: &[u8]) -> Fate {
+        let fate = self.pass_unless_ours();
+        if matches!(self.phase.front().map(|front| &front.request), Some(Request::Describe)) {
+            self.phase.answered();
+            return fate;
+        }
+        if fate == Fate::Pass && self.has_unforeseen_tag(body) {
+            self.watch.tripped = Some(Trip::Unforeseen);
+        }
+        fate
+    }
+
+    /// Postgres has the last word on plain result columns: a tagged one that the analysis did not predict stops the
+    /// stream before its first row.
+    fn has_unforeseen_tag(&mut self, body: &[u8]) -> bool {
+        let Some(snapshot) = self.snapshot.clone() else { return false };
+        let Ok(columns) = backend::row_description(body) else { return true };
+        let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return false };
+        let current = run.current;
+        let Some(facts) = run.facts_of(current) else { return false };
+        if !facts.opaque.is_empty() {
+            return false;
+        }
+        columns.iter().filter(|column| column.table_oid != 0).any(|column| {
+            let Some(found) = snapshot.catalog.column(column.table_oid, column.attribute) else { return false };
+            let name = ColumnName {
+                relation: RelationName { schema: found.relation.schema.clone(), name: found.relation.name.clone() },
+                column: found.column.name.clone(),
+            };
+            !found.tags.is_empty() && !facts.columns.contains_key(&name)
+        })
+    }
+
+    /// `CommandComplete`, `EmptyQueryResponse`, `PortalSuspended`.
+    fn on_end_of_statement(&mut self, tag: u8, body: &[u8]) -> Fate {
+        let ours = self.front_is_ours();
+        if self.watch.cutting.is_some() {
+            return self.on_cut_too_late();
+        }
+        let epoch = self.epoch();
+        let Some(front) = self.phase.front() else { return Fate::Pass };
+        let extended = matches!(front.request, Request::Execute(..) | Request::Own);
+        if let Some(run) = front.request.run_mut() {
+            let counted = if tag == b'C' { backend::command_complete(body).1 } else { None };
+            self.scribe.completed(run, counted);
+            let index = run.current;
+            let text = run.text.clone();
+            let effects = run.facts_of(index).map(|facts| facts.effects.clone()).unwrap_or_default();
+            let suspended = (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
+            run.current += 1;
+            if let Some((Some(name), rows)) = suspended
+                && let Some(portal) = self.names.portal_mut(&name)
+            {
+                portal.rows_sent = portal.rows_sent.saturating_add(rows);
+            }
+            for effect in effects {
+                self.names.apply(&effect, &text, epoch);
+                self.settings.apply(&effect);
+                self.scribe.claims(&self.settings);
+                self.note_catalog_change(&effect);
+            }
+        }
+        if extended {
+            self.phase.answered();
+        }
+        if ours { Fate::Drop } else { Fate::Pass }
+    }
+
+    /// A cut statement completed before the cancel reached it. Its completion is swallowed; the refusal that follows
+    /// makes server and client agree.
+    fn on_cut_too_late(&mut self) -> Fate {
+        if let Some(cutting) = &mut self.watch.cutting {
+            cutting.too_late = true;
+        }
+        let Some(front) = self.phase.front() else { return Fate::Drop };
+        if let Some(run) = front.request.run_mut() {
+            self.scribe.failed(run, Outcome::Refused, sqlstate::CONFIGURATION_LIMIT_EXCEEDED.as_str());
+        }
+        if matches!(front.request, Request::Execute(..)) {
+            self.phase.answered();
+        }
+        Fate::Drop
+    }
+
+    fn on_error(&mut self, body: &[u8]) -> Fate {
+        let fields = Fields::new(body);
+        if matches!(fields.field(b'V'), Some(b"FATAL" | b"PANIC")) {
+            self.watch.fatal_seen = true;
+        }
+        if self.front_is_ours() {
+            self.watch.ask_failed = true;
+        }
+        let mut fate = self.pass_unless_ours();
+        let mut sqlstate = fields.sqlstate().to_owned();
+        if let Some(Request::Refusal(refusal)) = self.phase.front().map(|front| &front.request)
+            && let Some(report) = refusal.rewrite(&fields)
+        {
+            fate = Fate::Replace(report.clone());
+            sqlstate = refusal.sqlstate().to_owned();
+        } else if let Some(cutting) = &mut self.watch.cutting {
+            cutting.done = true;
+            fate = Fate::Replace(cutting.report.clone());
+            sqlstate = sqlstate::CONFIGURATION_LIMIT_EXCEEDED.as_str().to_owned();
+        } else if fate == Fate::Pass
+            && let Some(report) = self.redacted(&fields)
+        {
+            fate = Fate::Replace(report);
+        }
+        let eaten = self.phase.copy_in && is_unexpected_in_copy(&fields);
+        self.fail_front(&sqlstate);
+        if eaten {
+            self.phase.eat_next();
+        }
+        fate
+    }
+
+    /// The front failed: its run is closed, and so is what the server discards with it.
+    fn fail_front(&mut self, sqlstate: &str) {
+        self.phase.copy_in = false;
+        let Some(front) = self.phase.front() else { return };
+        let refused = matches!(front.request, Request::Refusal(_));
+        let outcome = if refused || self.watch.cutting.is_some() { Outcome::Refused } else { Outcome::Failed };
+        if let Some(run) = front.request.run_mut() {
+            self.scribe.failed(run, outcome, sqlstate);
+        }
+        if matches!(&front.request, Request::Query(_) | Request::Call(_)) || front.request.ends_batch() {
+            return;
+        }
+        for mut dropped in self.phase.failed() {
+            if let Some(run) = dropped.request.run_mut() {
+                self.scribe.failed(run, Outcome::Withdrawn, sqlstate);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, body: &[u8]) -> Fate {
+        let status = Status::from_byte(body.first().copied().unwrap_or(b'I'));
+        if let Some(cutting) = &mut self.watch.cutting
+            && cutting.too_late
+        {
+            self.phase.ready(status);
+            return Fate::Drop;
+        }
+        let mut whose = Whose::Client;
+        for mut answered in self.phase.ready(status) {
+            whose = answered.whose;
+            if let Some(run) = answered.request.run_mut() {
+                self.scribe.ended(run);
+            }
+        }
+        self.phase.skipping = false;
+        if status == Status::Idle {
+            self.end_transaction();
+        }
+        if whose == Whose::Ours { Fate::Drop } else { Fate::Pass }
+    }
+}
+
+/// The COPY ate the frame behind it: "unexpected message type 0x%02X during COPY from stdin".
+fn is_unexpected_in_copy(fields: &Fields<'_>) -> bool {
+    fields.sqlstate() == sqlstate::PROTOCOL_VIOLATION.as_str() && fields.field(b'R') == Some(b"CopyGetData")
+}
