@@ -136,6 +136,12 @@ impl Analyzer<'_> {
                 .map(|list| list.iter().filter_map(column_definition).collect())
                 .unwrap_or_default();
             let name = super::names::output_name(node);
+            if let Some(columns) = self.unnested(node, beside) {
+                scalar = false;
+                fields.extend(columns);
+                alias.get_or_insert(name);
+                continue;
+            }
             let value = self.expr(node, beside);
             let value = self.with_fields(value);
             let listed = if own.is_empty() { &defined } else { &own };
@@ -147,7 +153,8 @@ impl Analyzer<'_> {
                 Some(row) => fields.extend(row.iter().cloned()),
                 None => {
                     let single = range.alias().and_then(nodes::Alias::aliasname).filter(|_| scalar);
-                    fields.push(Field { name: single.map_or_else(|| Arc::clone(&name), Arc::from), value });
+                    let named = self.only_output(node).or_else(|| single.map(Arc::from));
+                    fields.push(Field { name: named.unwrap_or_else(|| Arc::clone(&name)), value });
                 }
             }
             alias.get_or_insert(name);
@@ -160,6 +167,26 @@ impl Analyzer<'_> {
             rel.scalar = scalar;
         }
         item
+    }
+
+    /// `unnest(a, b)` in FROM is a column for each argument.
+    fn unnested(&mut self, node: Node<'_>, beside: &Scope<'_>) -> Option<Vec<Field>> {
+        let Node::FuncCall(call) = node else { return None };
+        if call.args().len() < 2
+            || !matches!(strings(call.funcname()).as_slice(), ["unnest"] | ["pg_catalog", "unnest"])
+        {
+            return None;
+        }
+        let values = self.row(call.args(), beside);
+        Some(values.into_iter().map(|value| Field { name: "unnest".into(), value: Value::of(value.sources) }).collect())
+    }
+
+    /// The name of a function's only OUT argument, by which its column goes.
+    fn only_output(&self, node: Node<'_>) -> Option<Arc<str>> {
+        let Node::FuncCall(call) = node else { return None };
+        let found = self.candidates(&strings(call.funcname()));
+        let mut outputs = found.first()?.outputs();
+        outputs.next().filter(|_| outputs.next().is_none()).map(Arc::clone)
     }
 
     fn xml_table(&mut self, table: &nodes::RangeTableFunc, beside: &Scope<'_>) -> Part {

@@ -174,7 +174,7 @@ impl Analyzer<'_> {
 
     /// The facts of a statement inside this one, judged on its own later.
     fn inner_facts(&self, node: Node<'_>) -> StatementFacts {
-        Analyzer::new(self.context).statement(node, 0..0)
+        Analyzer::new(self.context, self.depth_left()).statement(node, 0..0)
     }
 
     fn create_as(&mut self, create: &nodes::CreateTableAsStmt, top: &Scope<'_>) -> Outcome {
@@ -433,11 +433,14 @@ impl Analyzer<'_> {
 
     fn commented(&mut self, comment: &nodes::CommentStmt) {
         let names = comment.object().as_node_list().map(strings).unwrap_or_default();
-        let relation = match (comment.objtype, names.as_slice()) {
-            (raw::ObjectType::OBJECT_COLUMN, [.., schema, name, _]) => self.find_relation(Some(schema), name),
-            (raw::ObjectType::OBJECT_COLUMN, [name, _]) | (_, [name]) => self.find_relation(None, name),
-            (_, [.., schema, name]) => self.find_relation(Some(schema), name),
-            _ => None,
+        let path = match (comment.objtype, names.split_last()) {
+            (raw::ObjectType::OBJECT_COLUMN, Some((_, rest))) => rest,
+            _ => names.as_slice(),
+        };
+        let relation = match path {
+            [.., schema, name] => self.find_relation(Some(schema), name),
+            [name] => self.find_relation(None, name),
+            [] => None,
         };
         if let Some(relation) = relation {
             self.touched.relations.insert(relation.oid);
