@@ -14,7 +14,27 @@ use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::settings::NameContext;
 use crate::ids::{NAME, random_base32};
+use crate::wire::backend::Fields;
 use crate::wire::build;
+
+/// An error that the server gave to a question of ours, as it came.
+#[derive(Clone, Debug)]
+pub(super) struct ServerError {
+    pub(super) body: Vec<u8>,
+    pub(super) sqlstate: String,
+    routine: Vec<u8>,
+}
+
+impl ServerError {
+    pub(super) fn of(body: &[u8]) -> Self {
+        let fields = Fields::new(body);
+        Self {
+            body: body.to_vec(),
+            sqlstate: fields.sqlstate().to_owned(),
+            routine: fields.field(b'R').unwrap_or_default().to_vec(),
+        }
+    }
+}
 
 /// Rows of an answer, each a list of text values.
 pub(super) type Answer = Vec<Vec<Option<String>>>;
@@ -59,6 +79,33 @@ impl Session {
         self.phase.forwarded(Request::CloseStatement(name.clone()), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
         self.names.close_portal(&name);
+    }
+
+    /// Whether Postgres refuses a text before it plans anything. A text with a name that the catalog does not know, or
+    /// that our grammar does not, is most often a mistake, and the client is better served with the server's own error
+    /// than with a hold. Parse runs nothing; what it reads of a text is what the Query would have read.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn is_mistaken(&mut self, text: &Bytes) -> Result<Option<ServerError>, End> {
+        self.settle().await?;
+        if self.phase.status == Status::Failed || self.phase.skipping || self.phase.in_batch {
+            return Ok(None);
+        }
+        self.watch.ask_failed = false;
+        let name: Box<[u8]> = format!("{NAME}_{}", random_base32(16)).into_bytes().into();
+        let out = &mut self.server.output;
+        build::parse(out, &name, text);
+        build::close_statement(out, &name);
+        build::bare(out, b'S');
+        let prepared = Prepared::unknown(text.clone());
+        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
+        self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
+        self.phase.forwarded(Request::Sync, Whose::Ours);
+        self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await?;
+        self.phase.skipping = false;
+        // Several statements at once are refused in a Parse and not in a Query: that says nothing.
+        Ok(self.watch.own_error.take().filter(|error| error.routine != b"exec_parse_message"))
     }
 
     /// Asks what names mean, where that is not known.

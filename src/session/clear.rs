@@ -11,6 +11,10 @@ use crate::policy::Verdict;
 use crate::report::Report;
 use crate::sqlstate;
 
+/// Why a statement that a rule allows within limits is asked about before it starts.
+const COMMITS_FIRST: &str = "it writes and may return more rows than its rule lets pass, and would be committed before the \
+                             stream could be stopped";
+
 /// Where in the protocol the statement stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -55,6 +59,9 @@ impl Session {
         match run.verdict() {
             Verdict::Hold if self.enforces() => return Box::pin(self.hold(run, form)).await,
             Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
+                for part in &mut run.parts {
+                    COMMITS_FIRST.clone_into(&mut part.decision.reason);
+                }
                 return Box::pin(self.hold(run, form)).await;
             }
             Verdict::Deny if self.enforces() => return Ok(Cleared::Refused(Self::denied_by_rule(run))),

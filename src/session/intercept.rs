@@ -5,6 +5,7 @@ use std::task::Poll;
 use bytes::{Buf, Bytes};
 
 use super::Session;
+use super::ask::ServerError;
 use super::clear::{Cleared, Form};
 use super::judge::PortalRun;
 use super::names::{Portal, Prepared};
@@ -104,6 +105,11 @@ impl Session {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Query, report, None),
         };
+        if run.may_be_a_mistake() && self.enforces() && run.verdict() != Verdict::Allow {
+            if let Some(error) = Box::pin(self.is_mistaken(&text)).await? {
+                return self.answer_with(&error, run);
+            }
+        }
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame),
@@ -114,6 +120,16 @@ impl Session {
                 if copies { self.await_copy().await } else { Ok(()) }
             }
         }
+    }
+
+    /// A Query that the server has refused in another form gets the server's own error.
+    #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
+    fn answer_with(&mut self, error: &ServerError, mut run: Box<Run>) -> Result<(), End> {
+        self.names.simple_query();
+        self.scribe.failed(&mut run, Outcome::Failed, &error.sqlstate);
+        build::frame(&mut self.client.output, b'E', |out| out.extend_from_slice(&error.body));
+        build::ready(&mut self.client.output, self.phase.status.as_byte());
+        Ok(())
     }
 
     async fn on_parse(&mut self, header: Header) -> Result<(), End> {

@@ -23,6 +23,14 @@ pub(super) enum Status {
 }
 
 impl Status {
+    pub(super) fn as_byte(self) -> u8 {
+        match self {
+            Self::Idle => b'I',
+            Self::Transaction => b'T',
+            Self::Failed => b'E',
+        }
+    }
+
     pub(super) fn from_byte(byte: u8) -> Self {
         match byte {
             b'T' => Self::Transaction,

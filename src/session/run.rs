@@ -122,6 +122,14 @@ impl Run {
         })
     }
 
+    /// One statement with a name or a form that is not known here: Postgres may refuse it anyway.
+    pub(super) fn may_be_a_mistake(&self) -> bool {
+        match self.facts.statements.as_slice() {
+            [only] => only.unresolved || only.is_unparsable(),
+            _ => false,
+        }
+    }
+
     /// It writes, gives rows back, and is capped.
     pub(super) fn writes_within_limits(&self) -> bool {
         self.parts.iter().zip(&self.facts.statements).any(|(part, facts)| {

@@ -1,7 +1,8 @@
 //! A stream that crossed its limit: it pauses, a person decides, and it goes on or ends.
 //!
 //! A pause cannot undo, and a cancel does not stop what Postgres has already materialised. So only a statement that
-//! changes nothing is cancelled and drained; for everything else the upstream connection is closed before anything is
+//! changes nothing is cancelled and drained. What writes is swallowed to its end and rolled back by an error, where a
+//! transaction is open or its Sync was kept back; otherwise the upstream connection is closed before anything is
 //! drained, which rolls back what is not committed.
 
 use std::task::Poll;
@@ -31,6 +32,17 @@ pub(super) enum Trip {
     Limit,
     /// Postgres named a tagged column that the analysis had not predicted.
     Unforeseen,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WayOut {
+    /// It changes nothing: the backend is cancelled.
+    Cancel,
+    /// What it did is rolled back by an error after it.
+    Drain,
+    /// Only the end of the connection can roll it back.
+    Close,
 }
 
 impl Session {
@@ -143,21 +155,28 @@ impl Session {
         }
     }
 
-    /// Ends the stream. A pure read alone in its query is cancelled and drained; everything else loses its connection.
+    /// Ends the stream in the way that leaves server and client with one opinion of what happened.
     async fn cut(&mut self, run: &Run, report: Report) -> Result<(), End> {
-        let pure = run.facts_of(run.current).is_some_and(|facts| facts.pure_read) && run.parts.len() == 1;
-        let alone = self.phase.behind_front().all(|request| matches!(request, Request::Sync));
-        if !pure || !alone {
-            self.close_front(&report);
-            return Err(self.end_fatally(&report).await);
-        }
         let in_query = matches!(self.phase.front().map(|front| &front.request), Some(Request::Query(_)));
         let sync_sent = self.phase.behind_front().next().is_some();
-        let (upstream, pid, key) = self.backend.clone();
-        let cancel = async move { upstream.cancel(pid, &key).await };
-        if self.wait_for(cancel).await?.is_err() {
-            self.close_front(&report);
-            return Err(self.end_fatally(&report).await);
+        match self.way_out(run) {
+            WayOut::Cancel => {
+                let (upstream, pid, key) = self.backend.clone();
+                let cancelled = self.wait_for(async move { upstream.cancel(pid, &key).await }).await?;
+                if cancelled.is_err() {
+                    self.close_front(&report);
+                    return Err(self.end_fatally(&report).await);
+                }
+            }
+            // Its rows are swallowed, and the error that follows takes back what it did.
+            WayOut::Drain => {}
+            WayOut::Close => {
+                self.close_front(&report);
+                let report = report.hint(
+                    "The connection was closed to roll the statement back; what the server had already committed by itself stays.",
+                );
+                return Err(self.end_fatally(&report).await);
+            }
         }
         self.watch.cutting = Some(Cutting { report: report.clone(), too_late: false, done: false });
         self.resume();
@@ -173,6 +192,25 @@ impl Session {
         Ok(())
     }
 
+    /// How a stream can be ended without leaving behind what nobody approved.
+    fn way_out(&mut self, run: &Run) -> WayOut {
+        let single = run.parts.len() == 1;
+        let pure = run.facts_of(run.current).is_some_and(|facts| facts.pure_read);
+        let behind: Vec<bool> =
+            self.phase.behind_front().map(|request| matches!(request, Request::Sync)).collect();
+        let extended = matches!(self.phase.front().map(|front| &front.request), Some(Request::Execute(_)));
+        if !single || behind.contains(&false) {
+            WayOut::Close
+        } else if pure {
+            WayOut::Cancel
+        } else if self.phase.status == Status::Transaction || (extended && behind.is_empty()) {
+            // The transaction is open, or its Sync was kept back: an error rolls back.
+            WayOut::Drain
+        } else {
+            WayOut::Close
+        }
+    }
+
     /// The statement had completed: an error in its place makes the server agree with what the client is told.
     fn refuse_afterwards(&mut self, report: Report, in_query: bool, sync_sent: bool) {
         let instead = if in_query { Instead::Query } else { Instead::Execute };
@@ -182,8 +220,10 @@ impl Session {
         if sync_sent {
             build::bare(&mut self.server.output, b'S');
             self.phase.forwarded(Request::Sync, Whose::Client);
+        } else if !in_query {
+            build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
         }
-        self.phase.status = if self.phase.status == Status::Transaction { Status::Failed } else { self.phase.status };
     }
 
     fn close_front(&mut self, report: &Report) {

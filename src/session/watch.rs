@@ -7,6 +7,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::Session;
+use super::ask::ServerError;
 use super::phase::{Request, Status, Whose};
 use super::refuse;
 use super::trip::Trip;
@@ -38,6 +39,8 @@ pub(super) struct Watch {
     pub(super) answers: Vec<Vec<Option<String>>>,
     /// Our own question failed.
     pub(super) ask_failed: bool,
+    /// And this is how.
+    pub(super) own_error: Option<ServerError>,
     /// The server broke the protocol.
     pub(super) broken: bool,
 }
@@ -308,6 +311,7 @@ impl Session {
         }
         if self.front_is_ours() {
             self.watch.ask_failed = true;
+            self.watch.own_error = Some(ServerError::of(body));
         }
         let mut fate = self.pass_unless_ours();
         let mut sqlstate = fields.sqlstate().to_owned();
