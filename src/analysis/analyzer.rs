@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::parse::{Node, nodes, parse};
-use super::prescan::DEPTH_MAX;
 use super::scope::{Rel, Scope};
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
 use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
+
+/// Why a statement is opaque whose views and functions go down further than the stack.
+pub(super) const TOO_DEEP: &str = "it nests too deeply";
 
 /// One analysis.
 pub(super) struct Analyzer<'a> {
@@ -17,7 +19,10 @@ pub(super) struct Analyzer<'a> {
     pub(super) touched: Touched,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
+    /// It came to the end of its stack: what it found is not all.
+    pub(super) exhausted: bool,
     depth: usize,
+    depth_max: usize,
 }
 
 /// Whether children of a relation are read with it.
@@ -37,9 +42,10 @@ pub(super) struct Expansion {
 }
 
 impl<'a> Analyzer<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Self {
+    /// An analysis that goes `depth_max` levels down, views and functions included.
+    pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
-        Self { context, path, touched: Touched::default(), open: Vec::new(), depth: 0 }
+        Self { context, path, touched: Touched::default(), open: Vec::new(), exhausted: false, depth: 0, depth_max }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -49,12 +55,18 @@ impl<'a> Analyzer<'a> {
     /// One level deeper; false where the statement is deeper than the pre-scan can have let through.
     pub(super) fn enter(&mut self) -> bool {
         self.depth += 1;
-        if self.depth > 4 * DEPTH_MAX {
-            self.touched.opaque("it nests too deeply");
+        if self.depth > self.depth_max {
+            self.exhausted = true;
+            self.touched.opaque(TOO_DEEP);
             self.depth -= 1;
             return false;
         }
         true
+    }
+
+    /// How deep an analysis beside this one may go.
+    pub(super) fn depth_left(&self) -> usize {
+        self.depth_max.saturating_sub(self.depth)
     }
 
     pub(super) fn leave(&mut self) {
@@ -151,7 +163,7 @@ impl<'a> Analyzer<'a> {
             })
             .collect();
         let expansion = Arc::new(Expansion { fields, touched });
-        if !expansion.touched.path_dependent {
+        if !expansion.touched.path_dependent && !self.exhausted {
             view.parsed.keep(Arc::clone(&expansion));
         }
         expansion

@@ -144,9 +144,11 @@ struct Items {
     open: bool,
     /// Items that have one row at most.
     single: HashSet<Arc<str>>,
-    /// `alias.column` (alias may be missing) equals something made of these aliases; `None` among them is any.
-    equal: Vec<(Option<Arc<str>>, Arc<str>, BTreeSet<Option<Arc<str>>>)>,
+    equal: Vec<Equality>,
 }
+
+/// `alias.column` (the alias may be missing) equals something made of these aliases; `None` among them is any.
+type Equality = (Option<Arc<str>>, Arc<str>, BTreeSet<Option<Arc<str>>>);
 
 impl Items {
     fn add(&mut self, analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) {

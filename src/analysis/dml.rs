@@ -180,7 +180,7 @@ impl Analyzer<'_> {
         if let Some(target) = &target {
             scope.add(Part::of(target.rel.clone()));
         }
-        self.from_beside(update.from_clause(), &mut scope, &outer);
+        self.beside_target(update.from_clause(), &mut scope, &outer);
         self.probe_expr(update.where_clause(), &scope);
         let Some(target) = target else {
             self.expr_targets(update.target_list(), &scope);
@@ -199,9 +199,9 @@ impl Analyzer<'_> {
     }
 
     /// FROM and USING stand beside the target.
-    fn from_beside(&mut self, list: &NodeList, scope: &mut Scope<'_>, outer: &Scope<'_>) {
+    fn beside_target(&mut self, list: &NodeList, scope: &mut Scope<'_>, outer: &Scope<'_>) {
         for node in list {
-            let part = self.from_item(node, scope, outer);
+            let part = self.item(node, scope, outer);
             scope.add(part);
         }
     }
@@ -216,7 +216,7 @@ impl Analyzer<'_> {
         if let Some(target) = &target {
             scope.add(Part::of(target.rel.clone()));
         }
-        self.from_beside(delete.using_clause(), &mut scope, &outer);
+        self.beside_target(delete.using_clause(), &mut scope, &outer);
         self.probe_expr(delete.where_clause(), &scope);
         let Some(target) = target else { return Vec::new() };
         self.fire(&target.relation, DELETE);
@@ -233,7 +233,7 @@ impl Analyzer<'_> {
         if let Some(target) = &target {
             scope.add(Part::of(target.rel.clone()));
         }
-        let source = self.from_item(merge.source_relation(), &outer, &outer);
+        let source = self.item(merge.source_relation(), &outer, &outer);
         scope.add(source);
         self.probe_expr(merge.join_condition(), &scope);
         let Some(target) = target else { return Vec::new() };

@@ -125,7 +125,7 @@ impl Analyzer<'_> {
     }
 
     fn operation(&mut self, expr: &nodes::A_Expr, scope: &Scope<'_>) -> Value {
-        for name in strings(expr.name()).last() {
+        if let Some(name) = strings(expr.name()).last() {
             self.operator(name);
         }
         let mut value = self.expr(expr.lexpr(), scope);
@@ -137,7 +137,7 @@ impl Analyzer<'_> {
 
     fn sublink(&mut self, link: &nodes::SubLink, scope: &Scope<'_>) -> Value {
         let mut tested = self.expr(link.testexpr(), scope);
-        for name in strings(link.oper_name()).last() {
+        if let Some(name) = strings(link.oper_name()).last() {
             self.operator(name);
         }
         let fields = self.query_node(link.subselect(), scope);
@@ -165,7 +165,7 @@ impl Analyzer<'_> {
     fn column_ref(&mut self, column: &nodes::ColumnRef, scope: &Scope<'_>) -> Value {
         let names = strings(column.fields());
         let value = self.column_path(&names, scope);
-        if matches!(column.fields().iter().last(), Some(Node::A_Star(_))) {
+        if matches!(column.fields().iter().next_back(), Some(Node::A_Star(_))) {
             // `t.*` as an argument is the whole row; a lone star stands only where Postgres counts.
             return if names.is_empty() { Value::default() } else { value };
         }
@@ -205,6 +205,9 @@ impl Analyzer<'_> {
 
     /// `name(row)` written as `row.name`; `None` where no such function is known.
     fn functional(&mut self, row: &Value, name: &str) -> Option<Value> {
+        if self.candidates(&[name]).is_empty() {
+            return None;
+        }
         self.call_named(&[name], vec![row.clone()])
     }
 

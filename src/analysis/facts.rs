@@ -111,7 +111,6 @@ impl fmt::Display for ColumnName {
     }
 }
 
-
 pub use crate::catalog::Tag;
 
 /// How one column is touched, and what it is tagged with.

@@ -66,7 +66,7 @@ fn dropped(analyzer: &mut Analyzer<'_>, drop: &nodes::DropStmt) -> Vec<String> {
     found
 }
 
-/// The table of what ALTER TABLE costs (PostgreSQL manual, ALTER TABLE, Notes).
+/// The table of what ALTER TABLE costs (the manual, ALTER TABLE, Notes).
 fn alter_finding(cmd: &nodes::AlterTableCmd) -> Option<String> {
     use raw::AlterTableType as A;
     let text = match cmd.subtype {

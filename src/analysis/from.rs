@@ -15,17 +15,17 @@ pub(super) fn alias_names(alias: &nodes::Alias) -> Vec<&str> {
 
 impl Analyzer<'_> {
     /// The scope of a FROM clause below `outer`.
-    pub(super) fn from_clause<'s>(&mut self, list: &NodeList, outer: &'s Scope<'s>) -> Scope<'s> {
+    pub(super) fn scope_of_from<'s>(&mut self, list: &NodeList, outer: &'s Scope<'s>) -> Scope<'s> {
         let mut scope = Scope::below(outer);
         for node in list {
-            let part = self.from_item(node, &scope, outer);
+            let part = self.item(node, &scope, outer);
             scope.add(part);
         }
         scope
     }
 
     /// One FROM item. `beside` is what LATERAL sees, `outer` what the rest sees.
-    pub(super) fn from_item(&mut self, node: Node<'_>, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
+    pub(super) fn item(&mut self, node: Node<'_>, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
         if !self.enter() {
             return Part::default();
         }
@@ -43,7 +43,7 @@ impl Analyzer<'_> {
                     self.probe_expr(arg, beside);
                 }
                 self.probe_expr(sample.repeatable(), beside);
-                self.from_item(sample.relation(), beside, outer)
+                self.item(sample.relation(), beside, outer)
             }
             Node::RangeTableFunc(table) => self.xml_table(table, beside),
             Node::JsonTable(table) => self.json_table(table, beside),
@@ -84,14 +84,14 @@ impl Analyzer<'_> {
     }
 
     fn join(&mut self, join: &nodes::JoinExpr, beside: &Scope<'_>, outer: &Scope<'_>) -> Part {
-        let left = self.from_item(join.larg(), beside, outer);
+        let left = self.item(join.larg(), beside, outer);
         let right = if sees_beside(join.rarg()) {
             let mut wider = Scope::below(outer);
             wider.rels = beside.rels.iter().chain(&left.rels).cloned().collect();
             wider.columns = beside.columns.iter().chain(&left.columns).cloned().collect();
-            self.from_item(join.rarg(), &wider, outer)
+            self.item(join.rarg(), &wider, outer)
         } else {
-            self.from_item(join.rarg(), beside, outer)
+            self.item(join.rarg(), beside, outer)
         };
         let using: Vec<Arc<str>> = if join.is_natural {
             let shared = left.columns.iter().filter(|field| right.columns.iter().any(|other| other.name == field.name));
@@ -136,6 +136,12 @@ impl Analyzer<'_> {
                 .map(|list| list.iter().filter_map(column_definition).collect())
                 .unwrap_or_default();
             let name = super::names::output_name(node);
+            if let Some(columns) = self.unnested(node, beside) {
+                scalar = false;
+                fields.extend(columns);
+                alias.get_or_insert(name);
+                continue;
+            }
             let value = self.expr(node, beside);
             let value = self.with_fields(value);
             let listed = if own.is_empty() { &defined } else { &own };
@@ -147,7 +153,8 @@ impl Analyzer<'_> {
                 Some(row) => fields.extend(row.iter().cloned()),
                 None => {
                     let single = range.alias().and_then(nodes::Alias::aliasname).filter(|_| scalar);
-                    fields.push(Field { name: single.map_or_else(|| Arc::clone(&name), Arc::from), value });
+                    let named = self.only_output(node).or_else(|| single.map(Arc::from));
+                    fields.push(Field { name: named.unwrap_or_else(|| Arc::clone(&name)), value });
                 }
             }
             alias.get_or_insert(name);
@@ -160,6 +167,26 @@ impl Analyzer<'_> {
             rel.scalar = scalar;
         }
         item
+    }
+
+    /// `unnest(a, b)` in FROM is a column for each argument.
+    fn unnested(&mut self, node: Node<'_>, beside: &Scope<'_>) -> Option<Vec<Field>> {
+        let Node::FuncCall(call) = node else { return None };
+        if call.args().len() < 2
+            || !matches!(strings(call.funcname()).as_slice(), ["unnest"] | ["pg_catalog", "unnest"])
+        {
+            return None;
+        }
+        let values = self.row(call.args(), beside);
+        Some(values.into_iter().map(|value| Field { name: "unnest".into(), value: Value::of(value.sources) }).collect())
+    }
+
+    /// The name of a function's only OUT argument, by which its column goes.
+    fn only_output(&self, node: Node<'_>) -> Option<Arc<str>> {
+        let Node::FuncCall(call) = node else { return None };
+        let found = self.candidates(&strings(call.funcname()));
+        let mut outputs = found.first()?.outputs();
+        outputs.next().filter(|_| outputs.next().is_none()).map(Arc::clone)
     }
 
     fn xml_table(&mut self, table: &nodes::RangeTableFunc, beside: &Scope<'_>) -> Part {
@@ -190,7 +217,7 @@ impl Analyzer<'_> {
     }
 }
 
-/// A column of JSON_TABLE, and those of NESTED PATH.
+/// A column of `JSON_TABLE`, and those of NESTED PATH.
 fn json_column(column: &nodes::JsonTableColumn, value: &Value, fields: &mut Vec<Field>) {
     if let Some(name) = column.name() {
         fields.push(Field { name: name.into(), value: Value::of(value.sources.clone()) });

@@ -136,6 +136,8 @@ pub(super) fn classify(node: Node<'_>) -> Option<(Kind, String)> {
         Node::AlterTSDictionaryStmt(_) => (Ddl, "ALTER TEXT SEARCH DICTIONARY"),
         Node::AlterTSConfigurationStmt(_) => (Ddl, "ALTER TEXT SEARCH CONFIGURATION"),
         Node::AlterCollationStmt(_) => (Ddl, "ALTER COLLATION"),
+        // The bindings have no type for this one.
+        Node::Invalid(other) if other.type_ == raw::NodeTag::T_CreateForeignTableStmt => (Ddl, "CREATE FOREIGN TABLE"),
         _ => return None,
     };
     Some((kind, command.to_owned()))

@@ -55,31 +55,39 @@ pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Facts, Rejected> {
     Ok(guarded(text, context, prescan.depth))
 }
 
-/// A tree deeper than this is read on a thread with a stack of its own.
+/// A text that nests deeper than this is read on a thread with a stack of its own.
 const SHALLOW: usize = 120;
-/// What the deepest tree that the pre-scan lets through takes, with room to spare.
+/// Levels that fit the stack of any thread.
+const SHALLOW_LEVELS: usize = 200;
+/// Levels that the deepest text takes that the pre-scan lets through.
+const DEEP_LEVELS: usize = 4 * DEPTH_MAX;
+/// What so many levels take, with room to spare.
 const STACK_BYTES: usize = 512 << 20;
 
 /// Reads a text where its depth fits the stack, and turns a panic of the parser's bindings into an opaque statement.
 fn guarded(text: &str, context: &Context<'_>, depth: usize) -> Facts {
-    let read = || catch_unwind(AssertUnwindSafe(|| statements(text, context))).ok();
-    let facts = if depth <= SHALLOW {
-        read()
-    } else {
+    let read = |levels: usize| catch_unwind(AssertUnwindSafe(|| statements(text, context, levels))).ok();
+    let deep = || {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("analysis".to_owned()).stack_size(STACK_BYTES);
-            builder.spawn_scoped(scope, read).ok().and_then(|thread| thread.join().ok().flatten())
+            builder.spawn_scoped(scope, || read(DEEP_LEVELS)).ok().and_then(|thread| thread.join().ok().flatten())
         })
     };
-    facts.unwrap_or_else(|| opaque(text.len(), "the parser failed on it"))
+    let shallow = if depth <= SHALLOW { read(SHALLOW_LEVELS).filter(is_whole) } else { None };
+    shallow.or_else(deep).unwrap_or_else(|| opaque(text.len(), "the parser failed on it"))
 }
 
-fn statements(text: &str, context: &Context<'_>) -> Facts {
+/// Whether no statement came to the end of its stack, in a view or a function that the pre-scan does not see.
+fn is_whole(facts: &Facts) -> bool {
+    !facts.statements.iter().any(|statement| statement.opaque.iter().any(|why| why == analyzer::TOO_DEEP))
+}
+
+fn statements(text: &str, context: &Context<'_>, levels: usize) -> Facts {
     let tree = match parse::parse(text) {
         Ok(tree) => tree,
         Err(error) => return opaque(text.len(), &format!("{}{error}", facts::UNPARSABLE)),
     };
-    let read = |parsed: parse::Parsed<'_>| analyzer::Analyzer::new(context).statement(parsed.node, parsed.span);
+    let read = |parsed: parse::Parsed<'_>| analyzer::Analyzer::new(context, levels).statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
     witness::hear(context, &witness::relations(text), &mut facts);
     facts

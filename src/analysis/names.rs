@@ -23,7 +23,7 @@ fn figure(node: Node<'_>) -> Option<(String, bool)> {
             Some((name, true)) => Some((name, true)),
             _ => cast
                 .type_name()
-                .and_then(|name| name.names().iter().last()?.sval())
+                .and_then(|name| name.names().iter().next_back()?.sval())
                 .map(|name| (name.to_owned(), false)),
         },
         Node::CollateClause(collate) => figure(collate.arg()),

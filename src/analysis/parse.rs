@@ -1,4 +1,4 @@
-//! The only module that knows the parser: Postgres's own grammar through libpg_query.
+//! The only module that knows the parser: Postgres's own grammar through `libpg_query`.
 
 pub(super) use pg_raw_parse::list::NodeList;
 pub(super) use pg_raw_parse::walk::{Recurse, walk_manual};

@@ -117,9 +117,8 @@ fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name && !word.quoted) {
         let next = words.get(place + 1).map_or("", |word| word.text.as_str());
         let kind = match word.text.as_str() {
-            "insert" if next == "into" => Kind::Write,
+            "insert" | "merge" if next == "into" => Kind::Write,
             "delete" if next == "from" => Kind::Write,
-            "merge" if next == "into" => Kind::Write,
             "update" if next != "of" => Kind::Write,
             "truncate" | "create" | "alter" | "drop" | "reindex" | "refresh" | "comment" => Kind::Ddl,
             "grant" | "revoke" => Kind::Dcl,

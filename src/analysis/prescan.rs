@@ -157,3 +157,7 @@ fn comment_depth(comment: &[u8]) -> Result<(), Rejected> {
         };
     }
 }
+
+#[cfg(test)]
+#[path = "prescan_tests.rs"]
+mod tests;

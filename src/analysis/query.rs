@@ -50,7 +50,7 @@ impl Analyzer<'_> {
     }
 
     fn simple(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
-        let scope = self.from_clause(select.from_clause(), outer);
+        let scope = self.scope_of_from(select.from_clause(), outer);
         self.probe_expr(select.where_clause(), &scope);
         let outputs = self.targets(select.target_list().iter(), &scope);
         for node in select.group_clause() {
@@ -108,23 +108,24 @@ impl Analyzer<'_> {
     /// The columns that a star means; `None` where the node is no star.
     pub(super) fn star(&mut self, node: Node<'_>, scope: &Scope<'_>) -> Option<Vec<Field>> {
         match node {
-            Node::ColumnRef(column) if matches!(column.fields().iter().last(), Some(Node::A_Star(_))) => {
+            Node::ColumnRef(column) if matches!(column.fields().iter().next_back(), Some(Node::A_Star(_))) => {
                 let names = strings(column.fields());
                 Some(match names.as_slice() {
                     [] => scope.columns.clone(),
                     [.., schema, alias] if scope.rel(Some(schema), alias).is_some() => {
                         scope.rel(Some(schema), alias).map(|rel| rel.fields.to_vec()).unwrap_or_default()
                     }
-                    [.., alias] => match scope.rel(None, alias) {
-                        Some(rel) => rel.fields.to_vec(),
-                        None => {
+                    [.., alias] => {
+                        if let Some(rel) = scope.rel(None, alias) {
+                            rel.fields.to_vec()
+                        } else {
                             let value = self.column_path(&names, scope);
                             self.row_fields(value, &names.join("."))
                         }
-                    },
+                    }
                 })
             }
-            Node::A_Indirection(path) if matches!(path.indirection().iter().last(), Some(Node::A_Star(_))) => {
+            Node::A_Indirection(path) if matches!(path.indirection().iter().next_back(), Some(Node::A_Star(_))) => {
                 let value = self.indirection(path, scope);
                 Some(self.row_fields(value, "an expression"))
             }

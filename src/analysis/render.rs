@@ -91,10 +91,8 @@ fn relation(analyzer: &Analyzer<'_>, oid: Oid) -> Option<Arc<Relation>> {
 }
 
 fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {
-    relation(analyzer, oid).map(|relation| RelationName {
-        schema: Arc::clone(&relation.schema),
-        name: Arc::clone(&relation.name),
-    })
+    relation(analyzer, oid)
+        .map(|relation| RelationName { schema: Arc::clone(&relation.schema), name: Arc::clone(&relation.name) })
 }
 
 fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
@@ -133,7 +131,10 @@ fn made_of(analyzer: &mut Analyzer<'_>, relation: &Arc<Relation>, id: ColumnId) 
         RelationKind::Matview => {
             let expansion = analyzer.expansion(relation);
             let place = relation.columns.iter().position(|column| column.number == id.number);
-            place.and_then(|place| expansion.fields.get(place)).map(|field| field.value.sources.clone()).unwrap_or_default()
+            place
+                .and_then(|place| expansion.fields.get(place))
+                .map(|field| field.value.sources.clone())
+                .unwrap_or_default()
         }
         _ => match relation.column_number(id.number).filter(|column| column.generated) {
             Some(column) => {

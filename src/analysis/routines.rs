@@ -170,11 +170,11 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             return Some(value);
         }
-        self.apply(&found, value)
+        Some(self.apply(&found, value))
     }
 
     /// Calls every function that the name can mean.
-    fn apply(&mut self, found: &[Arc<Function>], mut value: Value) -> Option<Value> {
+    fn apply(&mut self, found: &[Arc<Function>], mut value: Value) -> Value {
         let (own, built_in): (Vec<_>, Vec<_>) = found.iter().partition(|function| !function.is_built_in());
         if let Some(function) = built_in.first() {
             self.built_in(function, &value);
@@ -190,7 +190,7 @@ impl Analyzer<'_> {
             value.add(Value::of(result.sources));
             value.type_oid = function.returns;
         }
-        Some(value)
+        value
     }
 
     fn built_in(&mut self, function: &Function, value: &Value) {
@@ -279,11 +279,11 @@ impl Analyzer<'_> {
 
     /// Names for the columns that a function returns.
     fn result_fields(&self, function: &Function, body: &[Field], all: &Sources) -> Option<Arc<[Field]>> {
-        let named: Vec<Arc<str>> = function.outputs().cloned().collect();
+        let outputs: Vec<Arc<str>> = function.outputs().cloned().collect();
         let row = self.catalog().row_relation(function.returns);
         let names: Vec<Arc<str>> = match row {
             Some(relation) => relation.columns.iter().map(|column| Arc::clone(&column.name)).collect(),
-            None if named.len() > 1 || (named.len() == 1 && function.returns_set) => named,
+            None if outputs.len() > 1 || (outputs.len() == 1 && function.returns_set) => outputs,
             None => return None,
         };
         let inner = match body {
@@ -324,7 +324,7 @@ impl Analyzer<'_> {
         }
         touched.path_dependent |= !fixed;
         let body = Arc::new(Body { fields, touched });
-        if !body.touched.path_dependent && self.open.is_empty() {
+        if !body.touched.path_dependent && self.open.is_empty() && !self.exhausted {
             function.parsed.keep(Arc::clone(&body));
         }
         body

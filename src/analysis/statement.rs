@@ -160,7 +160,7 @@ impl Analyzer<'_> {
         let single =
             matches!(fetch.direction, raw::FetchDirection::FETCH_ABSOLUTE | raw::FetchDirection::FETCH_RELATIVE);
         let all = fetch.how_many >= i64::from(i32::MAX);
-        let rows = if single { Some(1) } else { u64::try_from(fetch.how_many.unsigned_abs()).ok().filter(|_| !all) };
+        let rows = if single { Some(1) } else { Some(fetch.how_many.unsigned_abs()).filter(|_| !all) };
         let name = clip(fetch.portalname().unwrap_or_default()).to_owned();
         self.touched.effects.push(SessionEffect::Fetch { name, rows, moves: fetch.ismove });
         self.touched.session_local = true;
@@ -174,7 +174,7 @@ impl Analyzer<'_> {
 
     /// The facts of a statement inside this one, judged on its own later.
     fn inner_facts(&self, node: Node<'_>) -> StatementFacts {
-        Analyzer::new(self.context).statement(node, 0..0)
+        Analyzer::new(self.context, self.depth_left()).statement(node, 0..0)
     }
 
     fn create_as(&mut self, create: &nodes::CreateTableAsStmt, top: &Scope<'_>) -> Outcome {
@@ -433,11 +433,14 @@ impl Analyzer<'_> {
 
     fn commented(&mut self, comment: &nodes::CommentStmt) {
         let names = comment.object().as_node_list().map(strings).unwrap_or_default();
-        let relation = match (comment.objtype, names.as_slice()) {
-            (raw::ObjectType::OBJECT_COLUMN, [.., schema, name, _]) => self.find_relation(Some(schema), name),
-            (raw::ObjectType::OBJECT_COLUMN, [name, _]) | (_, [name]) => self.find_relation(None, name),
-            (_, [.., schema, name]) => self.find_relation(Some(schema), name),
-            _ => None,
+        let path = match (comment.objtype, names.split_last()) {
+            (raw::ObjectType::OBJECT_COLUMN, Some((_, rest))) => rest,
+            _ => names.as_slice(),
+        };
+        let relation = match path {
+            [.., schema, name] => self.find_relation(Some(schema), name),
+            [name] => self.find_relation(None, name),
+            [] => None,
         };
         if let Some(relation) = relation {
             self.touched.relations.insert(relation.oid);

@@ -70,6 +70,7 @@ pub(super) const WRITE: u8 = 4;
 
 /// What has been touched.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts of a statement that hang together in no way")]
 pub(super) struct Touched {
     pub(super) columns: BTreeMap<ColumnId, u8>,
     pub(super) relations: BTreeSet<Oid>,

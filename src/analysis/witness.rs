@@ -5,8 +5,8 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Visit, Visitor};
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Query};
+use sqlparser::ast::{Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -81,7 +81,8 @@ pub(super) fn hear(context: &Context<'_>, names: &[(Option<String>, String)], fa
             && context.catalog.is_tagged(relation)
         {
             let name = RelationName { schema: relation.schema.clone(), name: relation.name.clone() };
-            let deferred = |facts: &StatementFacts| matches!(facts.effects.first(), Some(SessionEffect::Prepare { .. }));
+            let deferred =
+                |facts: &StatementFacts| matches!(facts.effects.first(), Some(SessionEffect::Prepare { .. }));
             if !facts.statements.iter().any(|facts| facts.relations.contains(&name) || deferred(facts))
                 // It does not say in which statement it saw the name.
                 && let Some(last) = facts.statements.last_mut()

@@ -76,7 +76,7 @@ impl CatalogBuilder {
             source::DATABASE => self.store.database = serde_json::from_str::<Named>(row)?.name,
             source::SCHEMAS => drop(self.store.schemas.insert(serde_json::from_str::<Named>(row)?.name)),
             source::RELATIONS => self.relations.push(serde_json::from_str(row)?),
-            source::SIZES => self.size(serde_json::from_str(row)?),
+            source::SIZES => self.size(&serde_json::from_str(row)?),
             source::KEYS => self.keys.push(serde_json::from_str(row)?),
             source::RULES => self.rules.push(serde_json::from_str(row)?),
             source::POLICIES => self.policies.push(serde_json::from_str(row)?),
@@ -93,7 +93,7 @@ impl CatalogBuilder {
         Ok(())
     }
 
-    fn size(&mut self, size: Size) {
+    fn size(&mut self, size: &Size) {
         if let Some(relation) = self.relations.iter_mut().rev().find(|relation| relation.oid == size.oid) {
             relation.tuples = size.tuples;
             relation.pages = size.pages;

@@ -9,7 +9,6 @@ pub mod source;
 mod tagging;
 pub mod tags;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use builder::{CatalogBuilder, CatalogError};
@@ -28,7 +27,7 @@ pub const PG_TEMP: &str = "pg_temp";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     store: Arc<model::Store>,
-    tags: Arc<HashMap<(Oid, i16), Arc<[Tag]>>>,
+    tags: Arc<tagging::Tags>,
     signature: u64,
 }
 

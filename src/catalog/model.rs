@@ -393,6 +393,9 @@ pub struct Cast {
     pub function: Oid,
 }
 
+/// The functions of a schema by name.
+pub(super) type FunctionNames = HashMap<Arc<str>, Vec<Arc<Function>>>;
+
 /// Everything, indexed.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -403,7 +406,7 @@ pub(super) struct Store {
     pub(super) children: HashMap<Oid, Vec<Oid>>,
     pub(super) types: HashMap<Oid, Type>,
     pub(super) type_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
-    pub(super) functions: HashMap<Arc<str>, HashMap<Arc<str>, Vec<Arc<Function>>>>,
+    pub(super) functions: HashMap<Arc<str>, FunctionNames>,
     pub(super) function_oids: HashMap<Oid, Arc<Function>>,
     pub(super) operators: HashMap<Arc<str>, Vec<Operator>>,
     pub(super) casts: Vec<Cast>,

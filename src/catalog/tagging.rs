@@ -9,11 +9,11 @@ use super::tags::TagRules;
 use super::{Catalog, Oid, Relation, Tag};
 
 /// What columns with values out of other tables or statements carry.
-pub const SYSTEM_VALUES: &str = "system.values";
+const SYSTEM_VALUES: &str = "system.values";
 /// What columns with password hashes and keys carry.
-pub const SYSTEM_AUTHENTICATION: &str = "system.authentication";
+const SYSTEM_AUTHENTICATION: &str = "system.authentication";
 
-type Tags = HashMap<(Oid, i16), Arc<[Tag]>>;
+pub(super) type Tags = HashMap<(Oid, i16), Arc<[Tag]>>;
 
 /// Columns of the server's own relations whose values come out of user data or statements.
 const VALUE_COLUMNS: &[(&str, &[&str], &str)] = &[

@@ -17,7 +17,7 @@ use crate::principal::{Principal, PrincipalKind};
 
 /// Facts and verdicts for SQL on standard input or in files.
 #[derive(Debug, clap::Args)]
-pub struct Analyze {
+pub(super) struct Analyze {
     /// The database whose catalog gives names their meaning.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
@@ -76,7 +76,14 @@ impl Session {
             groups: Vec::new(),
             role: role.clone(),
         };
-        Self { database: catalog.database().to_owned(), catalog, policy: Policy::shipped(), principal, search_path, role }
+        Self {
+            database: catalog.database().to_owned(),
+            catalog,
+            policy: Policy::shipped(),
+            principal,
+            search_path,
+            role,
+        }
     }
 
     /// The same session under a policy: its tags are on the catalog.
@@ -124,7 +131,7 @@ impl Analyze {
     ///
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let session = match (&self.upstream, &self.catalog) {
             (Some(url), _) => match connect(url) {
                 Ok(session) => session,
@@ -174,7 +181,9 @@ fn read(text: &[u8], input: Input, name: &str) -> anyhow::Result<Vec<Item>> {
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
-        .map(|(place, line)| serde_json::from_str(line).with_context(|| format!("{name}: line {} is no {{id, sql}}", place + 1)))
+        .map(|(place, line)| {
+            serde_json::from_str(line).with_context(|| format!("{name}: line {} is no {{id, sql}}", place + 1))
+        })
         .collect()
 }
 
@@ -236,8 +245,7 @@ struct Column {
 
 impl Answer {
     fn new(session: &Session, item: Item) -> Self {
-        let context =
-            analysis::Context::new(&session.catalog, &session.database, &session.search_path, &session.role);
+        let context = analysis::Context::new(&session.catalog, &session.database, &session.search_path, &session.role);
         let statements = match analysis::analyze(item.sql.as_bytes(), &context) {
             Ok(Facts { statements }) => {
                 statements.iter().map(|facts| Statement::new(facts, &session.judge(facts))).collect()

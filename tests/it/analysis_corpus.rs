@@ -1,5 +1,13 @@
 //! The corpus under `fixtures/sql/`: each query is analysed, and Postgres's own rewritten tree says what is true.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so; the precision is worth reading"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,7 +46,12 @@ impl Server {
         let data = server.data();
         run(server.command("initdb").args(["-A", "trust", "-U", "postgres", "-N", "-D"]).arg(&data));
         let options = format!("-c listen_addresses='' -c fsync=off -k {}", server.home.path().display());
-        run(server.command("pg_ctl").args(["-w", "-s", "-o", &options, "start", "-l"]).arg(server.home.path().join("log")).arg("-D").arg(&data));
+        run(server
+            .command("pg_ctl")
+            .args(["-w", "-s", "-o", &options, "start", "-l"])
+            .arg(server.home.path().join("log"))
+            .arg("-D")
+            .arg(&data));
         server
     }
 
@@ -100,7 +113,9 @@ impl Session {
 
     /// What the server's rewritten tree of a query touches; the error where the server refuses it.
     async fn truth(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
-        self.client.batch_execute("SET ROLE reader; SET debug_print_rewritten = on; SET client_min_messages = log").await?;
+        self.client
+            .batch_execute("SET ROLE reader; SET debug_print_rewritten = on; SET client_min_messages = log")
+            .await?;
         self.notices.lock().unwrap().clear();
         let prepared = self.client.batch_execute(&format!("PREPARE truth AS {query}")).await;
         let trees = std::mem::take(&mut *self.notices.lock().unwrap());

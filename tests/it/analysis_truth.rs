@@ -1,5 +1,7 @@
 //! What Postgres itself says a query touches: its rewritten tree, read back and compared with the analysis.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a tree that cannot be read fails the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A node tree as `debug_print_rewritten` prints it.
@@ -150,10 +152,16 @@ impl Truth {
     fn all<'t>(&mut self, tree: &'t Tree, above: &mut Vec<&'t Tree>) {
         match tree {
             Tree::Atom(_) => {}
-            Tree::List(items) => items.iter().for_each(|item| self.all(item, above)),
+            Tree::List(items) => {
+                for item in items {
+                    self.all(item, above);
+                }
+            }
             Tree::Node(name, fields) if name == "QUERY" => {
                 above.push(tree);
-                fields.values().for_each(|field| self.all(field, above));
+                for field in fields.values() {
+                    self.all(field, above);
+                }
                 above.pop();
             }
             Tree::Node(name, fields) => {
@@ -162,7 +170,9 @@ impl Truth {
                     resolve(tree, above, &mut found, 0);
                     self.allowed.extend(found);
                 }
-                fields.values().for_each(|field| self.all(field, above));
+                for field in fields.values() {
+                    self.all(field, above);
+                }
             }
         }
     }
@@ -175,7 +185,9 @@ impl Truth {
                 self.expression(target, above);
             }
         }
-        for field in ["jointree", "returningList", "onConflict", "havingQual", "limitOffset", "limitCount", "mergeActionList"] {
+        for field in
+            ["jointree", "returningList", "onConflict", "havingQual", "limitOffset", "limitCount", "mergeActionList"]
+        {
             self.expression(query.field(field), above);
         }
         for entry in query.field("rtable").items() {
@@ -207,7 +219,9 @@ impl Truth {
                 }
                 // The columns of `excluded`, asked for or not.
                 let asked = fields.iter().filter(|(field, _)| *field != "exclRelTlist");
-                asked.for_each(|(_, field)| self.expression(field, above));
+                for (_, field) in asked {
+                    self.expression(field, above);
+                }
             }
         }
     }
@@ -219,7 +233,9 @@ fn resolve<'t>(var: &'t Tree, above: &[&'t Tree], found: &mut BTreeSet<Place>, d
     let Some(level) = above.len().checked_sub(levels + 1) else { return };
     let query = above[level];
     let place = var.number("varno");
-    let Some(entry) = usize::try_from(place - 1).ok().and_then(|at| query.field("rtable").items().get(at)) else { return };
+    let Some(entry) = usize::try_from(place - 1).ok().and_then(|at| query.field("rtable").items().get(at)) else {
+        return;
+    };
     column(entry, var.number("varattno"), &above[..=level], found, depth);
 }
 
@@ -236,7 +252,9 @@ fn column<'t>(entry: &'t Tree, number: i64, above: &[&'t Tree], found: &mut BTre
                 Ok(at) => vars.get(at).into_iter().collect(),
                 Err(_) => vars.iter().collect(),
             };
-            wanted.into_iter().for_each(|tree| walk(tree, above, found, depth));
+            for tree in wanted {
+                walk(tree, above, found, depth);
+            }
         }
         6 => {
             let name = entry.text("ctename");
