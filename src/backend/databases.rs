@@ -203,11 +203,7 @@ impl Databases {
         Ok(catalog)
     }
 
-    async fn client<'a>(
-        &self,
-        name: &str,
-        connection: &'a mut Option<Client>,
-    ) -> Result<&'a Client, CatalogFailure> {
+    async fn client<'a>(&self, name: &str, connection: &'a mut Option<Client>) -> Result<&'a Client, CatalogFailure> {
         if connection.as_ref().is_none_or(Client::is_closed) {
             *connection = Some(self.log_in(name).await?);
         }

@@ -110,8 +110,8 @@ fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
         Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
         _ => return Ok(Vec::new()),
     };
-    let values = frontend::bind_values(rest)
-        .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
+    let values =
+        frontend::bind_values(rest).map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values
         .into_iter()
         .map(|value| {

@@ -339,10 +339,8 @@ impl Session {
         if let Some(report) = self.reason_to_end() {
             return Err(self.end_with(&report).await);
         }
-        self.run_until(|session, _| {
-            if session.server.output.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await?;
+        self.run_until(|session, _| if session.server.output.is_empty() { Poll::Ready(()) } else { Poll::Pending })
+            .await?;
         self.run_until(|session, cx| session.server.poll_shutdown(cx)).await?;
         self.run_until(|_, _| Poll::<()>::Pending).await
     }

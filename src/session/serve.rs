@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 
-use super::login::{self, LoggedIn, LoginFailed, Trust};
 use super::registry::SessionRow;
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
 use super::{Services, Session, Who};
+use crate::auth::relay::{self as login, LoggedIn, LoginFailed, Trust};
 use crate::clock::Timestamp;
 use crate::ids::{NAME, SessionId, StatementId};
 use crate::lineage::{Event, StatementRecord};
@@ -62,8 +62,9 @@ async fn reach(services: &Services, client: &mut Stream) -> Option<Stream> {
         Ok(server) => Some(server),
         Err(error) => {
             let authority = services.upstream.authority();
-            let report = Report::new(sqlstate::UNABLE_TO_CONNECT, format!("cannot connect to upstream {authority}: {error}"))
-                .hint("Check that the upstream runs and that its address is right.");
+            let report =
+                Report::new(sqlstate::UNABLE_TO_CONNECT, format!("cannot connect to upstream {authority}: {error}"))
+                    .hint("Check that the upstream runs and that its address is right.");
             login::refuse(client, &report).await;
             None
         }
@@ -149,6 +150,8 @@ async fn greet(
         scribe,
         snapshot: None,
         private: false,
+        private_base: 0,
+        has_own: false,
         changed: false,
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,

@@ -59,7 +59,8 @@ impl Session {
         };
         match self.ask_about(&run, trip).await? {
             None => {
-                if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut) {
+                if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut)
+                {
                     part.meter.lift();
                 }
                 self.resume();
@@ -93,12 +94,7 @@ impl Session {
         self.wait_out(run, new, sent).await
     }
 
-    async fn wait_out(
-        &mut self,
-        run: &Run,
-        new: crate::approvals::NewHold,
-        sent: u64,
-    ) -> Result<Option<Report>, End> {
+    async fn wait_out(&mut self, run: &Run, new: crate::approvals::NewHold, sent: u64) -> Result<Option<Report>, End> {
         let approvals = self.services.approvals.clone();
         let (hold, watch) = match self.open_hold(new).await? {
             Ok(opened) => opened,
@@ -140,7 +136,8 @@ impl Session {
                 if matches!(waited, Waited::Gone) {
                     return Err(End::Client);
                 }
-                let mut report = limit_report(sent, &hold.rule).detail(format!("Hold {} was withdrawn: {why}.", hold.id));
+                let mut report =
+                    limit_report(sent, &hold.rule).detail(format!("Hold {} was withdrawn: {why}.", hold.id));
                 if matches!(waited, Waited::Cancelled) {
                     report = Report { sqlstate: sqlstate::QUERY_CANCELED, ..report };
                 }
@@ -196,8 +193,7 @@ impl Session {
     fn way_out(&mut self, run: &Run) -> WayOut {
         let single = run.parts.len() == 1;
         let pure = run.facts_of(run.current).is_some_and(|facts| facts.pure_read);
-        let behind: Vec<bool> =
-            self.phase.behind_front().map(|request| matches!(request, Request::Sync)).collect();
+        let behind: Vec<bool> = self.phase.behind_front().map(|request| matches!(request, Request::Sync)).collect();
         let extended = matches!(self.phase.front().map(|front| &front.request), Some(Request::Execute(_)));
         if !single || behind.contains(&false) {
             WayOut::Close

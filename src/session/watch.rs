@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
+use super::end::SeenBy;
 use super::phase::{Request, Status, Whose};
 use super::refuse;
 use super::trip::Trip;
@@ -267,8 +268,11 @@ impl Session {
             self.scribe.completed(run, counted);
             let index = run.current;
             let text = run.text.clone();
-            let effects = run.facts_of(index).map(|facts| facts.effects.clone()).unwrap_or_default();
-            let suspended = (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
+            let facts = run.facts_of(index);
+            let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
+            let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
+            let suspended =
+                (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
             run.current += 1;
             if let Some((Some(name), rows)) = suspended
                 && let Some(portal) = self.names.portal_mut(&name)
@@ -279,7 +283,7 @@ impl Session {
                 self.names.apply(&effect, &text, epoch);
                 self.settings.apply(&effect);
                 self.scribe.claims(&self.settings);
-                self.note_catalog_change(&effect);
+                self.note_catalog_change(&effect, seen_by);
             }
         }
         if extended {

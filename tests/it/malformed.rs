@@ -34,10 +34,9 @@ fn an_old_protocol_and_repeated_parameters_are_refused() {
     let (db, proxy) = start("startup");
     let mut old = startup(&[("user", "postgres")]);
     old[4..8].copy_from_slice(&131_072_u32.to_be_bytes());
-    for (bytes, code) in [
-        (old, "0A000"),
-        (startup(&[("user", "agent_trust"), ("database", &db.name), ("user", "postgres")]), "08P01"),
-    ] {
+    for (bytes, code) in
+        [(old, "0A000"), (startup(&[("user", "agent_trust"), ("database", &db.name), ("user", "postgres")]), "08P01")]
+    {
         let mut conn = Conn::open(&proxy.postgres);
         conn.send(&bytes);
         assert_eq!(conn.frame().unwrap().field(b'C'), code);

@@ -211,7 +211,8 @@ fn is_root() -> bool {
 
 fn bin() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut bins: Vec<_> = installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
+    let mut bins: Vec<_> =
+        installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
     bins.sort();
     bins.pop().expect("Postgres is missing: install the package postgresql")
 }

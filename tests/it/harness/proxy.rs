@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{Api, DEADLINE, TestDb};
 
 /// A policy that lets everything pass.
-pub const ALLOW_ALL: &str = "version: 1\nrules: []\ndefault: allow\n";
+pub const ALLOW_ALL: &str = "version: 1\nerrors: pass\nrules: []\ndefault: allow\n";
 
 /// How a proxy is started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,11 +95,8 @@ impl Proxy {
 
     /// Runs SQL by psql through the proxy; gives back standard output, or standard error where it failed.
     pub fn psql(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new("psql")
-            .args(["-X", "-At", "-d", &self.dsn("postgres")])
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output =
+            Command::new("psql").args(["-X", "-At", "-d", &self.dsn("postgres")]).args(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
