@@ -140,8 +140,8 @@ impl Databases {
         }
         // Cleared before reading: a change that comes in between makes the new snapshot stale again.
         database.stale.store(false, Ordering::SeqCst);
-        let loaded = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
-        match loaded.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
+        let answer = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
+        match answer.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
             Ok(catalog) => Ok(self.install(name, &database, &catalog)),
             Err(error) => {
                 database.stale.store(true, Ordering::SeqCst);

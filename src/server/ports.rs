@@ -119,7 +119,7 @@ impl Health for Ports {
             match tokio::time::timeout(REACH_WAIT, upstream.connect()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => {
-                    complaints.push(format!("cannot connect to upstream {}: {error}", upstream.authority()))
+                    complaints.push(format!("cannot connect to upstream {}: {error}", upstream.authority()));
                 }
                 Err(_) => complaints.push(format!("upstream {} does not answer", upstream.authority())),
             }

@@ -1,7 +1,7 @@
 //! Questions of our own on the client's connection.
 //!
 //! Extended protocol under reserved names, so that the client's unnamed statement and its portals stay as they are; every
-//! name and operator is qualified, so that the client's search_path decides nothing. Only between batches, and never in
+//! name and operator is qualified, so that the client's `search_path` decides nothing. Only between batches, and never in
 //! a failed transaction. The answers are swallowed.
 
 use std::task::Poll;

@@ -50,7 +50,7 @@ impl Session {
     /// Tells the client why, as far as it still listens, and ends the session.
     pub(super) async fn end_with(&mut self, report: &Report) -> End {
         build::report(&mut self.client.output, Severity::Fatal, report);
-        self.watch.broken = true;
+        self.watch.ended = true;
         let flushed = self
             .pump_raw(|session, _| if session.client.output.is_empty() { Poll::Ready(()) } else { Poll::Pending })
             .await;
@@ -68,7 +68,7 @@ impl Session {
     pub(super) async fn wind_up(&mut self, end: &End) {
         if *end == End::Server && !self.watch.fatal_seen {
             let report = Report::new(sqlstate::CONNECTION_FAILURE, "the upstream closed the connection");
-            drop(self.end_with(&report).await);
+            self.end_with(&report).await;
         }
         self.close_lost_runs();
         let ended = std::mem::take(&mut self.scribe.ended_holds);

@@ -105,10 +105,12 @@ impl Session {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Query, report, None),
         };
-        if run.may_be_a_mistake() && self.enforces() && run.verdict() != Verdict::Allow {
-            if let Some(error) = Box::pin(self.is_mistaken(&text)).await? {
-                return self.answer_with(&error, run);
-            }
+        if run.may_be_a_mistake()
+            && self.enforces()
+            && run.verdict() != Verdict::Allow
+            && let Some(error) = Box::pin(self.is_mistaken(&text)).await?
+        {
+            return self.answer_with(&error, run);
         }
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),

@@ -138,9 +138,11 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn look_again(&mut self) -> Result<(), End> {
-        self.settings.forget_names();
         if self.private || !self.services.databases.has_credential() {
-            self.snapshot = None;
+            // In the middle of a batch nothing can be asked: what is known there was read before it.
+            if !self.phase.executed {
+                self.snapshot = None;
+            }
             return Ok(());
         }
         let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -187,6 +189,7 @@ impl Session {
         Ok(None)
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
     fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
@@ -407,11 +410,10 @@ fn inner_facts(facts: &Facts) -> Option<Arc<Facts>> {
 }
 
 fn carry(statement: &mut StatementFacts, inner: Option<&Arc<Facts>>, unknown: &str) {
-    match inner.and_then(|facts| facts.statements.first()) {
-        Some(inner) => statement.carry(inner),
-        None => {
-            statement.kinds.insert(Kind::Opaque);
-            statement.opaque.push(unknown.to_owned());
-        }
+    if let Some(inner) = inner.and_then(|facts| facts.statements.first()) {
+        statement.carry(inner);
+    } else {
+        statement.kinds.insert(Kind::Opaque);
+        statement.opaque.push(unknown.to_owned());
     }
 }

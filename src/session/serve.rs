@@ -34,10 +34,7 @@ pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Para
     }
     let Some(server) = reach(&services, &mut client).await else { return };
     let Some((server, greeting)) = log_in(&services, &mut client, server, &parameters, address).await else { return };
-    let mut session = match greet(services, client, server, greeting, &parameters, address).await {
-        Ok(session) => session,
-        Err(_) => return,
-    };
+    let Ok(mut session) = greet(services, client, server, greeting, &parameters, address).await else { return };
     let end = session.run().await;
     session.wind_up(&end).await;
 }

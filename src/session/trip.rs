@@ -57,7 +57,7 @@ impl Session {
             self.resume();
             return Ok(());
         };
-        match self.ask_about(&run, trip).await? {
+        match Box::pin(self.ask_about(&run, trip)).await? {
             None => {
                 if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut)
                 {
@@ -91,7 +91,7 @@ impl Session {
             Ok(new) => new,
             Err(report) => return Ok(Some(report)),
         };
-        self.wait_out(run, new, sent).await
+        Box::pin(self.wait_out(run, new, sent)).await
     }
 
     async fn wait_out(&mut self, run: &Run, new: crate::approvals::NewHold, sent: u64) -> Result<Option<Report>, End> {
@@ -178,7 +178,7 @@ impl Session {
         self.watch.cutting = Some(Cutting { report: report.clone(), too_late: false, done: false });
         self.resume();
         self.pump_raw(|session, _| match &session.watch.cutting {
-            Some(cutting) if !cutting.done && !(cutting.too_late && session.phase.is_quiet()) => Poll::Pending,
+            Some(cutting) if !cutting.done && (!cutting.too_late || !session.phase.is_quiet()) => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await?;

@@ -181,12 +181,13 @@ fn watch(home: &Path, bin: &Path, data: &Path) {
         used = home.join("used").display(),
         home = home.display(),
     );
+    // `setsid --fork` comes back at once and leaves the shell behind.
     Command::new("setsid")
-        .args(["sh", "-c", &script])
+        .args(["--fork", "sh", "-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
+        .status()
         .expect("setsid is part of util-linux");
 }
 
