@@ -23,6 +23,9 @@ use crate::sqlstate;
 use crate::wire::build;
 use crate::wire::startup::Parameters;
 
+/// Values of `replication` that ask for an ordinary connection.
+const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
+
 /// How long a log-in may take (`authentication_timeout`).
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
 
@@ -40,6 +43,11 @@ pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Para
 }
 
 fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
+    let replication = parameters.text("replication").is_some_and(|value| !OFF.contains(&value.to_lowercase().as_str()));
+    if replication {
+        let text = "replication connections are not served: they carry whole tables past every rule";
+        return Some(Report::new(sqlstate::FEATURE_NOT_SUPPORTED, text).hint("Connect to the upstream itself."));
+    }
     let served = services.database.as_deref()?;
     let wanted = database(parameters);
     (wanted != served).then(|| {
