@@ -158,6 +158,9 @@ pub fn random_base32(length: usize) -> String {
 }
 
 /// `length` bytes from the system's random source.
+///
+/// # Panics
+/// The system has no randomness to give.
 #[must_use]
 #[expect(clippy::expect_used, reason = "without randomness no secret, nonce or id is safe to hand out")]
 pub fn random_bytes(length: usize) -> Vec<u8> {

@@ -1,3 +1,5 @@
+//! The admin database, spoken to by a driver.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::error::SqlState;

@@ -102,6 +102,7 @@ impl<'a> Analyzer<'a> {
             Some(schema) => self.catalog().relation_in(schema, name),
             None => self.catalog().find_relation(&self.path, name),
         };
+        self.touched.session_local |= found.is_some_and(|relation| &*relation.schema == PG_TEMP);
         found.map(Arc::clone)
     }
 

@@ -25,6 +25,10 @@ impl Outcome {
     }
 }
 
+/// Commands of kind ddl that lock, fill or order, and leave every definition as it is.
+const KEEPS_DEFINITIONS: [&str; 8] =
+    ["TRUNCATE", "TRUNCATE TABLE", "LOCK", "LOCK TABLE", "VACUUM", "CLUSTER", "REINDEX", "REFRESH MATERIALIZED VIEW"];
+
 impl Analyzer<'_> {
     /// The facts of one statement.
     pub(super) fn statement(mut self, node: Node<'_>, span: Range<usize>) -> StatementFacts {
@@ -34,7 +38,8 @@ impl Analyzer<'_> {
         }
         self.touched.kinds.insert(kind);
         let outcome = self.dispatch(node);
-        if kind >= Kind::Ddl && kind != Kind::Opaque || kind == Kind::Call {
+        let defines = kind >= Kind::Ddl && kind != Kind::Opaque && !KEEPS_DEFINITIONS.contains(&command.as_str());
+        if defines || kind == Kind::Call {
             self.touched.effects.push(SessionEffect::CatalogChange);
         }
         let scans = if outcome.bound == Bound::Unbounded { bound::scans(&mut self, node) } else { Vec::new() };

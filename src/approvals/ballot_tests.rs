@@ -1,3 +1,5 @@
+//! Who may decide what.
+
 use super::*;
 use crate::approvals::samples::{hold, operator, principal};
 use crate::approvals::{Method, Role};

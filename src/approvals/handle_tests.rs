@@ -1,3 +1,5 @@
+//! The handle of the store under races.
+
 use super::*;
 use crate::approvals::samples::{ada, agent, answer, hold, new_hold, release, start};
 use crate::approvals::{Answer, HoldState, Waiting};

@@ -140,8 +140,8 @@ impl Databases {
         }
         // Cleared before reading: a change that comes in between makes the new snapshot stale again.
         database.stale.store(false, Ordering::SeqCst);
-        let loaded = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
-        match loaded.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
+        let answer = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
+        match answer.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
             Ok(catalog) => Ok(self.install(name, &database, &catalog)),
             Err(error) => {
                 database.stale.store(true, Ordering::SeqCst);
@@ -203,11 +203,7 @@ impl Databases {
         Ok(catalog)
     }
 
-    async fn client<'a>(
-        &self,
-        name: &str,
-        connection: &'a mut Option<Client>,
-    ) -> Result<&'a Client, CatalogFailure> {
+    async fn client<'a>(&self, name: &str, connection: &'a mut Option<Client>) -> Result<&'a Client, CatalogFailure> {
         if connection.as_ref().is_none_or(Client::is_closed) {
             *connection = Some(self.log_in(name).await?);
         }

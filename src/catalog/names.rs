@@ -60,6 +60,13 @@ impl SearchPath {
         &self.0
     }
 
+    /// The schemas in which relations and types are looked for: temporary ones first, unless the path says where.
+    fn for_relations(&self) -> impl Iterator<Item = &str> {
+        let named = self.0.iter().any(|name| &**name == PG_TEMP);
+        let first = if named { None } else { Some(PG_TEMP) };
+        first.into_iter().chain(self.0.iter().map(|name| &**name))
+    }
+
     /// Where an unqualified new relation goes.
     #[must_use]
     pub fn creation(&self) -> Option<&Arc<str>> {
@@ -70,16 +77,17 @@ impl SearchPath {
 }
 
 impl Catalog {
-    /// The relation that an unqualified name means; temporary relations of the session are the caller's to look up first.
+    /// The relation that an unqualified name means. A snapshot that was read on the session's own connection has its
+    /// temporary relations too.
     #[must_use]
     pub fn find_relation(&self, path: &SearchPath, name: &str) -> Option<&Arc<Relation>> {
-        path.schemas().iter().find_map(|schema| self.relation_in(schema, name))
+        path.for_relations().find_map(|schema| self.relation_in(schema, name))
     }
 
     /// The type that an unqualified name means.
     #[must_use]
     pub fn find_type(&self, path: &SearchPath, name: &str) -> Option<&Type> {
-        path.schemas().iter().find_map(|schema| self.type_in(schema, name))
+        path.for_relations().find_map(|schema| self.type_in(schema, name))
     }
 
     /// All functions of that name along the path, the nearest schema first.

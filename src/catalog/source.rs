@@ -38,8 +38,9 @@ pub const QUERIES: &[CatalogQuery] = &[
     },
     CatalogQuery {
         name: RELATIONS,
-        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'schema', n.nspname, 'name', c.relname, \
-              'kind', c.relkind, 'persistence', c.relpersistence, 'row_security', c.relrowsecurity, \
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), \
+              'schema', CASE WHEN n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, \
+              'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'row_security', c.relrowsecurity, \
               'parents', COALESCE((SELECT pg_catalog.json_agg(CAST(i.inhparent AS pg_catalog.int8) ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i \
               WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid), '[]'), \
               'columns', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('number', a.attnum, \
@@ -59,7 +60,8 @@ pub const QUERIES: &[CatalogQuery] = &[
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
               WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,v,m,S,c}') \
               AND n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' \
-              AND NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_') ORDER BY c.oid",
+              AND (n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+              OR NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_')) ORDER BY c.oid",
     },
     CatalogQuery {
         name: SIZES,

@@ -64,7 +64,7 @@ impl Serve {
             hold_wait: self.hold_wait,
             insecure_listen: self.insecure_listen,
         };
-        let config = Config::load(self.config.as_deref(), &flags, &environment).map_err(plain)?;
+        let config = Config::load(self.config.as_deref(), &flags, &environment).map_err(|error| plain(&error))?;
         let options = Options::of(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve(options, &config.state))?;
@@ -72,7 +72,7 @@ impl Serve {
     }
 }
 
-fn plain(error: ConfigError) -> anyhow::Error {
+fn plain(error: &ConfigError) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 

@@ -1,3 +1,5 @@
+//! Operators, acts and the pump.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The API over a real listener.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

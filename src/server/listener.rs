@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
+use crate::auth::relay;
 use crate::control::Control;
 use crate::frontend::startup::{self, Opening};
 use crate::net::{self, Stream};
@@ -19,9 +19,7 @@ use crate::session::Services;
 use crate::session::serve;
 use crate::sqlstate;
 use crate::telemetry::SessionGauge;
-use crate::wire::build::{self, Severity};
 use crate::wire::startup::Parameters;
-use crate::admin;
 
 /// How long a client may take until its start-up packet is here (`authentication_timeout`).
 const STARTUP_WAIT: Duration = Duration::from_secs(60);
@@ -75,7 +73,13 @@ async fn connection(socket: TcpStream, address: SocketAddr, front: Front, places
     }
 }
 
-async fn session(stream: Stream, parameters: Parameters, address: SocketAddr, front: Front, places: Arc<Semaphore>) {
+async fn session(
+    mut stream: Stream,
+    parameters: Parameters,
+    address: SocketAddr,
+    front: Front,
+    places: Arc<Semaphore>,
+) {
     if serve::wants_admin(&parameters) {
         if let Err(error) = admin::serve(stream, &parameters, front.control).await {
             tracing::debug!(%address, %error, "an operator's connection ended early");
@@ -83,7 +87,8 @@ async fn session(stream: Stream, parameters: Parameters, address: SocketAddr, fr
         return;
     }
     let Ok(_place) = places.try_acquire() else {
-        refuse(stream, &Report::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")).await;
+        let report = Report::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
+        relay::refuse(&mut stream, &report).await;
         return;
     };
     let _gauge = SessionGauge::enter();
@@ -95,14 +100,5 @@ async fn cancel(services: &Services, pid: u32, key: &[u8]) {
     let Some((upstream, pid, key)) = services.registry.cancel(pid, key) else { return };
     if let Err(error) = upstream.cancel(pid, &key).await {
         tracing::warn!(%error, "a cancel could not be delivered");
-    }
-}
-
-async fn refuse(mut stream: Stream, report: &Report) {
-    let mut out = BytesMut::new();
-    build::report(&mut out, Severity::Fatal, report);
-    // A client that is gone cannot be told.
-    if stream.write_all(&out).await.is_ok() {
-        drop(stream.shutdown().await);
     }
 }

@@ -130,7 +130,8 @@ impl Options {
         let [only] = config.upstreams.as_slice() else {
             return Err(OptionsError::NotServed("one proxy serves one upstream: start one for each"));
         };
-        let http = config.http.ok_or(OptionsError::NotServed("the HTTP listener cannot be off: holds are decided there"))?;
+        let http =
+            config.http.ok_or(OptionsError::NotServed("the HTTP listener cannot be off: holds are decided there"))?;
         if config.admin_listen.is_some() {
             return Err(OptionsError::NotServed("admin.listen is not served: the database is on the same listener"));
         }

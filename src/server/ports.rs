@@ -10,9 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::options::PolicySource;
 use super::reload;
-use crate::control::{
-    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError,
-};
+use crate::control::{Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError};
 use crate::ids::{SessionId, StatementId};
 use crate::lineage::{Event, Filters, StatementRecord};
 use crate::log::{self, Log};
@@ -120,7 +118,9 @@ impl Health for Ports {
             let upstream = &self.services.upstream;
             match tokio::time::timeout(REACH_WAIT, upstream.connect()).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => complaints.push(format!("cannot connect to upstream {}: {error}", upstream.authority())),
+                Ok(Err(error)) => {
+                    complaints.push(format!("cannot connect to upstream {}: {error}", upstream.authority()));
+                }
                 Err(_) => complaints.push(format!("upstream {} does not answer", upstream.authority())),
             }
             complaints

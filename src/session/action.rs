@@ -62,7 +62,9 @@ impl Action {
             self.part(format!("{:?} {:?}", relation.definition, relation.parents).as_bytes());
             self.part(format!("{:?} {:?} {:?}", relation.rules, relation.policies, relation.triggers).as_bytes());
             for trigger in &relation.triggers {
-                self.part(format!("{:?}", catalog.function(trigger.function).map(|function| &function.source)).as_bytes());
+                self.part(
+                    format!("{:?}", catalog.function(trigger.function).map(|function| &function.source)).as_bytes(),
+                );
             }
         }
         for name in &facts.functions {
@@ -76,6 +78,11 @@ impl Action {
 
     fn finish(self) -> String {
         let digest = self.0.finish();
-        digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+        digest
+            .as_ref()
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
     }
 }

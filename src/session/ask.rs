@@ -1,7 +1,7 @@
 //! Questions of our own on the client's connection.
 //!
 //! Extended protocol under reserved names, so that the client's unnamed statement and its portals stay as they are; every
-//! name and operator is qualified, so that the client's search_path decides nothing. Only between batches, and never in
+//! name and operator is qualified, so that the client's `search_path` decides nothing. Only between batches, and never in
 //! a failed transaction. The answers are swallowed.
 
 use std::task::Poll;
@@ -40,8 +40,7 @@ impl ServerError {
 pub(super) type Answer = Vec<Vec<Option<String>>>;
 
 /// What names mean now: the schemas of the path as a JSON array, and the role.
-const NAMES: &str =
-    "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), pg_catalog.\"current_user\"()";
+const NAMES: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), pg_catalog.\"current_user\"()";
 
 impl Session {
     /// Asks the server one question. `None`: it could not be asked now, or it failed.
@@ -68,6 +67,8 @@ impl Session {
         build::parse(out, &name, sql.as_bytes());
         build::bind(out, &name, &name);
         build::execute(out, &name);
+        // An open portal in the client's transaction would be seen: COPY FREEZE refuses to start beside one.
+        build::close_portal(out, &name);
         build::close_statement(out, &name);
         build::bare(out, b'S');
         let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
@@ -76,9 +77,9 @@ impl Session {
         self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
         self.phase.forwarded(Request::Bind(name.clone(), portal), Whose::Ours);
         self.phase.forwarded(Request::Own, Whose::Ours);
-        self.phase.forwarded(Request::CloseStatement(name.clone()), Whose::Ours);
+        self.phase.forwarded(Request::ClosePortal(name.clone()), Whose::Ours);
+        self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
-        self.names.close_portal(&name);
     }
 
     /// Whether Postgres refuses a text before it plans anything. A text with a name that the catalog does not know, or
@@ -119,8 +120,7 @@ impl Session {
         let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
-        self.settings.names =
-            path.zip(values.next()).map(|(search_path, role)| NameContext { search_path, role });
+        self.settings.names = path.zip(values.next()).map(|(search_path, role)| NameContext { search_path, role });
         Ok(())
     }
 }

@@ -26,9 +26,10 @@ impl Budgets {
     pub fn left(&self, principal: &str, budget: &Budget, now: Timestamp) -> u64 {
         let key = (principal.to_owned(), budget.tag.clone());
         let since = now.before(budget.window);
-        let used = self.counted.get(&key).map_or(0, |readings| {
-            readings.iter().filter(|(at, _)| *at >= since).map(|(_, rows)| *rows).sum::<u64>()
-        });
+        let used = self
+            .counted
+            .get(&key)
+            .map_or(0, |readings| readings.iter().filter(|(at, _)| *at >= since).map(|(_, rows)| *rows).sum::<u64>());
         budget.rows.saturating_sub(used)
     }
 

@@ -58,7 +58,7 @@ impl Session {
             created_at: now,
             expires_at: now.after(decision.approve.expires),
             rule: decision.rule.to_string(),
-            reason: paused.map_or_else(|| decision.reason.to_string(), Paused::reason),
+            reason: paused.map_or_else(|| decision.reason.clone(), Paused::reason),
             principal: self.who.principal.clone(),
             origin: Origin { client: text(&record.client), application_name: text(&record.application_name) },
             agent: self.settings.agent.clone(),
@@ -110,8 +110,8 @@ fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
         Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
         _ => return Ok(Vec::new()),
     };
-    let values = frontend::bind_values(rest)
-        .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
+    let values =
+        frontend::bind_values(rest).map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values
         .into_iter()
         .map(|value| {

@@ -109,7 +109,9 @@ impl Session {
         let what = run.facts_of(index).map_or("statement", |facts| facts.command.as_str());
         Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("{what} denied by rule \"{}\"", part.decision.rule))
             .detail(sentence(&part.decision.reason))
-            .hint("Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy.")
+            .hint(
+                "Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy.",
+            )
     }
 }
 

@@ -5,11 +5,26 @@ use std::task::Poll;
 use super::Session;
 use super::phase::Status;
 use super::relay::End;
-use crate::analysis::SessionEffect;
+use crate::analysis::{Kind, SessionEffect, StatementFacts};
 use crate::approvals::HoldEnd;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build::{self, Severity};
+
+/// Who sees what a statement defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SeenBy {
+    /// Every session, once it is committed.
+    All,
+    /// This session: temporary relations.
+    Session,
+}
+
+impl SeenBy {
+    pub(super) fn of(facts: &StatementFacts) -> Self {
+        if facts.session_local && facts.kind() < Kind::Call { Self::Session } else { Self::All }
+    }
+}
 
 impl Session {
     /// Whether an operator or a drain ends the session now: killed at once, drained as soon as nothing of it is open.
@@ -35,7 +50,7 @@ impl Session {
     /// Tells the client why, as far as it still listens, and ends the session.
     pub(super) async fn end_with(&mut self, report: &Report) -> End {
         build::report(&mut self.client.output, Severity::Fatal, report);
-        self.watch.broken = true;
+        self.watch.ended = true;
         let flushed = self
             .pump_raw(|session, _| if session.client.output.is_empty() { Poll::Ready(()) } else { Poll::Pending })
             .await;
@@ -53,7 +68,7 @@ impl Session {
     pub(super) async fn wind_up(&mut self, end: &End) {
         if *end == End::Server && !self.watch.fatal_seen {
             let report = Report::new(sqlstate::CONNECTION_FAILURE, "the upstream closed the connection");
-            drop(self.end_with(&report).await);
+            self.end_with(&report).await;
         }
         self.close_lost_runs();
         let ended = std::mem::take(&mut self.scribe.ended_holds);
@@ -84,15 +99,22 @@ impl Session {
     }
 
     /// DDL, or something that could have been: the catalog is read again before it is relied upon.
-    pub(super) fn note_catalog_change(&mut self, effect: &SessionEffect) {
+    pub(super) fn note_catalog_change(&mut self, effect: &SessionEffect, seen_by: SeenBy) {
         match effect {
+            SessionEffect::CatalogChange if seen_by == SeenBy::Session => {
+                self.has_own = true;
+                self.private = true;
+                self.snapshot = None;
+            }
             SessionEffect::CatalogChange => {
                 self.changed = true;
+                self.has_own = true;
                 self.snapshot = None;
             }
             SessionEffect::DiscardAll => {
                 self.snapshot = None;
                 self.private = false;
+                self.has_own = false;
             }
             _ => {}
         }

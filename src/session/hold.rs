@@ -73,22 +73,30 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn open_hold(&mut self, new: NewHold) -> Result<Result<(Hold, HoldWatch), Report>, End> {
+        // From here on a cancel is for the hold, not for the backend.
+        self.cancel_requested = false;
+        self.registration.holding(true);
         let approvals = self.services.approvals.clone();
         let opened = match self.wait_for(async move { approvals.open(new).await }).await? {
             Ok(opened) => opened,
-            Err(error) => return Ok(Err(store_failed(&error))),
+            Err(error) => return Ok(Err(self.not_held(&store_failed(&error)))),
         };
         let hold = opened.hold().clone();
         if let Some(report) = self.settle_log(&hold.id).await? {
-            return Ok(Err(report));
+            return Ok(Err(self.not_held(&report)));
         }
         self.announce(&hold, if matches!(opened, Opened::Joined(_)) { Joined::Yes } else { Joined::No });
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
         match self.wait_for(async move { approvals.subscribe(&id).await }).await? {
             Ok(Some(watch)) => Ok(Ok((hold, watch))),
-            Ok(None) => Ok(Err(lapsed(&hold.id, "has closed already"))),
-            Err(error) => Ok(Err(store_failed(&error))),
+            Ok(None) => Ok(Err(self.not_held(&lapsed(&hold.id, "has closed already")))),
+            Err(error) => Ok(Err(self.not_held(&store_failed(&error)))),
         }
+    }
+
+    fn not_held(&self, report: &Report) -> Report {
+        self.registration.holding(false);
+        report.clone()
     }
 
     fn mark(run: &mut Run, id: &HoldId) {
@@ -141,8 +149,6 @@ impl Session {
     pub(super) async fn wait_for_decision(&mut self, mut watch: HoldWatch, patience: Duration) -> Result<Waited, End> {
         let mut decided = std::pin::pin!(watch.decided());
         let mut sleep = std::pin::pin!(tokio::time::sleep(patience));
-        self.cancel_requested = false;
-        self.registration.holding(true);
         let pumped = self
             .pump_raw(|session, cx| {
                 if let Poll::Ready(state) = decided.as_mut().poll(cx) {
@@ -179,13 +185,7 @@ impl Session {
         self.client.eof
     }
 
-    async fn conclude(
-        &mut self,
-        run: &mut Box<Run>,
-        hold: &Hold,
-        form: &Form,
-        waited: Waited,
-    ) -> Result<Cleared, End> {
+    async fn conclude(&mut self, run: &mut Box<Run>, hold: &Hold, form: &Form, waited: Waited) -> Result<Cleared, End> {
         match waited {
             Waited::Decided(HoldState::Approved) => self.release(run, hold, form).await,
             Waited::Decided(HoldState::Denied) => Ok(Cleared::Refused(self.denied_by_person(&hold.id).await?)),
@@ -223,8 +223,11 @@ impl Session {
         if !self.can_have_ticket(run) {
             self.withdraw(run, hold, "the wait inside of a transaction is bounded").await?;
             return Ok(Cleared::Refused(
-                lapsed(&hold.id, "was not decided in time, and what depends on an open transaction or on this session has no ticket")
-                    .hint("Run the statement outside of a transaction block, so that it can wait longer."),
+                lapsed(
+                    &hold.id,
+                    "was not decided in time, and what depends on an open transaction or on this session has no ticket",
+                )
+                .hint("Run the statement outside of a transaction block, so that it can wait longer."),
             ));
         }
         self.ticket(run, hold).await?;
@@ -253,6 +256,7 @@ impl Session {
     /// Spends an approval: the statement is judged anew, the approval must still fit, and its release is on disk in the
     /// store and in the log before this says go.
     async fn release(&mut self, run: &mut Box<Run>, hold: &Hold, form: &Form) -> Result<Cleared, End> {
+        self.look_again().await?;
         if let Some(report) = self.judge_again(run).await? {
             let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
             drop(self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?);
@@ -310,7 +314,8 @@ impl Session {
         let hold = self.wait_for(async move { approvals.get(&wanted).await }).await?.ok().flatten();
         let (rule, decision) = hold.map(|hold| (hold.rule, hold.decision)).unwrap_or_default();
         let (by, reason) = decision.map(|decision| (decision.by, decision.reason)).unwrap_or_default();
-        let reason = reason.map_or_else(|| "No reason was given.".into(), |reason| format!("Reason: {}", sentence(&reason)));
+        let reason =
+            reason.map_or_else(|| "No reason was given.".into(), |reason| format!("Reason: {}", sentence(&reason)));
         Ok(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("statement denied by {by} under rule \"{rule}\""))
             .detail(format!("Hold {id} was denied. {reason}"))
             .hint("Do not send it again unchanged; change what the reason names."))
@@ -346,7 +351,8 @@ fn refused_in_transaction() -> Report {
 }
 
 fn drifted(id: &HoldId) -> Report {
-    lapsed(id, "is void").detail("Something that the approval was bound to changed after it was given: the statement was not executed.")
+    lapsed(id, "is void")
+        .detail("Something that the approval was bound to changed after it was given: the statement was not executed.")
         .hint("Send the statement again to ask for a new approval.")
 }
 

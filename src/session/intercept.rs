@@ -105,10 +105,12 @@ impl Session {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Query, report, None),
         };
-        if run.may_be_a_mistake() && self.enforces() && run.verdict() != Verdict::Allow {
-            if let Some(error) = Box::pin(self.is_mistaken(&text)).await? {
-                return self.answer_with(&error, run);
-            }
+        if run.may_be_a_mistake()
+            && self.enforces()
+            && run.verdict() != Verdict::Allow
+            && let Some(error) = Box::pin(self.is_mistaken(&text)).await?
+        {
+            return self.answer_with(&error, run);
         }
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
@@ -339,10 +341,8 @@ impl Session {
         if let Some(report) = self.reason_to_end() {
             return Err(self.end_with(&report).await);
         }
-        self.run_until(|session, _| {
-            if session.server.output.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await?;
+        self.run_until(|session, _| if session.server.output.is_empty() { Poll::Ready(()) } else { Poll::Pending })
+            .await?;
         self.run_until(|session, cx| session.server.poll_shutdown(cx)).await?;
         self.run_until(|_, _| Poll::<()>::Pending).await
     }

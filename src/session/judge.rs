@@ -105,10 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// The session is over.
-    pub(super) async fn take_portal_run(
-        &mut self,
-        name: &[u8],
-    ) -> Result<Result<PortalRun, Report>, End> {
+    pub(super) async fn take_portal_run(&mut self, name: &[u8]) -> Result<Result<PortalRun, Report>, End> {
         let bound = self.phase.bound_in_batch(name);
         if bound.is_none() && self.phase.has_older_batch() {
             self.settle().await?;
@@ -133,6 +130,27 @@ impl Session {
             }
         }
         Ok(judged.map(|run| PortalRun { run, cleared: false, values }))
+    }
+
+    /// Compares the catalog with the server before an approval is spent: what the approval was bound to may have changed
+    /// behind the proxy's back.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn look_again(&mut self) -> Result<(), End> {
+        if self.private || !self.services.databases.has_credential() {
+            // In the middle of a batch nothing can be asked: what is known there was read before it.
+            if !self.phase.executed {
+                self.snapshot = None;
+            }
+            return Ok(());
+        }
+        let (services, database) = (self.services.clone(), self.who.database.clone());
+        if let Err(error) = self.wait_for(async move { services.databases.check(&database).await }).await? {
+            tracing::warn!(%error, "the catalog could not be compared and is read again");
+            self.services.databases.database(&self.who.database).mark_stale();
+        }
+        Ok(())
     }
 
     /// Judges a run anew before an approval is spent. Some: it became stricter, and the approval does not stand.
@@ -171,6 +189,7 @@ impl Session {
         Ok(None)
     }
 
+    #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
     fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
@@ -231,7 +250,8 @@ impl Session {
 
     /// EXECUTE and FETCH carry the facts of what they run.
     fn resolve(&self, facts: &Arc<Facts>) -> Option<Arc<Facts>> {
-        let resolves = |effect: &SessionEffect| matches!(effect, SessionEffect::Execute { .. } | SessionEffect::Fetch { .. });
+        let resolves =
+            |effect: &SessionEffect| matches!(effect, SessionEffect::Execute { .. } | SessionEffect::Fetch { .. });
         if !facts.statements.iter().any(|facts| facts.effects.iter().any(resolves)) {
             return None;
         }
@@ -263,14 +283,23 @@ impl Session {
             Ok(facts) => facts,
             Err(report) => return Ok(Err(report)),
         };
-        let unresolved = facts.statements.iter().any(|facts| facts.unresolved);
-        let now = self.services.clock.now();
-        if !unresolved || now.since(self.looked_up_at) < LOOK_UP_PAUSE {
+        if !is_unresolved(&facts) {
             return Ok(Ok(facts));
         }
-        // A name that the catalog does not know: something may have been created behind our back.
-        self.looked_up_at = now;
-        self.services.databases.database(&self.who.database).mark_stale();
+        let now = self.services.clock.now();
+        if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
+            // A name that the catalog does not know: something may have been created behind our back.
+            self.looked_up_at = now;
+            self.services.databases.database(&self.who.database).mark_stale();
+            self.snapshot = None;
+            self.refresh().await?;
+        }
+        let facts = self.analyse(text);
+        if !self.has_own || self.private || !facts.as_ref().is_ok_and(|facts| is_unresolved(facts)) {
+            return Ok(facts);
+        }
+        // A temporary relation, perhaps: only this connection can see it.
+        self.private = true;
         self.snapshot = None;
         self.refresh().await?;
         Ok(self.analyse(text))
@@ -310,31 +339,30 @@ impl Session {
         if self.is_current() {
             return Ok(());
         }
-        let sees_more = self.changed && self.phase.status == Status::Transaction;
-        if self.services.databases.has_credential() && !sees_more && !self.private {
-            let services = self.services.clone();
-            let database = self.who.database.clone();
+        let uncommitted = self.changed && self.phase.status == Status::Transaction;
+        if self.services.databases.has_credential() {
+            let (services, database) = (self.services.clone(), self.who.database.clone());
             match self.wait_for(async move { services.databases.fresh(&database).await }).await? {
-                Ok(snapshot) => {
-                    self.snapshot = Some(snapshot);
+                Ok(shared) if uncommitted || self.private => self.private_base = shared.version,
+                Ok(shared) => {
+                    self.snapshot = Some(shared);
                     return Ok(());
                 }
                 Err(error) => tracing::warn!(%error, "the catalog is read over the client's connection"),
             }
         }
-        self.read_catalog(sees_more).await
+        self.read_catalog(uncommitted).await
     }
 
     fn is_current(&self) -> bool {
         let Some(mine) = &self.snapshot else { return false };
-        if self.private {
-            return true;
-        }
-        self.services.databases.database(&self.who.database).current().is_some_and(|shared| shared.version == mine.version)
+        let version = if self.private { self.private_base } else { mine.version };
+        let shared = self.services.databases.database(&self.who.database).current();
+        shared.map_or(self.private && version == 0, |shared| shared.version == version)
     }
 
     /// Reads the catalog over the client's own connection.
-    async fn read_catalog(&mut self, sees_more: bool) -> Result<(), End> {
+    async fn read_catalog(&mut self, uncommitted: bool) -> Result<(), End> {
         let mut builder = CatalogBuilder::new();
         for query in source::QUERIES {
             let Some(rows) = self.ask(query.sql).await? else { return Ok(()) };
@@ -347,7 +375,7 @@ impl Session {
         }
         let catalog = builder.finish();
         let databases = &self.services.databases;
-        let snapshot: Arc<Snapshot> = if sees_more || self.private {
+        let snapshot: Arc<Snapshot> = if uncommitted || self.private {
             self.private = true;
             databases.private(&self.who.database, &catalog)
         } else {
@@ -367,6 +395,10 @@ pub(super) struct PortalRun {
     pub(super) values: Bytes,
 }
 
+fn is_unresolved(facts: &Facts) -> bool {
+    facts.statements.iter().any(|facts| facts.unresolved)
+}
+
 /// The facts of the statement inside a PREPARE or DECLARE.
 fn inner_facts(facts: &Facts) -> Option<Arc<Facts>> {
     facts.statements.iter().flat_map(|facts| &facts.effects).find_map(|effect| match effect {
@@ -378,11 +410,10 @@ fn inner_facts(facts: &Facts) -> Option<Arc<Facts>> {
 }
 
 fn carry(statement: &mut StatementFacts, inner: Option<&Arc<Facts>>, unknown: &str) {
-    match inner.and_then(|facts| facts.statements.first()) {
-        Some(inner) => statement.carry(inner),
-        None => {
-            statement.kinds.insert(Kind::Opaque);
-            statement.opaque.push(unknown.to_owned());
-        }
+    if let Some(inner) = inner.and_then(|facts| facts.statements.first()) {
+        statement.carry(inner);
+    } else {
+        statement.kinds.insert(Kind::Opaque);
+        statement.opaque.push(unknown.to_owned());
     }
 }

@@ -14,7 +14,6 @@ mod end;
 mod hold;
 mod intercept;
 mod judge;
-mod login;
 mod names;
 mod phase;
 mod redact;
@@ -141,8 +140,12 @@ struct Session {
     scribe: scribe::Scribe,
     /// The catalog by which statements are judged now, and where it was read.
     snapshot: Option<Arc<Snapshot>>,
-    /// The snapshot was read on this connection, and shows what only this session sees.
+    /// The snapshot shows what only this session sees: temporary relations, uncommitted definitions.
     private: bool,
+    /// The shared snapshot beside which the private one was read; it is read again when that one is replaced.
+    private_base: u64,
+    /// This session has run DDL: there may be relations that only it can see.
+    has_own: bool,
     /// This session has changed definitions that other sessions may not see yet.
     changed: bool,
     /// When an unknown name last made this session read the catalog again.

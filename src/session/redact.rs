@@ -13,9 +13,8 @@ impl Session {
             return None;
         }
         let sqlstate = SqlState::read(fields.sqlstate())?;
-        let run = match &self.phase.front()?.request {
-            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run,
-            _ => return None,
+        let (Request::Query(run) | Request::Execute(run) | Request::Call(run)) = &self.phase.front()?.request else {
+            return None;
         };
         if !run.parts.iter().any(|part| part.decision.errors.redacts(sqlstate.as_str())) {
             return None;

@@ -101,13 +101,14 @@ impl Registry {
         let (holding, backend) =
             self.sessions.get(&id).map(|entry| (entry.holding.load(Ordering::SeqCst), entry.backend.clone()))?;
         if holding {
-            self.signal(id, Signal::Cancel);
+            let _there = self.signal(id, Signal::Cancel);
             return None;
         }
         Some(backend)
     }
 
     /// Signals one session; false where it is not there.
+    #[must_use]
     pub fn signal(&self, id: SessionId, signal: Signal) -> bool {
         let sender = self.sessions.get(&id).map(|entry| entry.signals.clone());
         // A full queue already wakes the session; a closed one belongs to a session that is ending.

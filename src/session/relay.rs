@@ -228,7 +228,8 @@ impl Session {
         moved |= self.poll_read_server(cx);
         moved |= self.poll_write_client(cx)?;
         moved |= self.poll_read_client(cx);
-        if self.server.eof && self.client.output.is_empty() && !self.watch.is_stopped() {
+        let over = self.server.eof && self.client.output.is_empty() && !self.watch.is_stopped();
+        if over || (self.watch.broken && !self.watch.ended) {
             return Err(End::Server);
         }
         Ok(moved)

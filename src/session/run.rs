@@ -74,11 +74,7 @@ impl Run {
             .into_iter()
             .map(|decision| Part {
                 id: StatementId::new(),
-                meter: Meter {
-                    rows_max: decision.limits.rows,
-                    bytes_max: decision.limits.bytes,
-                    ..Meter::default()
-                },
+                meter: Meter { rows_max: decision.limits.rows, bytes_max: decision.limits.bytes, ..Meter::default() },
                 decision,
                 hold: None,
                 closed: false,
@@ -141,9 +137,11 @@ impl Run {
     /// It begins or ends transactions, so that a failed one may be over in its middle.
     pub(super) fn controls_transactions(&self) -> bool {
         self.facts.statements.len() != 1
-            || self.facts.statements.iter().any(|facts| {
-                facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty()
-            })
+            || self
+                .facts
+                .statements
+                .iter()
+                .any(|facts| facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty())
     }
 
     /// Facts of the statement at an index.

@@ -30,7 +30,14 @@ pub(super) struct Scribe {
 
 impl Scribe {
     pub(super) fn new(template: StatementRecord, services: Arc<Services>) -> Self {
-        Self { template, strings: StringMode::Standard, observes: false, services, closing: VecDeque::new(), ended_holds: Vec::new() }
+        Self {
+            template,
+            strings: StringMode::Standard,
+            observes: false,
+            services,
+            closing: VecDeque::new(),
+            ended_holds: Vec::new(),
+        }
     }
 
     pub(super) fn application_name(&mut self, name: &[u8]) {
@@ -51,8 +58,7 @@ impl Scribe {
         self.template.agent.model.clone_from(&settings.model);
         self.template.agent.run.clone_from(&settings.run);
         self.template.intent.clone_from(&settings.intent);
-        self.strings =
-            if settings.standard_conforming_strings { StringMode::Standard } else { StringMode::Backslash };
+        self.strings = if settings.standard_conforming_strings { StringMode::Standard } else { StringMode::Backslash };
     }
 
     /// The record of one statement of a run, without an outcome.

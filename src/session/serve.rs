@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 
-use super::login::{self, LoggedIn, LoginFailed, Trust};
 use super::registry::SessionRow;
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
 use super::{Services, Session, Who};
+use crate::auth::relay::{self as login, LoggedIn, LoginFailed, Trust};
 use crate::clock::Timestamp;
 use crate::ids::{NAME, SessionId, StatementId};
 use crate::lineage::{Event, StatementRecord};
@@ -22,6 +22,9 @@ use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build;
 use crate::wire::startup::Parameters;
+
+/// Values of `replication` that ask for an ordinary connection.
+const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
 
 /// How long a log-in may take (`authentication_timeout`).
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
@@ -34,15 +37,17 @@ pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Para
     }
     let Some(server) = reach(&services, &mut client).await else { return };
     let Some((server, greeting)) = log_in(&services, &mut client, server, &parameters, address).await else { return };
-    let mut session = match greet(services, client, server, greeting, &parameters, address).await {
-        Ok(session) => session,
-        Err(_) => return,
-    };
+    let Ok(mut session) = greet(services, client, server, greeting, &parameters, address).await else { return };
     let end = session.run().await;
     session.wind_up(&end).await;
 }
 
 fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
+    let replication = parameters.text("replication").is_some_and(|value| !OFF.contains(&value.to_lowercase().as_str()));
+    if replication {
+        let text = "replication connections are not served: they carry whole tables past every rule";
+        return Some(Report::new(sqlstate::FEATURE_NOT_SUPPORTED, text).hint("Connect to the upstream itself."));
+    }
     let served = services.database.as_deref()?;
     let wanted = database(parameters);
     (wanted != served).then(|| {
@@ -62,8 +67,9 @@ async fn reach(services: &Services, client: &mut Stream) -> Option<Stream> {
         Ok(server) => Some(server),
         Err(error) => {
             let authority = services.upstream.authority();
-            let report = Report::new(sqlstate::UNABLE_TO_CONNECT, format!("cannot connect to upstream {authority}: {error}"))
-                .hint("Check that the upstream runs and that its address is right.");
+            let report =
+                Report::new(sqlstate::UNABLE_TO_CONNECT, format!("cannot connect to upstream {authority}: {error}"))
+                    .hint("Check that the upstream runs and that its address is right.");
             login::refuse(client, &report).await;
             None
         }
@@ -149,6 +155,8 @@ async fn greet(
         scribe,
         snapshot: None,
         private: false,
+        private_base: 0,
+        has_own: false,
         changed: false,
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,

@@ -57,9 +57,10 @@ impl Session {
             self.resume();
             return Ok(());
         };
-        match self.ask_about(&run, trip).await? {
+        match Box::pin(self.ask_about(&run, trip)).await? {
             None => {
-                if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut) {
+                if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut)
+                {
                     part.meter.lift();
                 }
                 self.resume();
@@ -90,15 +91,10 @@ impl Session {
             Ok(new) => new,
             Err(report) => return Ok(Some(report)),
         };
-        self.wait_out(run, new, sent).await
+        Box::pin(self.wait_out(run, new, sent)).await
     }
 
-    async fn wait_out(
-        &mut self,
-        run: &Run,
-        new: crate::approvals::NewHold,
-        sent: u64,
-    ) -> Result<Option<Report>, End> {
+    async fn wait_out(&mut self, run: &Run, new: crate::approvals::NewHold, sent: u64) -> Result<Option<Report>, End> {
         let approvals = self.services.approvals.clone();
         let (hold, watch) = match self.open_hold(new).await? {
             Ok(opened) => opened,
@@ -140,7 +136,8 @@ impl Session {
                 if matches!(waited, Waited::Gone) {
                     return Err(End::Client);
                 }
-                let mut report = limit_report(sent, &hold.rule).detail(format!("Hold {} was withdrawn: {why}.", hold.id));
+                let mut report =
+                    limit_report(sent, &hold.rule).detail(format!("Hold {} was withdrawn: {why}.", hold.id));
                 if matches!(waited, Waited::Cancelled) {
                     report = Report { sqlstate: sqlstate::QUERY_CANCELED, ..report };
                 }
@@ -181,7 +178,7 @@ impl Session {
         self.watch.cutting = Some(Cutting { report: report.clone(), too_late: false, done: false });
         self.resume();
         self.pump_raw(|session, _| match &session.watch.cutting {
-            Some(cutting) if !cutting.done && !(cutting.too_late && session.phase.is_quiet()) => Poll::Pending,
+            Some(cutting) if !cutting.done && (!cutting.too_late || !session.phase.is_quiet()) => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await?;
@@ -196,8 +193,7 @@ impl Session {
     fn way_out(&mut self, run: &Run) -> WayOut {
         let single = run.parts.len() == 1;
         let pure = run.facts_of(run.current).is_some_and(|facts| facts.pure_read);
-        let behind: Vec<bool> =
-            self.phase.behind_front().map(|request| matches!(request, Request::Sync)).collect();
+        let behind: Vec<bool> = self.phase.behind_front().map(|request| matches!(request, Request::Sync)).collect();
         let extended = matches!(self.phase.front().map(|front| &front.request), Some(Request::Execute(_)));
         if !single || behind.contains(&false) {
             WayOut::Close

@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
+use super::end::SeenBy;
 use super::phase::{Request, Status, Whose};
 use super::refuse;
 use super::trip::Trip;
@@ -43,6 +44,8 @@ pub(super) struct Watch {
     pub(super) own_error: Option<ServerError>,
     /// The server broke the protocol.
     pub(super) broken: bool,
+    /// Nothing more is passed on: the client was told why.
+    pub(super) ended: bool,
 }
 
 /// A stream that is being cut.
@@ -71,7 +74,7 @@ enum Fate {
 impl Watch {
     /// Nothing is read from the server.
     pub(super) fn is_stopped(&self) -> bool {
-        self.tripped.is_some() || self.broken
+        self.tripped.is_some() || self.broken || self.ended
     }
 }
 
@@ -109,13 +112,11 @@ impl Session {
             self.watch.body_left -= length;
             return Some((length, self.watch.body_fate.clone()));
         }
-        let header = match frame::backend_header(input) {
-            Ok(header) => header?,
-            Err(_) => {
-                self.watch.broken = true;
-                return None;
-            }
+        let Ok(header) = frame::backend_header(input) else {
+            self.watch.broken = true;
+            return None;
         };
+        let header = header?;
         let streams = matches!(header.tag, b'D' | b'd') && !self.front_is_ours();
         if streams || header.body_len > INSPECT_MAX {
             return Some(self.stream_frame(header, input.len()));
@@ -267,8 +268,11 @@ impl Session {
             self.scribe.completed(run, counted);
             let index = run.current;
             let text = run.text.clone();
-            let effects = run.facts_of(index).map(|facts| facts.effects.clone()).unwrap_or_default();
-            let suspended = (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
+            let facts = run.facts_of(index);
+            let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
+            let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
+            let suspended =
+                (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
             run.current += 1;
             if let Some((Some(name), rows)) = suspended
                 && let Some(portal) = self.names.portal_mut(&name)
@@ -279,7 +283,7 @@ impl Session {
                 self.names.apply(&effect, &text, epoch);
                 self.settings.apply(&effect);
                 self.scribe.claims(&self.settings);
-                self.note_catalog_change(&effect);
+                self.note_catalog_change(&effect, seen_by);
             }
         }
         if extended {
@@ -319,11 +323,11 @@ impl Session {
             && let Some(report) = refusal.rewrite(&fields)
         {
             fate = Fate::Replace(report.clone());
-            sqlstate = refusal.sqlstate().to_owned();
+            refusal.sqlstate().clone_into(&mut sqlstate);
         } else if let Some(cutting) = &mut self.watch.cutting {
             cutting.done = true;
             fate = Fate::Replace(cutting.report.clone());
-            sqlstate = sqlstate::CONFIGURATION_LIMIT_EXCEEDED.as_str().to_owned();
+            sqlstate::CONFIGURATION_LIMIT_EXCEEDED.as_str().clone_into(&mut sqlstate);
         } else if fate == Fate::Pass
             && let Some(report) = self.redacted(&fields)
         {

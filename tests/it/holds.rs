@@ -90,7 +90,8 @@ fn a_prepared_statement_is_held_when_it_is_bound_with_its_values_on_the_card() {
     let statement = client.wait(client.inner.prepare("SELECT email FROM customers WHERE id > $1::int8")).unwrap();
     let policy_rows = client.wait(client.inner.query(&statement, &[&1990_i64])).unwrap();
     assert_eq!(policy_rows.len(), 10, "below the tripwire it passes");
-    let statement = client.wait(client.inner.prepare("DELETE FROM customers WHERE id = $1::int8 AND pg_sleep(0) IS NULL")).unwrap();
+    let statement =
+        client.wait(client.inner.prepare("DELETE FROM customers WHERE id = $1::int8 AND pg_sleep(0) IS NULL")).unwrap();
     assert_eq!(client.wait(client.inner.execute(&statement, &[&0_i64])).unwrap(), 0);
     let create = client.wait(client.inner.prepare("CREATE TABLE t_prepared (a int)")).unwrap();
     for decision in ["deny", "approve"] {

@@ -34,10 +34,9 @@ fn an_old_protocol_and_repeated_parameters_are_refused() {
     let (db, proxy) = start("startup");
     let mut old = startup(&[("user", "postgres")]);
     old[4..8].copy_from_slice(&131_072_u32.to_be_bytes());
-    for (bytes, code) in [
-        (old, "0A000"),
-        (startup(&[("user", "agent_trust"), ("database", &db.name), ("user", "postgres")]), "08P01"),
-    ] {
+    for (bytes, code) in
+        [(old, "0A000"), (startup(&[("user", "agent_trust"), ("database", &db.name), ("user", "postgres")]), "08P01")]
+    {
         let mut conn = Conn::open(&proxy.postgres);
         conn.send(&bytes);
         assert_eq!(conn.frame().unwrap().field(b'C'), code);
@@ -140,4 +139,16 @@ fn all_problems_of_a_configuration_come_at_once_and_nothing_starts() {
     for part in ["holdgate.yaml:1", "holdgate.yaml:2", "holdgate.yaml:3", "holdgate.yaml:4"] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+#[test]
+fn a_replication_connection_is_refused() {
+    let (db, proxy) = start("replication");
+    for value in ["true", "database", "1", "on"] {
+        let mut conn = Conn::open(&proxy.postgres);
+        conn.send(&startup(&[("user", "postgres"), ("database", &db.name), ("replication", value)]));
+        assert_eq!(conn.frame().unwrap().field(b'C'), "0A000");
+        assert!(conn.is_closed());
+    }
+    others_are_served(&proxy);
 }

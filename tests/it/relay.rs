@@ -64,7 +64,8 @@ fn pgbench_runs_in_all_three_protocol_modes() {
 fn a_dump_through_the_proxy_is_the_direct_one_and_restores() {
     both("dump", |db, proxy| {
         let clean = |text: String| {
-            let lines = text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+            let lines =
+                text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
         let direct = run("pg_dump", &["-d", &db.dsn()]);
@@ -75,7 +76,7 @@ fn a_dump_through_the_proxy_is_the_direct_one_and_restores() {
         let file = file.to_str().unwrap();
         assert!(run("pg_dump", &["-Fc", "-f", file, "-d", &proxy.dsn("postgres")]).0);
         let before = db.direct("SELECT sum(total) FROM orders");
-        db.direct("DROP SCHEMA public CASCADE");
+        db.direct("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
         let (ok, text) = run("pg_restore", &["-d", &proxy.dsn("postgres"), file]);
         assert!(ok, "{text}");
         assert_eq!(db.direct("SELECT sum(total) FROM orders"), before);
@@ -124,7 +125,8 @@ fn a_cancel_reaches_the_running_statement_and_the_pid_is_the_backends() {
         let other = proxy.connect();
         let canceller = std::thread::spawn(move || {
             crate::harness::eventually("the statement runs", || {
-                let running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
+                let running =
+                    "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'";
                 (other.query(running).unwrap() == ["1"]).then_some(())
             });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -172,37 +174,65 @@ fn sequences_of_messages_get_the_replies_of_postgres() {
         ("empty query", vec![query("")]),
         ("multi", vec![query("SELECT 1; SELECT 2; SELECT 1/0; SELECT 3")]),
         ("extended", vec![[parse("", "SELECT 1"), describe(""), bind("", ""), execute("", 0), sync()].concat()]),
-        ("slices", vec![
-            [parse("", "SELECT generate_series(1, 5)"), bind("p", ""), execute("p", 2), execute("p", 2), execute("p", 0), sync()].concat(),
-        ]),
-        ("skip to sync", vec![
-            [parse("a", "SELECT nosuch"), parse("b", "SELECT 1"), bind("", "b"), execute("", 0), sync()].concat(),
-            [bind("", "b"), execute("", 0), sync()].concat(),
-            [parse("b", "SELECT 1"), bind("", "b"), execute("", 0), sync()].concat(),
-            [close("b"), bind("", "b"), sync()].concat(),
-        ]),
+        (
+            "slices",
+            vec![
+                [
+                    parse("", "SELECT generate_series(1, 5)"),
+                    bind("p", ""),
+                    execute("p", 2),
+                    execute("p", 2),
+                    execute("p", 0),
+                    sync(),
+                ]
+                .concat(),
+            ],
+        ),
+        (
+            "skip to sync",
+            vec![
+                [parse("a", "SELECT nosuch"), parse("b", "SELECT 1"), bind("", "b"), execute("", 0), sync()].concat(),
+                [bind("", "b"), execute("", 0), sync()].concat(),
+                [parse("b", "SELECT 1"), bind("", "b"), execute("", 0), sync()].concat(),
+                [close("b"), bind("", "b"), sync()].concat(),
+            ],
+        ),
         ("flush", vec![[parse("", "SELECT 1"), flush(), bind("", ""), flush(), execute("", 0), sync()].concat()]),
         ("two syncs", vec![[sync(), sync(), query("SELECT 1")].concat()]),
         ("query inside of a batch", vec![[parse("", "SELECT 1"), bind("", ""), query("SELECT 2"), sync()].concat()]),
-        ("copy in", vec![
-            query("CREATE TEMP TABLE c (a int)"),
-            [query("COPY c FROM STDIN"), copy_data("1\n2\n"), frame('c', b"")].concat(),
-            [query("COPY c FROM STDIN"), copy_data("1\n"), frame('f', b"no\0")].concat(),
-            [query("COPY c FROM STDIN"), copy_data("x\n"), frame('c', b"")].concat(),
-            [query("COPY nosuch FROM STDIN"), copy_data("1\n"), frame('c', b"")].concat(),
-            [query("COPY c FROM STDIN"), query("SELECT 7")].concat(),
-            [query("COPY c FROM STDIN"), copy_data("y\n"), query("SELECT 8")].concat(),
-            [parse("", "COPY c FROM STDIN"), bind("", ""), execute("", 0), copy_data("3\n"), frame('c', b""), sync()].concat(),
-            query("SELECT * FROM c"),
-        ]),
-        ("transaction", vec![query("BEGIN"), query("SELECT 1/0"), query("SELECT 1"), query("ROLLBACK")]),
-        ("sql cursor by portal", vec![
-            query("BEGIN"),
-            query("DECLARE k CURSOR FOR SELECT generate_series(1, 4)"),
-            [execute("k", 2), sync()].concat(),
-            query("COMMIT"),
-        ]),
-        ("function call", vec![frame('F', &[&1598_u32.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0]].concat())]),
+        (
+            "copy in",
+            vec![
+                query("CREATE TEMP TABLE c (a int)"),
+                [query("COPY c FROM STDIN"), copy_data("1\n2\n"), frame('c', b"")].concat(),
+                [query("COPY c FROM STDIN"), copy_data("1\n"), frame('f', b"no\0")].concat(),
+                [query("COPY c FROM STDIN"), copy_data("x\n"), frame('c', b"")].concat(),
+                [query("COPY nosuch FROM STDIN"), copy_data("1\n"), frame('c', b"")].concat(),
+                [query("COPY c FROM STDIN"), query("SELECT 7")].concat(),
+                [query("COPY c FROM STDIN"), copy_data("y\n"), query("SELECT 8")].concat(),
+                [
+                    parse("", "COPY c FROM STDIN"),
+                    bind("", ""),
+                    execute("", 0),
+                    copy_data("3\n"),
+                    frame('c', b""),
+                    sync(),
+                ]
+                .concat(),
+                query("SELECT * FROM c"),
+            ],
+        ),
+        ("transaction", vec![[query("BEGIN"), query("SELECT 1/0"), query("SELECT 1"), query("ROLLBACK")].concat()]),
+        (
+            "sql cursor by portal",
+            vec![
+                query("BEGIN"),
+                query("DECLARE k CURSOR FOR SELECT generate_series(1, 4)"),
+                [execute("k", 2), sync()].concat(),
+                query("COMMIT"),
+            ],
+        ),
+        ("function call", vec![frame('F', &[&1610_u32.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0]].concat())]),
         ("bad describe", vec![[frame('D', b"X\0"), sync()].concat(), query("SELECT 1")]),
         ("bad bind", vec![[frame('B', b"\0"), sync()].concat(), query("SELECT 1")]),
         ("close of nothing", vec![[close("nothing"), frame('C', b"Pnothing\0"), sync()].concat()]),

@@ -65,7 +65,8 @@ fn a_room_uses_only_rooms_on_lower_floors() {
         }
         let own = floor(&room).unwrap_or_else(|| panic!("{room} has no floor"));
         for used in uses(&text) {
-            let above = floor(&used).is_none_or(|floor| floor >= own);
+            // The ground floor is single files, each of which stands for itself.
+            let above = floor(&used).is_none_or(|floor| floor >= own && floor > 0);
             if used != room && above {
                 wrong.push(format!("{}: crate::{used}", path.display()));
             }
@@ -119,10 +120,13 @@ fn every_file_opens_with_its_purpose_and_holds_one_noun() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let marks = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "dbg".to_owned() + "!(", "unimplemented".to_owned() + "!"];
+    let marks =
+        ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "dbg".to_owned() + "!(", "unimplemented".to_owned() + "!"];
     let mut wrong = Vec::new();
     for (path, text) in all("src").into_iter().chain(all("tests")) {
-        wrong.extend(marks.iter().filter(|mark| text.contains(mark.as_str())).map(|mark| format!("{}: {mark}", path.display())));
+        wrong.extend(
+            marks.iter().filter(|mark| text.contains(mark.as_str())).map(|mark| format!("{}: {mark}", path.display())),
+        );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,3 +1,5 @@
+//! The command line against a live listener.
+
 use clap::Parser;
 use tokio::net::TcpListener;
 

@@ -50,9 +50,11 @@ impl Api {
     pub fn wait_for_hold(&self, text: &str) -> Value {
         eventually(&format!("a hold of {text:?}"), || {
             let holds = self.get("/api/v1/holds?state=pending");
-            let found = holds["holds"].as_array().unwrap().iter().find(|hold| {
-                hold["statement"].as_str().unwrap().contains(text)
-            });
+            let found = holds["holds"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|hold| hold["statement"].as_str().unwrap().contains(text));
             found.cloned()
         })
     }

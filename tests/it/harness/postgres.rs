@@ -181,12 +181,13 @@ fn watch(home: &Path, bin: &Path, data: &Path) {
         used = home.join("used").display(),
         home = home.display(),
     );
+    // `setsid --fork` comes back at once and leaves the shell behind.
     Command::new("setsid")
-        .args(["sh", "-c", &script])
+        .args(["--fork", "sh", "-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
+        .status()
         .expect("setsid is part of util-linux");
 }
 
@@ -211,7 +212,8 @@ fn is_root() -> bool {
 
 fn bin() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut bins: Vec<_> = installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
+    let mut bins: Vec<_> =
+        installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
     bins.sort();
     bins.pop().expect("Postgres is missing: install the package postgresql")
 }

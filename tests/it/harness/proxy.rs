@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{Api, DEADLINE, TestDb};
 
 /// A policy that lets everything pass.
-pub const ALLOW_ALL: &str = "version: 1\nrules: []\ndefault: allow\n";
+pub const ALLOW_ALL: &str = "version: 1\nerrors: pass\nrules: []\ndefault: allow\n";
 
 /// How a proxy is started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,17 +93,6 @@ impl Proxy {
         postgres_client::Client::connect(&self.dsn("postgres"))
     }
 
-    /// Runs SQL by psql through the proxy; gives back standard output, or standard error where it failed.
-    pub fn psql(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new("psql")
-            .args(["-X", "-At", "-d", &self.dsn("postgres")])
-            .args(arguments)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-
     /// Sends a signal: `TERM`, `HUP`, `KILL`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
@@ -145,7 +134,7 @@ fn ready(lines: &mpsc::Receiver<String>, prefix: &str) -> String {
                 Some(address) => return address.to_owned(),
                 None => seen.push(line),
             },
-            Err(_) => panic!("the proxy did not start: {seen:?}"),
+            Err(error) => panic!("the proxy did not start: {error}: {seen:?}"),
         }
     }
 }

@@ -19,20 +19,22 @@ const MESSAGE_MAX: usize = 1024 * 1024;
 
 /// What the server said after it let the client in.
 #[derive(Debug)]
-pub(super) struct LoggedIn {
+pub struct LoggedIn {
     /// Everything for the client but the key and the first `ReadyForQuery`.
-    pub(super) greeting: BytesMut,
+    pub greeting: BytesMut,
     /// `ParameterStatus` messages: names and values.
-    pub(super) parameters: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) pid: u32,
-    pub(super) key: Vec<u8>,
+    pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The backend's process id.
+    pub pid: u32,
+    /// Its secret key.
+    pub key: Vec<u8>,
     /// What the server sent behind its first `ReadyForQuery`.
-    pub(super) rest: BytesMut,
+    pub rest: BytesMut,
 }
 
 /// Why a log-in failed; what the client is told, where it was not told by the server itself.
 #[derive(Debug)]
-pub(super) enum LoginFailed {
+pub enum LoginFailed {
     /// A peer is gone, or the server's own error was passed on.
     Over,
     /// We say why.
@@ -47,7 +49,7 @@ impl From<std::io::Error> for LoginFailed {
 
 /// Whether an `AuthenticationOk` without a challenge is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
+pub enum Trust {
     /// A local client, or the configuration says so.
     Believed,
     /// Anybody could be behind the proxy's address.
@@ -55,7 +57,10 @@ pub(super) enum Trust {
 }
 
 /// Relays a log-in until the server is ready for its first query.
-pub(super) async fn relay(client: &mut Stream, server: &mut Stream, trust: Trust) -> Result<LoggedIn, LoginFailed> {
+///
+/// # Errors
+/// The log-in is over, or is refused here.
+pub async fn relay(client: &mut Stream, server: &mut Stream, trust: Trust) -> Result<LoggedIn, LoginFailed> {
     let mut input = BytesMut::new();
     let mut challenged = false;
     loop {
@@ -197,7 +202,7 @@ fn method_refused() -> Report {
 }
 
 /// Sends a FATAL to a client that has no session yet, and closes.
-pub(super) async fn refuse(client: &mut Stream, report: &Report) {
+pub async fn refuse(client: &mut Stream, report: &Report) {
     let mut out = BytesMut::new();
     build::report(&mut out, Severity::Fatal, report);
     // A client that is gone cannot be told.
