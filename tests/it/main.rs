@@ -6,6 +6,7 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod demo;
 mod drivers;
 mod harness;
 mod holds;
