@@ -8,7 +8,9 @@ use bytes::BytesMut;
 
 use super::run::Run;
 use crate::ids::Nonce;
+use crate::lineage::Outcome;
 use crate::report::Report;
+use crate::sqlstate;
 use crate::wire::backend::Fields;
 use crate::wire::build::{self, Severity};
 
@@ -67,6 +69,15 @@ impl Refusal {
         contains(message, token.as_bytes()).then_some(&self.report)
     }
 
+    /// How the refused run ended: said no to, not decided in time, or given up by the client.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.report.sqlstate {
+            sqlstate::QUERY_CANCELED | sqlstate::HOLD_PENDING => Outcome::Withdrawn,
+            sqlstate::HOLD_LAPSED => Outcome::Expired,
+            _ => Outcome::Refused,
+        }
+    }
+
     /// Its SQLSTATE, for the record.
     pub(super) fn sqlstate(&self) -> &str {
         self.report.sqlstate.as_str()
@@ -85,7 +96,6 @@ fn contains(text: &[u8], token: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlstate;
 
     fn refusal(instead: Instead) -> Refusal {
         Refusal::new(instead, Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "no"), None)

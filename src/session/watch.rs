@@ -345,8 +345,11 @@ impl Session {
     fn fail_front(&mut self, sqlstate: &str) {
         self.phase.copy_in = false;
         let Some(front) = self.phase.front() else { return };
-        let refused = matches!(front.request, Request::Refusal(_));
-        let outcome = if refused || self.watch.cutting.is_some() { Outcome::Refused } else { Outcome::Failed };
+        let outcome = match &front.request {
+            Request::Refusal(refusal) => refusal.outcome(),
+            _ if self.watch.cutting.is_some() => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
         if let Some(run) = front.request.run_mut() {
             self.scribe.failed(run, outcome, sqlstate);
         }
