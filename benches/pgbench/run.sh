@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-3} seconds=${2:-3}
 
-cargo build --release --locked --example tcp_relay --bin holdgate
+[ -n "${PREBUILT:-}" ] || cargo build --release --locked --example tcp_relay --bin holdgate
 work=$(mktemp -d)
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1)
 as_server() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
