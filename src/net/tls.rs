@@ -6,9 +6,10 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
@@ -71,14 +72,15 @@ pub fn client_config(verify: Verify, root: Option<&Path>) -> Result<Arc<ClientCo
         (Verify::Nothing, _) => Arc::new(AnyCertificate),
         (_, None) => return Err(TlsError::NoRoot),
         (verify, Some(root)) => {
+            let pinned = certificates(root)?;
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(root)? {
-                roots.add(certificate)?;
+            for certificate in &pinned {
+                roots.add(certificate.clone())?;
             }
             let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|error| file_error(root, &error))?;
-            if verify == Verify::Full { chain } else { Arc::new(AnyName(chain)) }
+            Arc::new(Upstream { chain, pinned, verify })
         }
     };
     Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
@@ -94,11 +96,17 @@ fn file_error(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
     TlsError::File { path: path.display().to_string(), reason: reason.to_string() }
 }
 
-/// Checks the chain and not the name.
+/// Checks the chain, and the name where that is asked for. A server that presents the very certificate that was given as
+/// root is who it says, although a certificate of an authority is none of a server: libpq takes it, and self-signed
+/// servers are set up so.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Upstream {
+    chain: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+    verify: Verify,
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Upstream {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -107,10 +115,16 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+        if self.pinned.contains(end_entity) {
+            if self.verify == Verify::Full {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
+        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if self.verify != Verify::Full => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -121,7 +135,7 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.chain.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -130,11 +144,11 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.chain.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chain.supported_verify_schemes()
     }
 }
 
