@@ -1,4 +1,4 @@
-//! Facts by exact text: most statements of a session were analysed before.
+//! Facts that are known already: by exact text, and by shape where no value matters.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use dashmap::DashMap;
 
 use super::context::{Context, Encoding, Rejected};
 use super::facts::Facts;
+use super::shape;
 
 /// Facts of texts that were analysed before, in all sessions of an upstream.
 #[derive(Debug)]
@@ -76,20 +77,39 @@ impl Cache {
         if context.overlay.is_some() || text.len() > CACHED_TEXT_MAX {
             return super::analyze(text, context).map(Arc::new);
         }
-        let key = self.hasher.hash_one((text, context.catalog.signature(), context.search_path, context.role));
-        if let Some(entry) = self.entries.get(&key)
-            && *entry.text == *text
-            && entry.meaning.is(context)
-        {
-            return Ok(Arc::clone(&entry.facts));
+        if let Some(facts) = self.known(text, context) {
+            return Ok(facts);
+        }
+        // Where a backslash or a trailing byte can end a string, a shape says nothing.
+        let plain = context.standard_conforming_strings && context.encoding == Encoding::Safe;
+        let shape = if plain { shape::of(text) } else { None };
+        if let Some(facts) = shape.as_deref().and_then(|shape| self.known(shape, context)) {
+            return Ok(facts);
         }
         let facts = Arc::new(super::analyze(text, context)?);
+        match shape {
+            Some(shape) if shape::is_general(&facts) => self.keep(&shape, context, &facts),
+            _ => self.keep(text, context, &facts),
+        }
+        Ok(facts)
+    }
+
+    /// A shape is no text that a client could send: a value's sign begins with a control character, which is no token.
+    fn known(&self, text: &[u8], context: &Context<'_>) -> Option<Arc<Facts>> {
+        let entry = self.entries.get(&self.key(text, context))?;
+        (*entry.text == *text && entry.meaning.is(context)).then(|| Arc::clone(&entry.facts))
+    }
+
+    fn keep(&self, text: &[u8], context: &Context<'_>, facts: &Arc<Facts>) {
         if self.entries.len() >= self.entries_max {
             self.shrink();
         }
-        let entry = Entry { text: text.into(), meaning: Meaning::of(context), facts: Arc::clone(&facts) };
-        self.entries.insert(key, entry);
-        Ok(facts)
+        let entry = Entry { text: text.into(), meaning: Meaning::of(context), facts: Arc::clone(facts) };
+        self.entries.insert(self.key(text, context), entry);
+    }
+
+    fn key(&self, text: &[u8], context: &Context<'_>) -> u64 {
+        self.hasher.hash_one((text, context.catalog.signature(), context.search_path, context.role))
     }
 
     /// Drops about a quarter of the texts: by their hash, which is random.
@@ -134,6 +154,17 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &cache.analyze(b"SELECT 1", &context).unwrap()));
         let other = Context { role: "eve", ..context };
         assert!(!Arc::ptr_eq(&first, &cache.analyze(b"SELECT 1", &other).unwrap()));
+    }
+
+    #[test]
+    fn a_statement_is_analysed_once_per_shape() {
+        let catalog = Catalog::empty();
+        let cache = Cache::new(10);
+        let context = Context::new(&catalog, "shop", &[], "bob");
+        let first = cache.analyze(b"SELECT a FROM (VALUES (1)) v(a) WHERE a = 1", &context).unwrap();
+        let second = cache.analyze(b"SELECT a FROM (VALUES (22)) v(a) WHERE a = 333", &context).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(cache.len(), 1);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod routines;
 pub mod scan;
 mod scope;
 pub mod settings;
+mod shape;
 mod statement;
 mod touch;
 mod witness;

@@ -106,6 +106,15 @@ impl Run {
         self.parts.get_mut(self.current.min(last))
     }
 
+    /// The text of one statement. Facts that were found by shape carry the span of another text: one statement alone is
+    /// its whole text.
+    pub(super) fn text_of(&self, index: usize) -> &[u8] {
+        match self.facts.statements.as_slice() {
+            [_] => &self.text,
+            all => all.get(index).and_then(|facts| self.text.get(facts.span.clone())).unwrap_or(&self.text),
+        }
+    }
+
     /// The run of the statement that decides, for the store.
     pub(super) fn deciding_id(&self) -> Option<StatementId> {
         self.parts.get(self.deciding()).map(|part| part.id)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::Services;
 use super::run::{Part, Run};
 use super::settings::Settings;
-use crate::analysis::scan::{StringMode, mask};
+use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord};
+use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord, mask};
 use crate::policy::Verdict;
 use crate::telemetry;
 
@@ -72,8 +72,7 @@ impl Scribe {
         record.sensitivity = part.decision.sensitivity;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let text = run.facts_of(index).and_then(|facts| run.text.get(facts.span.clone())).unwrap_or(&run.text);
-        let masked = mask(text, self.strings);
+        let masked = mask(run.text_of(index), self.strings);
         record.text = masked.text;
         record.shape = masked.shape;
         self.describe(&mut record, run, index);
