@@ -50,20 +50,20 @@ impl Demo {
 
     /// Everything that is started here is a guard: it ends on every way out.
     async fn stage(self) -> anyhow::Result<u8> {
-        let mut stop = Stop::new()?;
+        let mut signals = Stop::new()?;
         let mut out = std::io::stdout();
         let home = Home::new(if self.keep_data { Keep::Yes } else { Keep::No })?;
         writeln!(out, "Starting Postgres, the sample shop and {NAME} in {} …", home.path().display())?;
-        let started = stop.or(Shop::start(&home, proxy::Ports::of(self.port, self.http_port, self.once))).await;
+        let started = signals.or(Shop::start(&home, proxy::Ports::of(self.port, self.http_port, self.once))).await;
         let Some(shop) = started.transpose()? else { return Ok(exit::NO) };
         introduce(&shop, &mut out)?;
-        let Some(held) = stop.or(tour::run(&shop, &mut out)).await.transpose()? else { return Ok(exit::NO) };
+        let Some(held) = signals.or(tour::run(&shop, &mut out)).await.transpose()? else { return Ok(exit::NO) };
         if !self.once {
             writeln!(out, "\nEverything stays up until Ctrl-C. Try it:\n")?;
             commands(&shop, &mut out)?;
             tokio::select! {
                 // Cancel-safe: both only wait.
-                () = stop.asked() => {}
+                () = signals.asked() => {}
                 () = shop.proxy.ended() => anyhow::bail!("the proxy has ended: {}", shop.proxy.last_words()),
             }
             writeln!(out, "\nCleaning up.")?;

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -106,8 +107,8 @@ impl Programs {
         } else {
             Command::new(program)
         };
-        // The working directory may be closed to the other user.
-        command.current_dir("/");
+        // The working directory may be closed to the other user. A group of its own: Ctrl-C comes to the demo alone.
+        command.current_dir("/").process_group(0);
         command
     }
 

@@ -78,7 +78,7 @@ impl Proxy {
         let (empty, child) = (String::new, Mutex::new(child));
         let mut proxy = Self { child, said, postgres: empty(), http: empty(), token: empty() };
         proxy.wait_until_ready().await?;
-        proxy.token = std::fs::read_to_string(home.state().join(TOKEN_FILE))?.trim().to_owned();
+        std::fs::read_to_string(home.state().join(TOKEN_FILE))?.trim().clone_into(&mut proxy.token);
         Ok(proxy)
     }
 
