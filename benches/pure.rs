@@ -32,7 +32,7 @@ fn statement(criterion: &mut Criterion) {
     criterion
         .bench_function("analysis, first sight", |bencher| bencher.iter(|| analyze(black_box(STATEMENT), &context)));
     criterion.bench_function("analysis, known text", |bencher| {
-        bencher.iter(|| cache.analyze(black_box(STATEMENT), &context))
+        bencher.iter(|| cache.analyze(black_box(STATEMENT), &context));
     });
     criterion.bench_function("policy", |bencher| {
         bencher.iter(|| {

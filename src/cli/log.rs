@@ -13,6 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit;
 use crate::clock::Clock;
+use crate::config::Environment;
 use crate::lineage::{Filters, StatementRecord, encode_line, openlineage};
 use crate::log::{self, LogError, VerifyOptions};
 
@@ -22,9 +23,9 @@ const FOLLOW: Duration = Duration::from_millis(100);
 /// Reads and verifies the record log.
 #[derive(Debug, Args)]
 pub(super) struct Log {
-    /// The directory that `serve` keeps its state in; the log is in its folder `log`.
-    #[arg(long, global = true, env = "HOLDGATE_STATE", default_value = "holdgate-state")]
-    state: PathBuf,
+    /// The directory that `serve` keeps its state in; the log is in its folder `log` [default: that of `serve`].
+    #[arg(long, global = true, env = "HOLDGATE_STATE")]
+    state: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -99,8 +100,9 @@ impl Log {
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let dir = self.state.join("log");
-        anyhow::ensure!(dir.is_dir(), "no log in {}: give its state directory with --state", self.state.display());
+        let state = self.state.unwrap_or_else(|| Environment::process().state());
+        let dir = state.join("log");
+        anyhow::ensure!(dir.is_dir(), "no log in {}: give its state directory with --state", state.display());
         let mut out = BufWriter::new(io::stdout().lock());
         let done = self.command.run(&dir, &mut out).and_then(|code| {
             out.flush()?;
@@ -223,8 +225,11 @@ fn verify(dir: &Path, options: &VerifyOptions, format: Format, out: &mut dyn Wri
         let answer = if report.is_intact() { "intact" } else { "NOT INTACT" };
         writeln!(
             out,
-            "{answer}: {} records in {} segments, {} signed",
-            report.lines, report.segments, report.anchored
+            "{answer}: {} records in {} segment{}, {} signed",
+            report.lines,
+            report.segments,
+            if report.segments == 1 { "" } else { "s" },
+            report.anchored
         )?;
         if report.unanchored > 0 {
             writeln!(out, "unanchored: the last {} records are not signed yet", report.unanchored)?;

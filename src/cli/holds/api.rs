@@ -76,6 +76,8 @@ impl Api {
             .timeout(ANSWER_MAX)
             .user_agent(agent)
             .redirect(reqwest::redirect::Policy::none())
+            // The token goes to the address that was given, and to nobody in between.
+            .no_proxy()
             .build()
             .map_err(|error| ApiError::Failed(error.to_string()))?;
         Ok(Self { client, base, token: target.token.clone() })

@@ -24,7 +24,7 @@ const TRACES: [(u8, &[&str], &str); 10] = [
     (3, &["--rule", "ddl-needs-a-dba", "--outcome", "complete"], schema::ADD),
     (4, &["--rule", "ddl-needs-a-dba", "--outcome", "refused"], schema::DROP),
     (5, &["--kind", "export", "--outcome", "refused"], reads::COPY),
-    (5, &["--sensitivity", "critical", "--verdict", "hold"], reads::EVERYBODY),
+    (5, &["--sensitivity", "critical", "--outcome", "withdrawn"], reads::EVERYBODY),
     (5, &["--column", "customers.id", "--verdict", "allow"], reads::IDS),
     (6, &["--relation", "orders", "--outcome", "complete"], streams::ORDERS),
     (6, &["--relation", "orders", "--outcome", "refused"], streams::ORDERS),
