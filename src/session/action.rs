@@ -27,6 +27,10 @@ pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
             action.part(schema.as_bytes());
         }
     }
+    if run.facts.statements.iter().any(|facts| facts.session_local) {
+        // What only this session can see is no other session's action.
+        action.part(session.registration.id().to_string().as_bytes());
+    }
     for (index, facts) in run.facts.statements.iter().enumerate() {
         for (column, touched) in &facts.columns {
             action.part(format!("{column} {:?} {:?}", touched.access, touched.tags).as_bytes());

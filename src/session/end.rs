@@ -1,15 +1,40 @@
 //! How sessions end.
 
+use std::collections::VecDeque;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::Session;
 use super::phase::Status;
 use super::relay::End;
 use crate::analysis::{Kind, SessionEffect, StatementFacts};
 use crate::approvals::HoldEnd;
+use crate::lineage::StatementRecord;
+use crate::log::Log;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build::{self, Severity};
+
+/// How often, and how often at most, the records of an ended session are offered to a broken log: for an hour.
+const LATE_PAUSE: Duration = Duration::from_secs(1);
+const LATE_TRIES: u32 = 3600;
+
+/// Writes what a broken log could not take, once it is repaired.
+async fn hand_in_late(log: Log, mut late: VecDeque<StatementRecord>) {
+    for _ in 0..LATE_TRIES {
+        while let Some(record) = late.pop_front() {
+            if let Err(error) = log.try_append(record) {
+                late.extend(error.into_record());
+                break;
+            }
+        }
+        if late.is_empty() {
+            return;
+        }
+        tokio::time::sleep(LATE_PAUSE).await;
+    }
+    tracing::error!(records = late.len(), "closing records of an ended session were not written");
+}
 
 /// Who sees what a statement defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +103,10 @@ impl Session {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }
         }
-        while let Some(record) = self.scribe.closing.pop_front() {
-            if let Err(error) = self.services.log.append(record).await {
-                tracing::error!(%error, "a closing record was not written");
-            }
+        let late = std::mem::take(&mut self.scribe.closing);
+        if !late.is_empty() {
+            // The session ends now; its records wait for the log without it.
+            tokio::spawn(hand_in_late(self.services.log.clone(), late));
         }
     }
 

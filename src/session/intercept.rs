@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::Session;
 use super::ask::ServerError;
-use super::clear::{Cleared, Form};
+use super::clear::{Cleared, Form, log_failed};
 use super::judge::PortalRun;
 use super::names::{Portal, Prepared};
 use super::phase::{Request, Status, Whose};
@@ -14,12 +14,16 @@ use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
 use crate::lineage::Outcome;
+use crate::log::TryAppendError;
 use crate::policy::Verdict;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::frame::{self, HEADER_LEN, Header};
 use crate::wire::frontend::{self, Target};
 use crate::wire::{Malformed, build};
+
+/// Closing records that wait for a broken log; a session with more ends.
+const CLOSING_MAX: usize = 1000;
 
 impl Session {
     /// Handles the client's next frame.
@@ -347,17 +351,30 @@ impl Session {
         self.run_until(|_, _| Poll::<()>::Pending).await
     }
 
-    /// Work that statements leave behind: closing records for a log that was full, ends of holds for the store.
+    /// Work that statements leave behind: closing records for a log that was full or away, ends of holds for the store.
     fn has_chores(&self) -> bool {
-        !self.scribe.closing.is_empty() || !self.scribe.ended_holds.is_empty()
+        let late = !self.scribe.closing.is_empty()
+            && (self.services.log.health().is_ok() || self.scribe.closing.len() > CLOSING_MAX);
+        late || !self.scribe.ended_holds.is_empty()
     }
 
     async fn do_chores(&mut self) -> Result<(), End> {
         while let Some(record) = self.scribe.closing.pop_front() {
             let log = self.services.log.clone();
-            if let Err(error) = self.wait_for(log.append(record)).await? {
-                // The log is unhealthy from here on and refuses the next statement; it records the gap itself.
-                tracing::error!(%error, "a closing record was not written");
+            match log.try_append(record) {
+                Ok(()) => {}
+                Err(TryAppendError::Full(record)) => {
+                    if let Err(error) = self.wait_for(log.append(*record)).await? {
+                        tracing::error!(%error, "a closing record was not written");
+                    }
+                }
+                Err(TryAppendError::Unhealthy(error, record)) => {
+                    self.scribe.closing.push_front(*record);
+                    if self.scribe.closing.len() > CLOSING_MAX {
+                        return Err(self.end_with(&log_failed(&error.to_string())).await);
+                    }
+                    break;
+                }
             }
         }
         for (id, end) in std::mem::take(&mut self.scribe.ended_holds) {

@@ -167,6 +167,11 @@ impl Registry {
 }
 
 impl Registration {
+    /// The session's id.
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// Whether the session waits for a person.
     pub(super) fn holding(&self, holds: bool) {
         self.holding.store(holds, Ordering::SeqCst);

@@ -12,7 +12,7 @@ use super::end::SeenBy;
 use super::phase::{Request, Status, Whose};
 use super::refuse;
 use super::trip::Trip;
-use crate::analysis::{ColumnName, RelationName};
+use crate::analysis::{ColumnName, RelationName, StatementFacts};
 use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
@@ -271,6 +271,7 @@ impl Session {
             let facts = run.facts_of(index);
             let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
             let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
+            let could_set = facts.is_none_or(could_set);
             let suspended =
                 (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
             run.current += 1;
@@ -278,6 +279,9 @@ impl Session {
                 && let Some(portal) = self.names.portal_mut(&name)
             {
                 portal.rows_sent = portal.rows_sent.saturating_add(rows);
+            }
+            if could_set {
+                self.settings.forget_names();
             }
             for effect in effects {
                 self.names.apply(&effect, &text, epoch);
@@ -384,6 +388,12 @@ impl Session {
         }
         if whose == Whose::Ours { Fate::Drop } else { Fate::Pass }
     }
+}
+
+/// Code of users' own ran, which can have changed what names mean.
+fn could_set(facts: &StatementFacts) -> bool {
+    let own = |name: &String| !name.starts_with("pg_catalog.") || name == "pg_catalog.set_config";
+    !facts.opaque.is_empty() || facts.functions.iter().any(own)
 }
 
 /// The COPY ate the frame behind it: "unexpected message type 0x%02X during COPY from stdin".

@@ -123,3 +123,27 @@ fn what_is_held_is_what_analyze_says_would_be_held() {
         assert_eq!(said["verdict"], verdict, "{sql}: {said}");
     }
 }
+
+#[test]
+fn a_temporary_table_and_a_changed_search_path_are_known_to_their_session() {
+    let db = TestDb::new("names");
+    db.direct("CREATE SCHEMA other; CREATE TABLE other.orders (email text); INSERT INTO other.orders VALUES ('x')");
+    let proxy = Proxy::start(&db, Options::default());
+    let client = proxy.connect();
+    client.query("SET holdgate.wait = '0s'").unwrap();
+    client.query("CREATE TEMP TABLE mine (a int)").unwrap();
+    client.query("INSERT INTO mine VALUES (1)").unwrap();
+    assert_eq!(client.query("SELECT a FROM mine").unwrap(), ["1"]);
+    for change in ["SET search_path = other, public", "SELECT set_config('search_path', 'other, public', false)"] {
+        client.query("SET search_path = public").unwrap();
+        assert_eq!(client.query("SELECT count(*) FROM orders").unwrap(), ["20000"]);
+        client.query(change).unwrap();
+        let code = client.fails("SELECT string_agg(email, ',') FROM orders").0;
+        assert_eq!(code, "57H01", "{change}: orders is another table now, with a tagged column");
+    }
+    client.query("BEGIN").unwrap();
+    client.query("SET LOCAL search_path = public").unwrap();
+    assert_eq!(client.query("SELECT count(total) FROM orders").unwrap(), ["20000"]);
+    client.query("ROLLBACK").unwrap();
+    assert_eq!(client.fails("SELECT string_agg(email, ',') FROM orders").0, "57H01");
+}
