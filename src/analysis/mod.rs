@@ -28,7 +28,6 @@ mod statement;
 mod touch;
 mod witness;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
@@ -94,28 +93,12 @@ fn statements(text: &str, context: &Context<'_>, levels: usize) -> Facts {
     facts
 }
 
-/// One statement of which nothing is known but why.
+/// One statement of which nothing is known but why; it could have done anything to definitions.
 fn opaque(length: usize, why: &str) -> Facts {
-    Facts {
-        statements: vec![StatementFacts {
-            kinds: BTreeSet::from([Kind::Opaque]),
-            command: "UNKNOWN".to_owned(),
-            span: 0..length,
-            relations: BTreeSet::new(),
-            columns: BTreeMap::new(),
-            functions: BTreeSet::new(),
-            outputs: Vec::new(),
-            opaque: vec![why.to_owned()],
-            bound: Bound::Unbounded,
-            packs: true,
-            scans: BTreeSet::new(),
-            pure_read: false,
-            effects: vec![SessionEffect::CatalogChange],
-            findings: Vec::new(),
-            unresolved: false,
-            session_local: false,
-        }],
-    }
+    let mut statement = StatementFacts::opaque("UNKNOWN", 0..length, why);
+    statement.effects.push(SessionEffect::CatalogChange);
+    statement.session_local = false;
+    Facts { statements: vec![statement] }
 }
 
 /// The schema and name in a text that `regclass` reads.

@@ -258,6 +258,8 @@ impl Analyzer<'_> {
 
     fn block(&mut self, block: &nodes::DoStmt) {
         self.touched.acts = true;
+        // A block gives back no row: what it reads can leave by a notice, an error or another relation.
+        self.touched.packs = true;
         let mut language = "plpgsql".to_owned();
         let mut source = None;
         for option in block.args() {

@@ -126,8 +126,8 @@ pub struct OperatorConfig {
 pub struct HoldConfig {
     /// How long a held statement waits on its connection before it becomes a ticket; 60 s.
     pub wait: Duration,
-    /// How long an undecided hold stands where its rule does not say; 30 min.
-    pub expires: Duration,
+    /// The longest that an undecided hold stands, whatever its rule says; by default each rule's own time holds.
+    pub expires: Option<Duration>,
     /// How long it waits in an open transaction or a paused stream; 60 s.
     pub stream_wait: Duration,
     /// What a disconnect leaves; a ticket.
@@ -143,15 +143,11 @@ pub struct LimitsConfig {
     pub statement_max: u64,
     /// A Bind that may be held; 1 MiB.
     pub bind_max: u64,
-    /// Any other frame that is collected; 1 MiB.
-    pub frame_max: u64,
     /// Sessions at once; 1000.
     pub sessions_max: u64,
-    /// What a session reads on while it is held; 64 KiB.
-    pub held_input_max: u64,
     /// Pending holds at once; 1000.
     pub holds_max: u64,
-    /// Records that wait for the log; 10000.
+    /// KiB of records that wait for the log; 16384.
     pub log_queue_max: u64,
 }
 
@@ -186,7 +182,7 @@ impl Default for HoldConfig {
     fn default() -> Self {
         Self {
             wait: Duration::from_mins(1),
-            expires: Duration::from_mins(30),
+            expires: None,
             stream_wait: Duration::from_mins(1),
             on_disconnect: OnDisconnect::default(),
             in_transaction: InTransaction::default(),
@@ -196,15 +192,7 @@ impl Default for HoldConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self {
-            statement_max: 16 << 20,
-            bind_max: 1 << 20,
-            frame_max: 1 << 20,
-            sessions_max: 1000,
-            held_input_max: 64 << 10,
-            holds_max: 1000,
-            log_queue_max: 10_000,
-        }
+        Self { statement_max: 16 << 20, bind_max: 1 << 20, sessions_max: 1000, holds_max: 1000, log_queue_max: 16_384 }
     }
 }
 

@@ -231,7 +231,7 @@ impl Reader<'_> {
         let wait = self.flag("--hold-wait", self.flags.hold_wait.as_deref(), Duration::from_str).or(entry.wait);
         HoldConfig {
             wait: wait.map_or(default.wait, |wait| wait.0),
-            expires: entry.expires.map_or(default.expires, |expires| expires.value.0),
+            expires: entry.expires.map(|expires| expires.value.0),
             stream_wait: entry.stream_wait.map_or(default.stream_wait, |wait| wait.0),
             on_disconnect: entry.on_disconnect,
             in_transaction: entry.in_transaction,
@@ -243,9 +243,7 @@ impl Reader<'_> {
         LimitsConfig {
             statement_max: self.bound(entry.statement_max, default.statement_max),
             bind_max: self.bound(entry.bind_max, default.bind_max),
-            frame_max: self.bound(entry.frame_max, default.frame_max),
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
-            held_input_max: self.bound(entry.held_input_max, default.held_input_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
         }

@@ -46,7 +46,7 @@ fn every_key_of_the_file_is_read() {
          principals: [{name: bot, kind: agent, role: app, human: ann, groups: [support]}]\n\
          operators: [{name: dave, human: david, groups: dba, roles: [operator, admin], token_file: dave.token}]\n\
          hold: {wait: 5s, expires: 1h, stream_wait: 500ms, on_disconnect: withdraw, in_transaction: refuse}\n\
-         limits: {statement_max: 1MiB, bind_max: 64KiB, frame_max: 2MiB, sessions_max: 20, held_input_max: 1KiB, holds_max: 5, log_queue_max: 7}\n\
+         limits: {statement_max: 1MiB, bind_max: 64KiB, sessions_max: 20, holds_max: 5, log_queue_max: 7}\n\
          log: {dir: /var/log/hg, rollup: true, segment_max: 1MiB}\nstore: {path: h.db}\npolicies: policies\n\
          auth: {relay_allow_nonbinding: true, allow_upstream_trust: true}\nadmin: {listen: 'localhost:7001'}\nmode: observe\nstate: var\n",
         &ServeFlags::default(),

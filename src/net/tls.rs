@@ -68,10 +68,10 @@ pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsEr
 /// A root file that cannot be read, or a check without one.
 pub fn client_config(verify: Verify, root: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let verifier: Arc<dyn ServerCertVerifier> = match (verify, root) {
-        (Verify::Nothing, _) => Arc::new(AnyCertificate),
+    let verifier = match (verify, root) {
+        (Verify::Nothing, _) => Upstream { chain: None, pinned: Vec::new(), verify },
         (_, None) => return Err(TlsError::NoRoot),
-        (verify, Some(root)) => {
+        (_, Some(root)) => {
             let pinned = certificates(root)?;
             let mut roots = RootCertStore::empty();
             for certificate in &pinned {
@@ -80,10 +80,10 @@ pub fn client_config(verify: Verify, root: Option<&Path>) -> Result<Arc<ClientCo
             let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|error| file_error(root, &error))?;
-            Arc::new(Upstream { chain, pinned, verify })
+            Upstream { chain: Some(chain), pinned, verify }
         }
     };
-    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -101,7 +101,8 @@ fn file_error(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
 /// servers are set up so.
 #[derive(Debug)]
 struct Upstream {
-    chain: Arc<WebPkiServerVerifier>,
+    /// `None`: encryption without a check of who is there, as libpq's `sslmode=require` has it.
+    chain: Option<Arc<WebPkiServerVerifier>>,
     pinned: Vec<CertificateDer<'static>>,
     verify: Verify,
 }
@@ -115,13 +116,14 @@ impl ServerCertVerifier for Upstream {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         if self.pinned.contains(end_entity) {
             if self.verify == Verify::Full {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
             }
             return Ok(ServerCertVerified::assertion());
         }
-        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.verify != Verify::Full => Ok(ServerCertVerified::assertion()),
@@ -135,46 +137,7 @@ impl ServerCertVerifier for Upstream {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
-/// Encryption without a check of who is there, as libpq's `sslmode=require` does.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
+        let algorithms = provider().signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
@@ -184,11 +147,11 @@ impl ServerCertVerifier for AnyCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
+        let algorithms = provider().signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }

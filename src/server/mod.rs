@@ -85,13 +85,15 @@ impl Server {
         let clock = Clock::System;
         let state = &options.state;
         std::fs::create_dir_all(state).map_err(|error| StartError::State(state.display().to_string(), error))?;
-        let log = Log::open(crate::log::Options::new(state.join("log")), clock.clone())?;
-        let (approvals, recovered) = Approvals::start(&ApprovalsConfig::new(state.clone()), clock.clone())?;
+        std::fs::create_dir_all(&options.store)
+            .map_err(|error| StartError::State(options.store.display().to_string(), error))?;
+        let log = Log::open(log_options(&options), clock.clone())?;
+        let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
         log.append_strict(started(&options, recovered.unknown.len())).await?;
         let services = Arc::new(services(&options, clock, log.clone(), approvals.clone()));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), state.join("log")));
+        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -187,6 +189,19 @@ async fn bind(address: &str) -> Result<TcpListener, StartError> {
 
 fn address(listener: &TcpListener, wanted: &str) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Listen(wanted.to_owned(), error))
+}
+
+fn log_options(options: &Options) -> crate::log::Options {
+    let mut log = crate::log::Options::new(options.log.dir.clone());
+    log.segment_max = options.log.segment_max;
+    log.queue_max = options.log.queue_max;
+    log
+}
+
+fn store_options(options: &Options) -> ApprovalsConfig {
+    let mut store = ApprovalsConfig::new(options.store.clone());
+    store.bounds.holds_max = options.holds_max;
+    store
 }
 
 fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> Services {

@@ -32,6 +32,17 @@ pub enum PolicySource {
     Path(PathBuf),
 }
 
+/// How the record log is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// A segment that is at least this long, in bytes, is sealed.
+    pub segment_max: u64,
+    /// Records that wait for the disk, in bytes.
+    pub queue_max: u32,
+}
+
 /// A TLS configuration of the listener.
 #[derive(Clone, Debug)]
 pub struct Tls(pub Arc<ServerConfig>);
@@ -67,6 +78,12 @@ pub struct Options {
     pub bounds: Bounds,
     /// Sessions at once.
     pub sessions_max: usize,
+    /// Undecided holds at once.
+    pub holds_max: u32,
+    /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
+    pub log: LogOptions,
+    /// The folder of the hold store.
+    pub store: PathBuf,
     /// How long a drain waits for working sessions.
     pub drain_wait: Duration,
     /// A server that asks for no password is believed for remote clients.
@@ -132,6 +149,9 @@ impl Options {
         };
         let http =
             config.http.ok_or(OptionsError::NotServed("the HTTP listener cannot be off: holds are decided there"))?;
+        if config.log.rollup {
+            return Err(OptionsError::NotServed("log.rollup is not served: every statement has a record of its own"));
+        }
         if config.admin_listen.is_some() {
             return Err(OptionsError::NotServed("admin.listen is not served: the database is on the same listener"));
         }
@@ -168,6 +188,7 @@ impl Options {
             hold: HoldSettings {
                 wait: config.hold.wait,
                 stream_wait: config.hold.stream_wait,
+                expires: config.hold.expires,
                 ticket_on_disconnect: config.hold.on_disconnect == OnDisconnect::Ticket,
                 in_transaction: config.hold.in_transaction == InTransaction::Wait,
             },
@@ -177,6 +198,13 @@ impl Options {
                 names_max: NAMES_MAX,
             },
             sessions_max: size(config.limits.sessions_max),
+            holds_max: number(config.limits.holds_max),
+            log: LogOptions {
+                dir: config.log.dir.clone(),
+                segment_max: config.log.segment_max,
+                queue_max: number(config.limits.log_queue_max.saturating_mul(1024)),
+            },
+            store: config.store.path.parent().map_or_else(|| config.state.clone(), std::path::Path::to_path_buf),
             drain_wait: DRAIN_WAIT,
             allow_upstream_trust: config.auth.allow_upstream_trust,
             principals: config.principals.iter().map(|known| config.principal(&known.role)).collect(),
@@ -220,6 +248,10 @@ fn role_of(role: OperatorRole) -> Role {
         OperatorRole::Operator => Role::Operator,
         OperatorRole::Admin => Role::Admin,
     }
+}
+
+fn number(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn size(number: u64) -> usize {

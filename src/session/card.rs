@@ -56,7 +56,9 @@ impl Session {
             state: HoldState::Pending,
             waiting: Waiting::Connection,
             created_at: now,
-            expires_at: now.after(decision.approve.expires),
+            expires_at: now.after(
+                self.services.hold.expires.map_or(decision.approve.expires, |most| decision.approve.expires.min(most)),
+            ),
             rule: decision.rule.to_string(),
             reason: paused.map_or_else(|| decision.reason.clone(), Paused::reason),
             principal: self.who.principal.clone(),

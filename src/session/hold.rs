@@ -64,8 +64,14 @@ impl Session {
         };
         Self::mark(run, &hold.id);
         let patience = self.patience(&hold);
-        let waited = self.wait_for_decision(watch, patience).await?;
-        self.conclude(run, &hold, &form, waited).await
+        match self.wait_for_decision(watch, patience).await {
+            Ok(waited) => self.conclude(run, &hold, &form, waited).await,
+            Err(end) => {
+                self.give_up(run, &hold).await;
+                self.scribe.withheld(run, Outcome::Withdrawn, sqlstate::CONNECTION_FAILURE.as_str());
+                Err(end)
+            }
+        }
     }
 
     /// Opens a hold, on disk in the store and in the log, and tells the client.
@@ -168,6 +174,16 @@ impl Session {
             .await;
         self.registration.holding(false);
         pumped
+    }
+
+    /// The session ended under a wait, by the server's own time-outs for instance: nobody waits any more.
+    pub(super) async fn give_up(&self, run: &Run, hold: &Hold) {
+        if let Some(statement) = run.deciding_id() {
+            let withdrawn = self.services.approvals.withdraw(&hold.id, statement, "the connection ended").await;
+            if let Err(error) = withdrawn {
+                tracing::debug!(%error, hold = %hold.id, "the hold had ended by itself");
+            }
+        }
     }
 
     /// Whether the client has said goodbye: end of file, or a Terminate somewhere in what waits.

@@ -62,6 +62,8 @@ pub struct HoldSettings {
     pub wait: Duration,
     /// In an open transaction, or with a stream paused.
     pub stream_wait: Duration,
+    /// The longest that an undecided hold stands; `None`: as its rule says.
+    pub expires: Option<Duration>,
     /// A client that goes away leaves its hold behind as a ticket.
     pub ticket_on_disconnect: bool,
     /// A statement in an open transaction waits; otherwise it is refused at once.

@@ -12,7 +12,7 @@ use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::backend::Fields;
-use crate::wire::build::{self, Severity};
+use crate::wire::build;
 
 /// The highest OID: `GetNewObjectId` wraps long before it is handed out.
 const NO_FUNCTION: u32 = u32::MAX;
@@ -82,11 +82,6 @@ impl Refusal {
     pub(super) fn sqlstate(&self) -> &str {
         self.report.sqlstate.as_str()
     }
-}
-
-/// Appends the rewritten error.
-pub(super) fn write_error(out: &mut BytesMut, report: &Report) {
-    build::report(out, Severity::Error, report);
 }
 
 fn contains(text: &[u8], token: &[u8]) -> bool {

@@ -101,7 +101,15 @@ impl Session {
             Err(report) => return Ok(Some(report)),
         };
         let patience = self.services.hold.stream_wait;
-        match self.wait_for_decision(watch, patience).await? {
+        let waited = match self.wait_for_decision(watch, patience).await {
+            Ok(waited) => waited,
+            Err(end) => {
+                // The run itself is still in the queue, and is closed from there.
+                self.give_up(run, &hold).await;
+                return Err(end);
+            }
+        };
+        match waited {
             Waited::Decided(HoldState::Approved) => {
                 let Some(record) = self.scribe.record(run, run.current, Event::Released) else {
                     return Ok(Some(log_failed("the stream has no record")));

@@ -10,13 +10,13 @@ use super::Session;
 use super::ask::ServerError;
 use super::end::SeenBy;
 use super::phase::{Request, Status, Whose};
-use super::refuse;
 use super::trip::Trip;
 use crate::analysis::{ColumnName, RelationName, StatementFacts};
 use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::backend::{self, Fields};
+use crate::wire::build::{self, Severity};
 use crate::wire::frame::{self, HEADER_LEN, Header};
 
 /// Errors and notices beyond this are not collected: an error is replaced, a notice passes unread.
@@ -67,6 +67,8 @@ enum Fate {
     Drop,
     /// The client gets this instead.
     Replace(Report),
+    /// The client gets this notice instead.
+    ReplaceNotice(Report),
     /// Nothing more is read: the row would cross a limit.
     Stop,
 }
@@ -92,8 +94,10 @@ impl Session {
                 self.client.output.extend_from_slice(input.get(passed..at).unwrap_or_default());
                 passed = at + length;
             }
-            if let Fate::Replace(report) = &fate {
-                refuse::write_error(&mut self.client.output, report);
+            match &fate {
+                Fate::Replace(report) => build::report(&mut self.client.output, Severity::Error, report),
+                Fate::ReplaceNotice(report) => build::report(&mut self.client.output, Severity::Notice, report),
+                Fate::Pass | Fate::Drop | Fate::Stop => {}
             }
             at += length;
         }
@@ -179,6 +183,7 @@ impl Session {
                 self.on_parameter(body);
                 Fate::Pass
             }
+            b'N' => self.on_notice(body),
             b't' => self.pass_unless_ours(),
             _ => Fate::Pass,
         }
@@ -186,6 +191,14 @@ impl Session {
 
     fn pass_unless_ours(&mut self) -> Fate {
         if self.front_is_ours() { Fate::Drop } else { Fate::Pass }
+    }
+
+    /// RAISE NOTICE is a way out for values too.
+    fn on_notice(&mut self, body: &[u8]) -> Fate {
+        match self.redacted_notice(&Fields::new(body)) {
+            Some(report) => Fate::ReplaceNotice(report),
+            None => Fate::Pass,
+        }
     }
 
     fn on_parameter(&mut self, body: &[u8]) {

@@ -322,3 +322,40 @@ fn a_policy_that_does_not_load_leaves_the_old_one_in_force() {
     proxy.wait_for_line("reloaded");
     assert_eq!(client.query("SELECT 1").unwrap(), ["1"]);
 }
+
+#[test]
+fn a_session_that_the_server_ends_under_a_hold_withdraws_it() {
+    let (_db, proxy) = start("ended");
+    let client = proxy.connect();
+    client.query("SET idle_in_transaction_session_timeout = '500ms'").unwrap();
+    client.query("BEGIN").unwrap();
+    let error = client.query("CREATE TABLE t_ended (a int)").unwrap_err();
+    assert!(error.is_closed() || error.code().is_some_and(|code| code.code() == "25P03"), "{error}");
+    let id = eventually("the hold is withdrawn", || {
+        let holds = proxy.api().get("/api/v1/holds?state=withdrawn");
+        holds["holds"].as_array().unwrap().first().map(|hold| hold["id"].as_str().unwrap().to_owned())
+    });
+    eventually("its run is closed", || {
+        let (_, out, _) = proxy.holdgate(&["log", "query", "--hold", &id, "--event", "closed", "--format", "jsonl"]);
+        out.contains("\"withdrawn\"").then_some(())
+    });
+}
+
+#[test]
+fn a_notice_on_a_tagged_relation_does_not_carry_its_values_out() {
+    let (db, proxy) = start("notice");
+    db.direct(
+        "CREATE FUNCTION shout() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+           RAISE NOTICE '%', (SELECT email FROM customers WHERE id = 7); RETURN 1; END $$",
+    );
+    let client = proxy.connect();
+    // A function's body packs what it reads, so a person is asked; an approval lets rows through, not notices.
+    let decided = proxy.api().decide_later("SELECT shout()", "approve");
+    client.query("SELECT shout()").unwrap();
+    decided.join().unwrap();
+    assert!(client.notices().iter().any(|notice| notice.contains("withheld")), "{:?}", client.notices());
+    assert!(!client.notices().iter().any(|notice| notice.contains("user7")), "{:?}", client.notices());
+    client.query("SET holdgate.wait = '0s'").unwrap();
+    let block = "DO $$ BEGIN RAISE NOTICE '%', (SELECT string_agg(email, ',') FROM customers); END $$";
+    assert_eq!(client.fails(block).0, "57H01");
+}
