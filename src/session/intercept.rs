@@ -22,6 +22,10 @@ use crate::wire::frame::{self, HEADER_LEN, Header};
 use crate::wire::frontend::{self, Target};
 use crate::wire::{Malformed, build};
 
+/// On the record of a statement that the server discarded after an error of its batch. No error was raised for it; this
+/// comes nearest.
+const SKIPPED: sqlstate::SqlState = sqlstate::QUERY_CANCELED;
+
 /// Closing records that wait for a broken log; a session with more ends.
 const CLOSING_MAX: usize = 1000;
 
@@ -120,7 +124,9 @@ impl Session {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame),
             Cleared::Go => {
-                self.names.simple_query();
+                if !self.phase.skipping {
+                    self.names.simple_query();
+                }
                 let copies = run.reads_client_data();
                 self.forward(&frame, Request::Query(run));
                 if copies { self.await_copy().await } else { Ok(()) }
@@ -307,9 +313,15 @@ impl Session {
         Ok(())
     }
 
-    fn forward(&mut self, frame: &Bytes, request: Request) {
+    /// Puts a frame on its way. An error may have arrived while the frame was coming in or being judged: then the server
+    /// discards it, will never answer it, and nothing may wait for that answer.
+    fn forward(&mut self, frame: &Bytes, mut request: Request) {
         self.server.output.extend_from_slice(frame);
-        self.phase.forwarded(request, Whose::Client);
+        if !self.phase.skipping {
+            self.phase.forwarded(request, Whose::Client);
+        } else if let Some(run) = request.run_mut() {
+            self.scribe.withheld(run, Outcome::Withdrawn, SKIPPED.as_str());
+        }
     }
 
     /// The server will discard it unread: an earlier frame of the batch failed.
@@ -322,6 +334,12 @@ impl Session {
     /// Sends a frame that is certain to fail in place of one that must not run.
     #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
     fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
+        if self.phase.skipping {
+            if let Some(mut run) = run {
+                self.scribe.withheld(&mut run, Outcome::Withdrawn, SKIPPED.as_str());
+            }
+            return Ok(());
+        }
         if instead == Instead::Query {
             self.names.simple_query();
         }

@@ -15,5 +15,6 @@ mod malformed;
 mod observe;
 mod policy_check;
 mod relay;
+mod splits;
 mod streams;
 mod tidy;
