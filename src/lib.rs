@@ -41,7 +41,8 @@
 //! 5. An approval covers exactly what was shown, is spent once, and is void when anything that it was bound to changed.
 //! 6. Nobody approves their own request, by whatever surface, group or agent.
 //! 7. Bytes pass unchanged, but for refusals, redacted errors, our own cancel keys and notices. Rows are counted, not read.
-//! 8. Waiting costs others nothing: no lock of ours is held across an await.
+//! 8. Waiting costs others nothing: no lock of ours is held across an await, no database lock while people think. The one
+//!    exception is a hold in the client's own open transaction or paused stream: bounded, and said on its card.
 //! 9. Every queue, frame, script, cache and hold has a bound.
 //! 10. Every operator act is a record, with issuer, subject and method.
 
