@@ -9,6 +9,8 @@ mod ports;
 mod reload;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,9 +86,8 @@ impl Server {
         let http_listener = bind(&options.http).await?;
         let clock = Clock::System;
         let state = &options.state;
-        std::fs::create_dir_all(state).map_err(|error| StartError::State(state.display().to_string(), error))?;
-        std::fs::create_dir_all(&options.store)
-            .map_err(|error| StartError::State(options.store.display().to_string(), error))?;
+        private_dir(state)?;
+        private_dir(&options.store)?;
         let log = Log::open(log_options(&options), clock.clone())?;
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
@@ -189,6 +190,12 @@ async fn bind(address: &str) -> Result<TcpListener, StartError> {
 
 fn address(listener: &TcpListener, wanted: &str) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Listen(wanted.to_owned(), error))
+}
+
+/// A directory that nobody else can enter, where it is made here.
+fn private_dir(dir: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| StartError::State(dir.display().to_string(), error))
 }
 
 fn log_options(options: &Options) -> crate::log::Options {

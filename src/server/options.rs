@@ -155,6 +155,11 @@ impl Options {
         if config.admin_listen.is_some() {
             return Err(OptionsError::NotServed("admin.listen is not served: the database is on the same listener"));
         }
+        if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
+            return Err(OptionsError::NotServed(
+                "tls.client_ca is not served: log-ins are relayed, not made by certificate",
+            ));
+        }
         let dsn = &only.upstream;
         let tls = config.tls.as_ref().map(|tls| tls::server_config(&tls.cert, &tls.key)).transpose()?;
         let encryption = encryption(dsn)?;

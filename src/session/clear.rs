@@ -61,6 +61,7 @@ impl Session {
             Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
                 for part in &mut run.parts {
                     COMMITS_FIRST.clone_into(&mut part.decision.reason);
+                    part.decision.verdict = Verdict::Hold;
                 }
                 return Box::pin(self.hold(run, form)).await;
             }

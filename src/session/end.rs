@@ -91,7 +91,8 @@ impl Session {
 
     /// What is left to do when the session is over: runs are closed, approvals that were spent get their end.
     pub(super) async fn wind_up(&mut self, end: &End) {
-        if *end == End::Server && !self.watch.fatal_seen {
+        // A client that has said goodbye is told nothing more, as Postgres has it.
+        if *end == End::Server && !self.watch.fatal_seen && !self.client.eof {
             let report = Report::new(sqlstate::CONNECTION_FAILURE, "the upstream closed the connection");
             self.end_with(&report).await;
         }

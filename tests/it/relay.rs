@@ -272,3 +272,16 @@ fn until_marker(conn: &mut Conn) -> Vec<String> {
     }
     seen
 }
+
+#[test]
+fn a_client_that_says_goodbye_is_told_nothing_more() {
+    both("goodbye", |db, proxy| {
+        for address in [format!("127.0.0.1:{}", db.port), proxy.postgres.clone()] {
+            let mut conn = Conn::session(&address, &db.name);
+            conn.send(&query("SELECT 1"));
+            assert_eq!(conn.tags(), "TDCZI");
+            conn.send(&frame('X', b""));
+            assert_eq!(conn.frame(), None);
+        }
+    });
+}
