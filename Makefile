@@ -30,7 +30,9 @@ setup:
 	command -v clang >/dev/null || missing="$$missing clang"; \
 	ls /usr/lib/llvm-*/lib/libclang.so* >/dev/null 2>&1 || missing="$$missing libclang-dev"; \
 	command -v cc >/dev/null || missing="$$missing build-essential"; \
-	command -v python3 >/dev/null || missing="$$missing python3 python3-venv"; \
+	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3 python3-venv"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
 	if [ -n "$$missing" ]; then \
 	  command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
 	  [ -n "$(SUDO)" ] || [ "$$(id -u)" = 0 ] || { echo "please install as root:$$missing"; exit 1; }; \

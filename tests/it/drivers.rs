@@ -24,21 +24,54 @@ fn python() -> PathBuf {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().expect("python3 is missing: install python3 and python3-venv");
+    let program = command.get_program().to_owned();
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{}: {error}; install python3, python3-venv, nodejs and npm", program.display())
+    });
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
+}
+
+const NODE_PACKAGES: [&str; 3] = ["pg@8.16.3", "pg-cursor@2.15.3", "pg-copy-streams@7.0.0"];
+
+/// A folder with Node's drivers, made at first use.
+fn node_modules() -> PathBuf {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let lock = File::create(target.join("node.lock")).unwrap();
+    lock.lock().unwrap();
+    let folder = target.join("node");
+    let done = folder.join("done");
+    if !done.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--no-save", "--prefix"];
+        run(Command::new("npm").args(install).arg(&folder).args(NODE_PACKAGES));
+        std::fs::write(done, b"").unwrap();
+    }
+    folder.join("node_modules")
 }
 
 #[test]
 fn psycopg_and_asyncpg_work_as_directly() {
     let python = python();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers/python.py");
-    let db = TestDb::new("python");
-    run(Command::new(&python).arg(script).arg(db.dsn()));
+    directly_and_through("python", |dsn| run(Command::new(&python).arg(script).arg(dsn)));
+}
+
+#[test]
+fn node_postgres_works_as_directly() {
+    let modules = node_modules();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers/node.js");
+    directly_and_through("node", |dsn| run(Command::new("node").env("NODE_PATH", &modules).arg(script).arg(dsn)));
+}
+
+/// The suite passes directly, or it says nothing about the proxy.
+fn directly_and_through(label: &str, suite: impl Fn(&str)) {
+    let db = TestDb::new(label);
+    suite(&db.dsn());
     for options in
         [Options { observe: true, ..Options::default() }, Options { policy: Some(ALLOW_ALL), ..Options::default() }]
     {
         let proxy = Proxy::start(&db, options);
-        run(Command::new(&python).arg(script).arg(proxy.dsn("postgres")));
+        suite(&proxy.dsn("postgres"));
     }
 }

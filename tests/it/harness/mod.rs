@@ -6,6 +6,7 @@ pub mod api;
 pub mod conn;
 mod postgres;
 mod proxy;
+pub mod transcript;
 
 pub use api::Api;
 pub use postgres::TestDb;
