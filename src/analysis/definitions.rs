@@ -84,8 +84,8 @@ impl Analyzer<'_> {
             match node {
                 Node::RangeVar(var) => self.named(var),
                 Node::TableLikeClause(like) => {
-                    if let Some(var) = like.relation() {
-                        self.named(var);
+                    if let Some((pattern, ..)) = self.subject(like.relation()) {
+                        self.like(create.relation(), &pattern);
                     }
                 }
                 _ => {}
@@ -132,11 +132,26 @@ impl Analyzer<'_> {
                 Node::ColumnDef(column) => {
                     let value = self.expr(column.raw_default(), &scope);
                     self.touched.mark(&value.sources, REVEAL);
+                    let name = column.colname().or(cmd.name()).unwrap_or_default();
+                    self.fills_column(&relation, name, &value.sources);
                     self.column_constraints(column, &scope);
+                    self.fills_by_default(&relation, column, &scope);
                 }
                 Node::Constraint(constraint) => self.constraint(constraint, &scope),
                 Node::RangeVar(var) => self.named(var),
                 _ => {}
+            }
+        }
+    }
+
+    /// A column that is added is filled with its default.
+    fn fills_by_default(&mut self, relation: &Relation, column: &nodes::ColumnDef, scope: &Scope<'_>) {
+        for node in column.constraints() {
+            if let Node::Constraint(constraint) = node
+                && constraint.contype == raw::ConstrType::CONSTR_DEFAULT
+            {
+                let value = self.expr(constraint.raw_expr(), scope);
+                self.fills_column(relation, column.colname().unwrap_or_default(), &value.sources);
             }
         }
     }
@@ -180,6 +195,7 @@ impl Analyzer<'_> {
     }
 
     fn renamed(&mut self, rename: &nodes::RenameStmt) {
+        self.moves(rename);
         let Some((_, _, scope)) = self.subject(rename.relation()) else { return };
         if rename.rename_type == raw::ObjectType::OBJECT_COLUMN
             && let Some(column) = rename.subname().and_then(|name| scope.column(name))

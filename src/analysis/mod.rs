@@ -13,6 +13,7 @@ mod expr;
 mod facts;
 mod findings;
 mod fire;
+mod flows;
 mod from;
 mod kinds;
 mod names;
@@ -35,6 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
+pub use flows::{Fill, Flow, Flows, Move};
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
 
 use crate::catalog::fold;
