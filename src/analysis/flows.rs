@@ -54,6 +54,12 @@ pub struct Flows {
 }
 
 impl Flows {
+    /// Whether nothing goes anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.into.is_empty() && self.moves.is_empty()
+    }
+
     /// Adds those of another statement.
     pub(super) fn extend(&mut self, other: &Self) {
         for (column, flow) in &other.into {

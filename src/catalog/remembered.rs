@@ -60,6 +60,12 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.derived.is_empty() && self.expected.is_empty()
+    }
+
     /// Adds what is remembered elsewhere.
     pub fn extend(&mut self, other: &Self) {
         for (key, names) in &other.names {
@@ -71,21 +77,32 @@ impl Remembered {
         self.expected.extend(other.expected.iter().cloned());
     }
 
-    /// A name that is given to another: what is expected of the old one is expected of the new one too.
+    /// Whether another one has anything that this one has not.
     #[must_use]
-    pub fn moved(
-        expected: &Expected,
-        from: (&str, &str),
-        to: (&str, &str),
-        column: Option<(&str, &str)>,
-    ) -> Option<Expected> {
-        let ColumnPath { schema, relation, column: own } = &expected.path;
+    pub fn adds(&self, other: &Self) -> bool {
+        let derived = |(key, tags): (&ColumnKey, &BTreeSet<Tag>)| {
+            self.derived.get(key).is_some_and(|known| tags.is_subset(known))
+        };
+        let names = |(key, names): (&ColumnKey, &BTreeSet<ColumnPath>)| {
+            self.names.get(key).is_some_and(|known| names.is_subset(known))
+        };
+        !(other.expected.is_subset(&self.expected)
+            && other.derived.iter().all(derived)
+            && other.names.iter().all(names))
+    }
+}
+
+impl Expected {
+    /// The same under the name that its relation or column is given; `None` where another one is renamed.
+    #[must_use]
+    pub fn moved(&self, from: (&str, &str), to: (&str, &str), column: Option<(&str, &str)>) -> Option<Self> {
+        let ColumnPath { schema, relation, column: own } = &self.path;
         if (&**schema, &**relation) != from || column.is_some_and(|(old, _)| old != &**own) {
             return None;
         }
         let own = column.map_or_else(|| Arc::clone(own), |(_, new)| new.into());
         let path = ColumnPath { schema: to.0.into(), relation: to.1.into(), column: own };
-        Some(Expected { path, tag: Arc::clone(&expected.tag), replaces: expected.replaces })
+        Some(Self { path, tag: Arc::clone(&self.tag), replaces: self.replaces })
     }
 }
 
