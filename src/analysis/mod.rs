@@ -3,6 +3,7 @@
 //! Must not: do I/O, or let the parser's types out. Unknown is a fact here: what cannot be read or resolved makes its
 //! statement opaque, never empty. Start reading at [`analyze`].
 mod analyzer;
+mod assigned;
 mod bound;
 mod builtins;
 mod cache;

@@ -8,6 +8,7 @@ mod demo;
 mod holds;
 mod log;
 mod serve;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Command {
     Check(check::Check),
     Analyze(analyze::Analyze),
     Holds(holds::Holds),
+    Tags(tags::Tags),
     Log(log::Log),
     Demo(demo::Demo),
 }
@@ -56,6 +58,7 @@ impl Cli {
             Command::Check(command) => command.run(),
             Command::Analyze(command) => command.run(),
             Command::Holds(command) => command.run(),
+            Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Demo(command) => command.run(),
         }

@@ -107,6 +107,7 @@ impl Server {
             sessions: ports.clone(),
             reload: ports.clone(),
             events: ports.clone(),
+            tags: ports.clone(),
             health: ports.clone(),
             config: options.effective(),
         });
@@ -268,6 +269,13 @@ async fn check_catalogs(services: Arc<Services>, stop: CancellationToken) {
         }
         if !services.databases.has_credential() {
             continue;
+        }
+        for sentence in services.databases.memory().take_dropped() {
+            let mut record = StatementRecord::new(StatementId::new(), Event::System);
+            record.text = sentence;
+            if let Err(error) = services.log.append_strict(record).await {
+                tracing::error!(%error, "that a derived tag was forgotten was not written to the log");
+            }
         }
         for name in services.databases.names() {
             if let Err(error) = services.databases.check(&name).await {

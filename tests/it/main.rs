@@ -11,6 +11,7 @@ mod drivers;
 mod drivers_rust;
 mod harness;
 mod holds;
+mod laundering;
 mod log;
 mod malformed;
 mod observe;
