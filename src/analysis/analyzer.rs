@@ -19,6 +19,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) touched: Touched,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
+    /// The WITH names in force while sizes are proved.
+    pub(super) named: Vec<super::bound::Named>,
     /// It came to the end of its stack: what it found is not all.
     pub(super) exhausted: bool,
     depth: usize,
@@ -45,7 +47,16 @@ impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
     pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
-        Self { context, path, touched: Touched::default(), open: Vec::new(), exhausted: false, depth: 0, depth_max }
+        Self {
+            context,
+            path,
+            touched: Touched::default(),
+            open: Vec::new(),
+            named: Vec::new(),
+            exhausted: false,
+            depth: 0,
+            depth_max,
+        }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -112,6 +123,7 @@ impl<'a> Analyzer<'a> {
             return self.read_view(relation);
         }
         self.touched.relations.insert(relation.oid);
+        self.touched.places += usize::from(self.catalog().is_tagged(relation));
         if reading == Reading::Only {
             self.touched.only.insert(relation.oid);
         }

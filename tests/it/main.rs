@@ -17,6 +17,7 @@ mod malformed;
 mod observe;
 mod policy_check;
 mod relay;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;
