@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::analyzer::Analyzer;
 use super::bound;
 use super::facts::{Bound, Kind, SessionEffect, StatementFacts};
-use super::kinds::classify;
+use super::kinds::{also_reads, classify};
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
 use super::touch::{Field, PROBE, REVEAL, Value, WRITE};
@@ -37,6 +37,9 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("{command} is a statement that no analysis can know"));
         }
         self.touched.kinds.insert(kind);
+        if also_reads(node) {
+            self.touched.kinds.insert(Kind::Read);
+        }
         let outcome = self.dispatch(node);
         let defines = kind >= Kind::Ddl && kind != Kind::Opaque && !KEEPS_DEFINITIONS.contains(&command.as_str());
         if defines || kind == Kind::Call {
