@@ -19,6 +19,7 @@ mod plpgsql;
 mod prescan;
 mod query;
 mod render;
+mod replay;
 mod routines;
 pub mod scan;
 mod scope;
@@ -34,6 +35,7 @@ pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
+pub use replay::Replay;
 
 use crate::catalog::fold;
 

@@ -3,6 +3,7 @@
 //! Must not: query anything. Rows come in through [`CatalogBuilder`], whoever ran [`source::QUERIES`].
 //! Start reading at [`Catalog`].
 mod builder;
+mod edit;
 mod model;
 mod names;
 pub mod source;
@@ -15,6 +16,7 @@ pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
     Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
 };
+pub use tagging::comment_tags;
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.

@@ -1,0 +1,1 @@
+//! A file of SQL as psql reads it.
