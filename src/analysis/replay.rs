@@ -103,13 +103,11 @@ impl Replay {
         match facts.command.as_str() {
             "BEGIN" | "START TRANSACTION" if self.saved.is_empty() => self.saved.push((None, self.state.clone())),
             "SAVEPOINT" if !self.saved.is_empty() => self.saved.push((last_name(text), self.state.clone())),
-            "RELEASE" => self.back_to(&last_name(text), false),
-            "ROLLBACK TO" => self.back_to(&last_name(text), true),
-            "ROLLBACK" | "PREPARE TRANSACTION" => {
-                if !self.saved.is_empty() {
-                    self.state = self.saved.swap_remove(0).1;
-                    self.saved.clear();
-                }
+            "RELEASE" => self.release(&last_name(text).unwrap_or_default()),
+            "ROLLBACK TO" => self.back_to(&last_name(text).unwrap_or_default()),
+            "ROLLBACK" | "PREPARE TRANSACTION" if !self.saved.is_empty() => {
+                self.state = self.saved.swap_remove(0).1;
+                self.saved.clear();
             }
             "COMMIT" => {
                 self.saved.clear();
@@ -140,7 +138,7 @@ impl Replay {
                 self.state.catalog.remove_schema(PG_TEMP);
             }
             SessionEffect::CatalogChange => {
-                if let Some(why) = self.state.define(text, facts, &self.rules) {
+                if let Some(why) = self.state.define(text, &self.rules) {
                     self.state.unknown = Some(why);
                 }
             }
@@ -182,24 +180,27 @@ impl Replay {
                 settings.role = role.map_or_else(|| begin.role.clone(), str::to_owned);
             }
             "standard_conforming_strings" => {
-                settings.standard_conforming_strings =
-                    value.is_none_or(|value| !["off", "false", "no", "0"].contains(&value.to_ascii_lowercase().as_str()));
+                settings.standard_conforming_strings = value
+                    .is_none_or(|value| !["off", "false", "no", "0"].contains(&value.to_ascii_lowercase().as_str()));
             }
             "all" => *settings = Settings { role: settings.role.clone(), ..begin.clone() },
             _ => {}
         }
     }
 
-    /// RELEASE forgets a savepoint and those within; ROLLBACK TO goes back to it and keeps it.
-    fn back_to(&mut self, name: &Option<String>, undo: bool) {
-        let Some(place) = self.saved.iter().rposition(|(known, _)| known == name) else { return };
-        if undo {
-            self.saved.truncate(place + 1);
-            if let Some((_, state)) = self.saved.last() {
-                self.state = state.clone();
-            }
-        } else {
+    /// RELEASE forgets a savepoint and those within it.
+    fn release(&mut self, name: &str) {
+        if let Some(place) = self.saved.iter().rposition(|(known, _)| known.as_deref() == Some(name)) {
             self.saved.truncate(place);
+        }
+    }
+
+    /// ROLLBACK TO goes back to a savepoint and keeps it.
+    fn back_to(&mut self, name: &str) {
+        let Some(place) = self.saved.iter().rposition(|(known, _)| known.as_deref() == Some(name)) else { return };
+        self.saved.truncate(place + 1);
+        if let Some((_, state)) = self.saved.last() {
+            self.state = state.clone();
         }
     }
 }

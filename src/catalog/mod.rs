@@ -6,6 +6,7 @@ mod builder;
 mod edit;
 mod model;
 mod names;
+mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
@@ -16,8 +17,8 @@ pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
     Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
 };
-pub use tagging::comment_tags;
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
+pub use tagging::comment_tags;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;

@@ -216,9 +216,9 @@ impl State {
     }
 
     /// Takes away a function that a later name may not mean; what calls it then is not known.
-    pub(super) fn drop_function(&mut self, named: &nodes::ObjectWithArgs) {
-        let names = strings(named.objname());
-        while let Some(function) = self.function(&names) {
+    pub(super) fn drop_function(&mut self, object: &nodes::ObjectWithArgs) {
+        let names = strings(object.objname());
+        for function in self.functions(&names).iter().filter(|function| !function.is_built_in()) {
             self.catalog.remove_functions(&function.schema, &function.name, None);
         }
     }

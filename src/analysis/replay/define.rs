@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::super::facts::StatementFacts;
 use super::super::parse::{Node, nodes, parse, raw, strings};
 use super::State;
 use super::draft::Table;
@@ -14,11 +13,10 @@ pub(super) type Unknown = Option<String>;
 
 impl State {
     /// Changes the catalog as the statement does; says why later ones are not known, where it cannot.
-    pub(super) fn define(&mut self, text: &[u8], facts: &StatementFacts, rules: &TagRules) -> Unknown {
-        let Some(tree) = std::str::from_utf8(text).ok().and_then(|text| parse(text).ok()) else {
-            return Some(format!("an earlier {} of this text cannot be followed", facts.command));
-        };
-        let text = std::str::from_utf8(text).unwrap_or_default();
+    pub(super) fn define(&mut self, text: &[u8], rules: &TagRules) -> Unknown {
+        // What the grammar refuses the server refuses too, and nothing changes.
+        let text = std::str::from_utf8(text).ok()?;
+        let tree = parse(text).ok()?;
         let mut unknown = None;
         for statement in tree.statements(text) {
             unknown = unknown.or(self.node(statement.node, rules));
@@ -82,20 +80,14 @@ impl State {
         self.tag_generated(oid, create.table_elts(), rules);
     }
 
-    fn create_from(
-        &mut self,
-        into: Option<&nodes::IntoClause>,
-        query: Node<'_>,
-        kind: RelationKind,
-        rules: &TagRules,
-    ) {
+    fn create_from(&mut self, into: Option<&nodes::IntoClause>, query: Node<'_>, kind: RelationKind, rules: &TagRules) {
         let Some(into) = into else { return };
         let Some(var) = into.rel() else { return };
         let target = self.target(var, kind);
         if self.catalog.relation_in(&target.schema, &target.name).is_some() {
             return;
         }
-        let Some((mut table, expansion)) = self.query(query, &strings(into.col_names())) else { return };
+        let Some((table, expansion)) = self.query(query, &strings(into.col_names())) else { return };
         if kind == RelationKind::Matview {
             table.parsed.keep(Arc::new(expansion));
         }
@@ -129,7 +121,7 @@ impl State {
 
     fn create_schema(&mut self, create: &nodes::CreateSchemaStmt, rules: &TagRules) -> Unknown {
         let role = create.authrole().and_then(nodes::RoleSpec::rolename);
-        let Some(name) = create.schemaname().or(role).map(str::to_owned) else { return None };
+        let name = create.schemaname().or(role).map(str::to_owned)?;
         self.catalog.put_schema(&name);
         let path = std::mem::replace(&mut self.settings.search_path, vec![name]);
         let mut unknown = None;
@@ -143,7 +135,8 @@ impl State {
     fn create_trigger(&mut self, create: &nodes::CreateTrigStmt) -> Unknown {
         let relation = create.relation().and_then(|var| self.find(var))?;
         let names = strings(create.funcname());
-        let Some(function) = self.function(&names) else {
+        let functions = self.functions(&names);
+        let Some(function) = functions.first() else {
             return Some(format!("an earlier trigger calls the function {}, which is not known", names.join(".")));
         };
         let mut changed = relation.alike();

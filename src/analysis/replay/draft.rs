@@ -10,9 +10,7 @@ use super::super::render;
 use super::super::touch::Field;
 use super::State;
 use crate::catalog::tags::TagRules;
-use crate::catalog::{
-    Catalog, Column, Key, Oid, PG_TEMP, Parsed, Relation, RelationKind, SearchPath, clip,
-};
+use crate::catalog::{Catalog, Column, Key, Oid, PG_TEMP, Parsed, Relation, RelationKind, SearchPath, clip};
 
 /// A column with the tags that it has by where its values come from.
 #[derive(Clone, Debug)]
@@ -147,9 +145,9 @@ impl State {
     }
 
     /// The type that a name means; 0 where it is not known.
-    pub(super) fn type_oid(&self, named: &nodes::TypeName) -> Oid {
-        let names: Vec<&str> = named.names().iter().filter_map(nodes::String::sval).collect();
-        let array = !named.array_bounds().is_empty();
+    pub(super) fn type_oid(&self, written: &nodes::TypeName) -> Oid {
+        let names: Vec<&str> = written.names().iter().filter_map(nodes::String::sval).collect();
+        let array = !written.array_bounds().is_empty();
         let element = |name: &str| if array { format!("_{name}") } else { name.to_owned() };
         let found = match names.as_slice() {
             [name] => self.catalog.find_type(&self.path(), &element(name)),
@@ -168,16 +166,16 @@ impl State {
             return None;
         }
         let mut table = Table::default();
-        let mut named = Vec::with_capacity(fields.len());
+        let mut shown = Vec::with_capacity(fields.len());
         for (place, field) in fields.into_iter().enumerate() {
             let name = names.get(place).map_or_else(|| Arc::clone(&field.name), |name| Arc::from(clip(name)));
             let tags = field.value.sources.iter().flat_map(|source| render::tags(&mut analyzer, *source)).collect();
             table.add(&name, field.value.type_oid, tags);
-            named.push(Field { name, value: field.value });
+            shown.push(Field { name, value: field.value });
         }
         let mut touched = std::mem::take(&mut analyzer.touched);
         touched.seen.clear();
-        Some((table, Expansion { fields: named.into(), touched }))
+        Some((table, Expansion { fields: shown.into(), touched }))
     }
 
     /// Puts a relation into the catalog, in the place of one of that name and sort where `replace` says which.

@@ -7,17 +7,16 @@ use super::State;
 use crate::catalog::{Function, Oid, clip};
 
 impl State {
-    /// The first function of that name along the path.
-    pub(super) fn function(&self, names: &[&str]) -> Option<Arc<Function>> {
+    /// The functions of that name, the nearest schema first.
+    pub(super) fn functions(&self, names: &[&str]) -> Vec<Arc<Function>> {
         match names {
-            [name] => self.catalog.find_functions(&self.path(), name).find(|known| !known.is_built_in()).cloned(),
-            [.., schema, name] => self.catalog.functions_in(schema, name).first().cloned(),
-            [] => None,
+            [name] => self.catalog.find_functions(&self.path(), name).cloned().collect(),
+            [.., schema, name] => self.catalog.functions_in(schema, name).to_vec(),
+            [] => Vec::new(),
         }
     }
 
     pub(super) fn create_function(&mut self, create: &nodes::CreateFunctionStmt) {
-        use raw::FunctionParameterMode as M;
         let names = strings(create.funcname());
         let (schema, name): (Arc<str>, Arc<str>) = match names.as_slice() {
             [name] => (self.path().creation().map_or_else(|| "public".into(), Arc::clone), clip(name).into()),
@@ -47,22 +46,8 @@ impl State {
             parsed: crate::catalog::Parsed::default(),
         };
         for parameter in create.parameters() {
-            let type_oid: Oid = parameter.arg_type().map_or(0, |named| self.type_oid(named));
-            let mode = match parameter.mode {
-                M::FUNC_PARAM_OUT => 'o',
-                M::FUNC_PARAM_INOUT => 'b',
-                M::FUNC_PARAM_VARIADIC => 'v',
-                M::FUNC_PARAM_TABLE => 't',
-                _ => 'i',
-            };
-            if matches!(mode, 'i' | 'b' | 'v') {
-                function.arguments.push(type_oid);
-                function.defaults = function.defaults.saturating_add(u16::from(!is_none(parameter.defexpr())));
-            }
-            function.variadic |= mode == 'v';
-            function.returns_set |= mode == 't';
-            function.argument_names.push(parameter.name().unwrap_or_default().into());
-            function.argument_modes.push(mode);
+            let type_oid = parameter.arg_type().map_or(0, |named| self.type_oid(named));
+            read_parameter(&mut function, parameter, type_oid);
         }
         for option in create.options() {
             read_option(&mut function, option);
@@ -73,6 +58,25 @@ impl State {
 
 fn is_none(node: Node<'_>) -> bool {
     matches!(node, Node::None)
+}
+
+fn read_parameter(function: &mut Function, parameter: &nodes::FunctionParameter, type_oid: Oid) {
+    use raw::FunctionParameterMode as M;
+    let mode = match parameter.mode {
+        M::FUNC_PARAM_OUT => 'o',
+        M::FUNC_PARAM_INOUT => 'b',
+        M::FUNC_PARAM_VARIADIC => 'v',
+        M::FUNC_PARAM_TABLE => 't',
+        _ => 'i',
+    };
+    if matches!(mode, 'i' | 'b' | 'v') {
+        function.arguments.push(type_oid);
+        function.defaults = function.defaults.saturating_add(u16::from(!is_none(parameter.defexpr())));
+    }
+    function.variadic |= mode == 'v';
+    function.returns_set |= mode == 't';
+    function.argument_names.push(parameter.name().unwrap_or_default().into());
+    function.argument_modes.push(mode);
 }
 
 fn read_option(function: &mut Function, option: &nodes::DefElem) {

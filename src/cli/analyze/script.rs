@@ -161,14 +161,16 @@ impl<R: BufRead> Script<R> {
     }
 
     /// Adds a part of the line to the statement.
-    fn keep(&mut self, line: &[u8], range: std::ops::Range<usize>) {
-        let Some(part) = line.get(range.clone()) else { return };
+    fn keep(&mut self, line: &[u8], mut range: std::ops::Range<usize>) {
+        let part = line.get(range.clone()).unwrap_or_default();
+        let solid = |byte: &u8| !byte.is_ascii_whitespace();
         if self.written.is_empty() {
-            let blank = part.iter().position(|byte| !byte.is_ascii_whitespace());
-            let Some(blank) = blank else { return };
-            self.start = self.place(line, range.start + blank);
+            let Some(blank) = part.iter().position(solid) else { return };
+            range.start += blank;
+            self.start = self.place(line, range.start);
         }
-        if let Some(last) = part.iter().rposition(|byte| !byte.is_ascii_whitespace()) {
+        let part = line.get(range.clone()).unwrap_or_default();
+        if let Some(last) = part.iter().rposition(solid) {
             self.end = self.place(line, range.start + last + 1);
         }
         // One byte more than a statement may have is enough for the analysis to refuse it.
@@ -208,7 +210,7 @@ impl<R: BufRead> Script<R> {
     fn behind_comments(&self, written: &[u8]) -> Place {
         let all = written.len();
         let comments = written.get(..all - variables::without_comments(written).len()).unwrap_or_default();
-        let lines = comments.iter().filter(|byte| **byte == b'\n').count();
+        let lines = comments.split(|byte| *byte == b'\n').count() - 1;
         let last = comments.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let characters = comments.iter().skip(last).filter(|byte| **byte & 0xc0 != 0x80).count();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

@@ -36,7 +36,8 @@ impl Variables {
         if !text.contains(&b':') {
             return (text.to_vec(), Vec::new(), Vec::new());
         }
-        let mut sent = Sent { text, sql: Vec::with_capacity(text.len()), copied: 0, notes: Vec::new(), opaque: Vec::new() };
+        let mut sent =
+            Sent { text, sql: Vec::with_capacity(text.len()), copied: 0, notes: Vec::new(), opaque: Vec::new() };
         let (mut colon, mut brackets) = (None, 0_usize);
         for token in tokens(text, StringMode::Standard) {
             let bytes = text.get(token.range.clone()).unwrap_or_default();
