@@ -72,6 +72,7 @@ impl State {
             (A::AT_DropNotNull, _) => {
                 self.change_column(oid, command.name().unwrap_or_default(), |column| column.not_null = false);
             }
+            (A::AT_AddConstraint, Node::Constraint(constraint)) => self.refer(oid, constraint),
             // A key that is gone proves nothing any more.
             (A::AT_DropConstraint, _) => self.change(oid, |relation| relation.keys.clear()),
             (A::AT_AttachPartition, Node::PartitionCmd(partition)) => {
@@ -112,6 +113,7 @@ impl State {
         self.change(oid, |relation| relation.columns.push(column));
         self.catalog.tag_column((oid, number), BTreeSet::new(), rules);
         self.tag_one_generated(oid, definition, rules);
+        self.refer_all(oid, definition);
     }
 
     /// A child takes the tags of its parent's columns.

@@ -6,7 +6,7 @@ use super::super::parse::{Node, nodes, parse, raw, strings};
 use super::State;
 use super::draft::Table;
 use crate::catalog::tags::TagRules;
-use crate::catalog::{RelationKind, Trigger, comment_tags};
+use crate::catalog::{Oid, Reference, RelationKind, Rule, Trigger, comment_tags};
 
 /// Why later expressions are not known, where a definition is one that is not followed.
 pub(super) type Unknown = Option<String>;
@@ -19,12 +19,13 @@ impl State {
         let tree = parse(text).ok()?;
         let mut unknown = None;
         for statement in tree.statements(text) {
-            unknown = unknown.or(self.node(statement.node, rules));
+            let text = text.get(statement.span).unwrap_or_default();
+            unknown = unknown.or(self.node(statement.node, text, rules));
         }
         unknown
     }
 
-    fn node(&mut self, node: Node<'_>, rules: &TagRules) -> Unknown {
+    fn node(&mut self, node: Node<'_>, text: &str, rules: &TagRules) -> Unknown {
         match node {
             Node::CreateStmt(create) => self.create_table(create, rules),
             Node::SelectStmt(select) => match select.into_clause() {
@@ -37,15 +38,16 @@ impl State {
                 self.create_from(create.into(), create.query(), kind, rules);
             }
             Node::ViewStmt(view) => self.create_view(view, rules),
-            Node::CreateSchemaStmt(create) => return self.create_schema(create, rules),
+            Node::CreateSchemaStmt(create) => return self.create_schema(create, text, rules),
             Node::CreateFunctionStmt(create) => self.create_function(create),
             Node::AlterTableStmt(alter) => self.alter_table(alter, rules),
             Node::RenameStmt(rename) => self.rename(rename, rules),
             Node::AlterObjectSchemaStmt(alter) => self.move_schema(alter, rules),
             Node::DropStmt(drop) => self.drop_objects(drop),
             Node::CommentStmt(comment) => self.comment(comment, rules),
-            Node::CreateTrigStmt(create) => return self.create_trigger(create),
-            Node::RuleStmt(_) | Node::CreatePolicyStmt(_) | Node::AlterPolicyStmt(_) | Node::CreateCastStmt(_) => {
+            Node::CreateTrigStmt(create) => return self.create_trigger(create, text),
+            Node::RuleStmt(rule) => self.create_rule(rule, text),
+            Node::CreatePolicyStmt(_) | Node::AlterPolicyStmt(_) | Node::CreateCastStmt(_) => {
                 return not_followed(node);
             }
             Node::DefineStmt(define) if define.kind == raw::ObjectType::OBJECT_OPERATOR => return not_followed(node),
@@ -78,6 +80,13 @@ impl State {
         let kind = if create.partspec().is_some() { RelationKind::Partitioned } else { RelationKind::Table };
         let oid = self.put(super::draft::Target { kind, ..target }, table, rules, None);
         self.tag_generated(oid, create.table_elts(), rules);
+        for element in create.table_elts() {
+            match element {
+                Node::Constraint(constraint) => self.refer(oid, constraint),
+                Node::ColumnDef(column) => self.refer_all(oid, column),
+                _ => {}
+            }
+        }
     }
 
     fn create_from(&mut self, into: Option<&nodes::IntoClause>, query: Node<'_>, kind: RelationKind, rules: &TagRules) {
@@ -119,35 +128,77 @@ impl State {
         self.put(target, table, rules, replaced);
     }
 
-    fn create_schema(&mut self, create: &nodes::CreateSchemaStmt, rules: &TagRules) -> Unknown {
+    fn create_schema(&mut self, create: &nodes::CreateSchemaStmt, text: &str, rules: &TagRules) -> Unknown {
         let role = create.authrole().and_then(nodes::RoleSpec::rolename);
         let name = create.schemaname().or(role).map(str::to_owned)?;
         self.catalog.put_schema(&name);
         let path = std::mem::replace(&mut self.settings.search_path, vec![name]);
         let mut unknown = None;
         for element in create.schema_elts() {
-            unknown = unknown.or(self.node(element, rules));
+            unknown = unknown.or(self.node(element, text, rules));
         }
         self.settings.search_path = path;
         unknown
     }
 
-    fn create_trigger(&mut self, create: &nodes::CreateTrigStmt) -> Unknown {
+    fn create_trigger(&mut self, create: &nodes::CreateTrigStmt, text: &str) -> Unknown {
         let relation = create.relation().and_then(|var| self.find(var))?;
         let names = strings(create.funcname());
         let functions = self.functions(&names);
         let Some(function) = functions.first() else {
             return Some(format!("an earlier trigger calls the function {}, which is not known", names.join(".")));
         };
+        let tables = create.transition_rels().iter().filter_map(|node| match node {
+            Node::TriggerTransition(table) => table.name().map(Arc::from),
+            _ => None,
+        });
         let mut changed = relation.alike();
         changed.triggers.push(Trigger {
             relation: relation.oid,
             name: create.trigname().unwrap_or_default().into(),
             function: function.oid,
             events: i32::from(create.events),
+            tables: tables.collect(),
+            definition: if matches!(create.when_clause(), Node::None) { None } else { Some(text.into()) },
         });
         self.catalog.put_relation(changed);
         None
+    }
+
+    /// What it does is read as its text has it: a name that is not qualified in there is not known.
+    fn create_rule(&mut self, rule: &nodes::RuleStmt, text: &str) {
+        let event = match rule.event {
+            raw::CmdType::CMD_UPDATE => '2',
+            raw::CmdType::CMD_INSERT => '3',
+            raw::CmdType::CMD_DELETE => '4',
+            _ => return,
+        };
+        let Some(relation) = rule.relation().and_then(|var| self.find(var)) else { return };
+        let mut changed = relation.alike();
+        let name: Arc<str> = rule.rulename().unwrap_or_default().into();
+        changed.rules.retain(|known| known.name != name);
+        let (relation, instead, definition) = (relation.oid, rule.instead, text.into());
+        changed.rules.push(Rule { relation, name, event, instead, definition });
+        self.catalog.put_relation(changed);
+    }
+
+    /// A foreign key that carries changes on makes a write of what it refers to a write of this one too.
+    pub(super) fn refer(&mut self, from: Oid, constraint: &nodes::Constraint) {
+        let action = |action: std::ffi::c_char| u8::try_from(action).map_or('a', char::from);
+        let (on_delete, on_update) = (action(constraint.fk_del_action), action(constraint.fk_upd_action));
+        let carries = ['c', 'n', 'd'].iter().any(|carried| [on_delete, on_update].contains(carried));
+        let Some(parent) = constraint.pktable().and_then(|var| self.find(var)).filter(|_| carries) else { return };
+        let mut changed = parent.alike();
+        changed.references.push(Reference { relation: parent.oid, from, on_delete, on_update });
+        self.catalog.put_relation(changed);
+    }
+
+    pub(super) fn refer_all(&mut self, from: Oid, column: &nodes::ColumnDef) {
+        for constraint in column.constraints() {
+            if let Node::Constraint(constraint) = constraint {
+                self.refer(from, constraint);
+            }
+        }
     }
 
     fn drop_objects(&mut self, drop: &nodes::DropStmt) {

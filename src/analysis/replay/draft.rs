@@ -201,6 +201,8 @@ impl State {
             rules: Vec::new(),
             policies: Vec::new(),
             triggers: Vec::new(),
+            expressions: Vec::new(),
+            references: Vec::new(),
             parsed: table.parsed,
         });
         for (number, own) in tags {

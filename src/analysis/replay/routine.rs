@@ -38,6 +38,8 @@ impl State {
             argument_names: Vec::new(),
             argument_modes: Vec::new(),
             definer: false,
+            owner: self.settings.role.as_str().into(),
+            default_values: None,
             source: None,
             body: None,
             settings: Vec::new(),
@@ -52,12 +54,24 @@ impl State {
         for option in create.options() {
             read_option(&mut function, option);
         }
+        // A default that computes something runs with a call that leaves it out; a body that is not known says so.
+        if create.parameters().iter().any(|parameter| computes(parameter.defexpr())) {
+            function.source = None;
+        }
         self.catalog.put_function(function);
     }
 }
 
 fn is_none(node: Node<'_>) -> bool {
     matches!(node, Node::None)
+}
+
+fn computes(node: Node<'_>) -> bool {
+    match node {
+        Node::None | Node::A_Const(_) => false,
+        Node::TypeCast(cast) => computes(cast.arg()),
+        _ => true,
+    }
 }
 
 fn read_parameter(function: &mut Function, parameter: &nodes::FunctionParameter, type_oid: Oid) {
