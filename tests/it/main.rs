@@ -10,6 +10,7 @@ mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
+mod evasions;
 mod harness;
 mod holds;
 mod log;
