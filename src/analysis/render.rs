@@ -86,8 +86,7 @@ fn columns(analyzer: &mut Analyzer<'_>) -> BTreeMap<ColumnName, ColumnFacts> {
 }
 
 fn relation(analyzer: &Analyzer<'_>, oid: Oid) -> Option<Arc<Relation>> {
-    let own = analyzer.context.overlay.and_then(|overlay| overlay.by_oid(oid));
-    own.or_else(|| analyzer.catalog().relation(oid)).map(Arc::clone)
+    analyzer.catalog().relation(oid).map(Arc::clone)
 }
 
 fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {

@@ -178,7 +178,7 @@ fn sarif_is_valid_and_has_a_result_for_each_statement_to_look_at() {
     assert_eq!(rules, ["personal-data", "held", "opaque"]);
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "db/with%20space.sql");
-    assert_eq!(place["region"], json!({"startLine": 2, "startColumn": 1, "endLine": 3, "endColumn": 30}));
+    assert_eq!(place["region"], json!({"startLine": 2, "startColumn": 1, "endLine": 3, "endColumn": 31}));
     assert_eq!(results[0]["properties"]["tags"], json!(["user.contact.email"]));
     for (result, rule) in results.iter().zip([3, 2, 1]) {
         assert_eq!(result["ruleIndex"], rule);

@@ -170,8 +170,9 @@ fn a_rule_and_a_cascade_of_the_text_do_what_they_say() {
     let rule = "CREATE TABLE log (id int); \
         CREATE RULE r AS ON DELETE TO people DO ALSO INSERT INTO public.log VALUES (old.id); DELETE FROM people";
     assert_eq!(written(rule), ["public.log", "public.people"]);
-    let cascade = "CREATE TABLE child (id int REFERENCES people (id) ON DELETE CASCADE); DELETE FROM people";
-    assert_eq!(written(cascade), ["public.child", "public.people"]);
+    let cascade = "CREATE TABLE log (id int); CREATE TABLE child (id int REFERENCES people (id) ON DELETE CASCADE); \
+        CREATE RULE r AS ON DELETE TO child DO ALSO INSERT INTO public.log VALUES (old.id); DELETE FROM people";
+    assert!(written(cascade).contains(&"public.log".to_owned()));
     let named =
         "CREATE TABLE log (id int); CREATE RULE r AS ON DELETE TO people DO ALSO DELETE FROM log; DELETE FROM people";
     assert!(!last(named).1.is_empty(), "a name in a rule that is not qualified is not known");
