@@ -100,15 +100,8 @@ impl<'a> Analyzer<'a> {
         found
     }
 
-    /// The relation that a name means, the session's own first.
+    /// The relation that a name means; a session's own ones are in its catalog.
     pub(super) fn find_relation(&mut self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
-        if let Some(overlay) = self.context.overlay
-            && schema.is_none_or(|schema| schema.starts_with(PG_TEMP))
-            && let Some(relation) = overlay.find(schema.map(|_| PG_TEMP), name)
-        {
-            self.touched.session_local = true;
-            return Some(Arc::clone(relation));
-        }
         let found = match schema {
             Some(schema) => self.catalog().relation_in(schema, name),
             None => self.catalog().find_relation(&self.path, name),

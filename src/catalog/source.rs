@@ -70,7 +70,7 @@ pub const QUERIES: &[CatalogQuery] = &[
         name: SIZES,
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
-              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
     CatalogQuery {
         name: KEYS,

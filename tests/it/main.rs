@@ -6,6 +6,7 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
