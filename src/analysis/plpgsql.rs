@@ -49,7 +49,9 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
         analyzer.touched.opaque("a function body hides names behind Unicode escapes");
     }
     kinds(analyzer, &words);
+    settings(analyzer, &words);
     functions(analyzer, &words);
+    unwritten(analyzer, &words);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let mut all = Sources::new();
     for (relation, place) in relations(analyzer, &words) {
@@ -74,7 +76,7 @@ fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>,
             None
         };
         if let Some(relation) = analyzer.find_relation(schema, &word.text)
-            && !relation.is_built_in()
+            && (!relation.is_built_in() || analyzer.catalog().is_tagged(&relation))
         {
             found.push((relation, place + 1));
         }
@@ -91,13 +93,15 @@ fn takes_all(words: &[Word], after: usize) -> bool {
             && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
             && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
     });
-    let rows = words
-        .iter()
-        .any(|word| ["rowtype", "record", "table", "to_json", "to_jsonb", "row_to_json"].contains(&word.text.as_str()));
+    let rows = words.iter().any(|word| WHOLE_ROWS.contains(&word.text.as_str()));
     if star || rows {
         return true;
     }
     let alias_at = if text(after) == "as" { after + 1 } else { after };
+    // An alias with a list of columns gives them other names.
+    if text(alias_at + 1) == "(" && words.get(alias_at).is_some_and(|word| word.name && !is_reserved(word)) {
+        return true;
+    }
     let own = after.checked_sub(1).map_or("", text);
     let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
     [Some(own), alias].into_iter().flatten().any(|name| {
@@ -110,6 +114,83 @@ fn takes_all(words: &[Word], after: usize) -> bool {
                 && (at == 0 || text(at - 1) != ".")
         })
     })
+}
+
+/// Words of a body that can take whole rows, or columns that it does not name.
+const WHOLE_ROWS: &[&str] = &["rowtype", "record", "table", "natural", "to_json", "to_jsonb", "row_to_json"];
+
+/// Reserved words that stand behind the name of a relation and cannot be its alias.
+const RESERVED: &[&str] = &[
+    "and",
+    "as",
+    "cross",
+    "else",
+    "end",
+    "except",
+    "fetch",
+    "for",
+    "from",
+    "full",
+    "group",
+    "having",
+    "in",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "left",
+    "limit",
+    "natural",
+    "not",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "returning",
+    "right",
+    "select",
+    "tablesample",
+    "then",
+    "union",
+    "using",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+fn is_reserved(word: &Word) -> bool {
+    !word.quoted && RESERVED.contains(&word.text.as_str())
+}
+
+/// A search path that a body sets gives its later names another meaning.
+fn settings(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    let mut before = "";
+    for word in words {
+        if word.name && word.text == "search_path" && ["set", "local", "session", "reset"].contains(&before) {
+            analyzer.touched.opaque("a function body sets its own search_path");
+        }
+        before = &word.text;
+    }
+}
+
+/// Operators, types and casts that people made run functions without naming them.
+fn unwritten(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    let mut done = BTreeSet::new();
+    for word in words {
+        if !done.insert((word.name, word.text.as_str())) {
+            continue;
+        }
+        if word.name {
+            analyzer.named_type(&word.text);
+        } else {
+            analyzer.operator(&word.text);
+        }
+    }
+    // LIKE, BETWEEN, IN and CASE are spelled without the operators that they stand for.
+    for name in ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~"] {
+        analyzer.operator(name);
+    }
 }
 
 /// What the words say that the body does.
@@ -141,19 +222,20 @@ fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
 fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
     let mut done = BTreeSet::new();
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
-        if words.get(place + 1).is_none_or(|next| next.text != "(") {
-            continue;
-        }
+        let called = words.get(place + 1).is_some_and(|next| next.text == "(");
         let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
         let schema = if dotted {
             place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str())
         } else {
             None
         };
-        if !done.insert((schema, word.text.as_str())) {
-            continue;
+        if called && done.insert((schema, word.text.as_str())) {
+            analyzer.named_function(schema, &word.text);
         }
-        analyzer.named_function(schema, &word.text);
+        // `row.name` is `name(row)` where the row has no such field.
+        if dotted && !called && done.insert((None, word.text.as_str())) {
+            analyzer.named_of_row(&word.text);
+        }
     }
 }
 
@@ -176,13 +258,40 @@ impl Analyzer<'_> {
     }
 }
 
+impl Analyzer<'_> {
+    /// Functions of a name that take one row.
+    fn named_of_row(&mut self, name: &str) {
+        let of_row = |function: &Arc<crate::catalog::Function>| {
+            function.takes(1)
+                && function.arguments.first().is_some_and(|oid| {
+                    self.catalog().row_relation(*oid).is_some()
+                        || self.catalog().type_of(*oid).is_some_and(|found| found.kind == 'p')
+                })
+        };
+        if self.catalog().find_functions(&self.path, name).filter(|found| !found.is_built_in()).any(of_row) {
+            self.named_function(None, name);
+        }
+    }
+
+    /// A type of a name: its checks, and every cast to or from it.
+    fn named_type(&mut self, name: &str) {
+        let found = self.catalog().types_named(name);
+        for oid in found {
+            self.type_checks(oid);
+            self.cast_functions(0, oid);
+            self.cast_functions(oid, 0);
+        }
+    }
+}
+
 /// The columns of a relation that a source names, or all of them where it takes whole rows.
 pub(super) fn columns_named(relation: &Arc<Relation>, source: &str) -> Vec<ColumnId> {
     let words = words(source);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let row = words.iter().enumerate().any(|(at, word)| {
-        ["new", "old"].contains(&word.text.as_str())
-            && ![".", ";"].contains(&words.get(at + 1).map_or("", |next| next.text.as_str()))
+        let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+        let returned = at > 0 && text(at - 1) == "return" && text(at + 1) == ";";
+        ["new", "old"].contains(&word.text.as_str()) && text(at + 1) != "." && !returned
     }) || words.iter().any(|word| word.text == "*");
     let fields = stored(relation);
     let wanted = fields.iter().filter(|field| row || named.contains(&*field.name));

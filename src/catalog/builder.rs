@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::model::{Store, Type};
-use super::{Cast, Catalog, Function, Key, Operator, Policy, Relation, Rule, Trigger, source, tagging};
+use super::{
+    Cast, Catalog, Expression, Function, Key, Operator, Policy, Reference, Relation, Rule, Trigger, source, tagging,
+};
 
 /// Why a catalog cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,8 @@ pub struct CatalogBuilder {
     rules: Vec<Rule>,
     policies: Vec<Policy>,
     triggers: Vec<Trigger>,
+    expressions: Vec<Expression>,
+    references: Vec<Reference>,
     hash: DefaultHasher,
 }
 
@@ -81,6 +85,9 @@ impl CatalogBuilder {
             source::RULES => self.rules.push(serde_json::from_str(row)?),
             source::POLICIES => self.policies.push(serde_json::from_str(row)?),
             source::TRIGGERS => self.triggers.push(serde_json::from_str(row)?),
+            source::EXPRESSIONS => self.expressions.push(serde_json::from_str(row)?),
+            source::REFERENCES => self.references.push(serde_json::from_str(row)?),
+            source::SUPPORT => self.store.support.push(serde_json::from_str::<Support>(row)?.function),
             source::TYPES => self.add_type(serde_json::from_str(row)?),
             source::FUNCTIONS => self.add_function(serde_json::from_str(row)?),
             source::OPERATORS => {
@@ -103,6 +110,9 @@ impl CatalogBuilder {
     fn add_type(&mut self, row: Type) {
         let names = self.store.type_names.entry(Arc::clone(&row.schema)).or_default();
         names.insert(Arc::clone(&row.name), row.oid);
+        if row.category == 'A' && row.element != 0 {
+            self.store.array_types.insert(row.element, row.oid);
+        }
         self.store.types.insert(row.oid, row);
     }
 
@@ -124,6 +134,14 @@ impl CatalogBuilder {
         attach(&mut self.relations, &places, self.rules, |row| row.relation, |relation| &mut relation.rules);
         attach(&mut self.relations, &places, self.policies, |row| row.relation, |relation| &mut relation.policies);
         attach(&mut self.relations, &places, self.triggers, |row| row.relation, |relation| &mut relation.triggers);
+        attach(
+            &mut self.relations,
+            &places,
+            self.expressions,
+            |row| row.relation,
+            |relation| &mut relation.expressions,
+        );
+        attach(&mut self.relations, &places, self.references, |row| row.relation, |relation| &mut relation.references);
         for relation in self.relations {
             let names = self.store.relation_names.entry(Arc::clone(&relation.schema)).or_default();
             names.insert(Arc::clone(&relation.name), relation.oid);
@@ -142,6 +160,11 @@ impl CatalogBuilder {
 struct Snapshot {
     version: u32,
     rows: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Support {
+    function: super::Oid,
 }
 
 #[derive(Deserialize)]

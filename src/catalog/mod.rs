@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
-    Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
+    Cast, Column, Expression, Function, Key, Language, Oid, Operator, Parsed, Policy, Reference, Relation,
+    RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 
@@ -96,6 +97,19 @@ impl Catalog {
         self.store.types.get(&oid)
     }
 
+    /// The types of that name that people made, in whatever schema.
+    #[must_use]
+    pub fn types_named(&self, name: &str) -> Vec<Oid> {
+        let found = self.store.type_names.values().filter_map(|names| names.get(name).copied());
+        found.filter(|oid| self.type_of(*oid).is_some_and(Type::is_made_by_people)).collect()
+    }
+
+    /// The array type over a type; 0 where there is none.
+    #[must_use]
+    pub fn array_of(&self, element: Oid) -> Oid {
+        self.store.array_types.get(&element).copied().unwrap_or(0)
+    }
+
     /// A type by schema and name.
     #[must_use]
     pub fn type_in(&self, schema: &str, name: &str) -> Option<&Type> {
@@ -124,6 +138,12 @@ impl Catalog {
     #[must_use]
     pub fn casts(&self) -> &[Cast] {
         &self.store.casts
+    }
+
+    /// Functions that people made and that run unnamed: of operator classes, ranges, and casts that need not be written.
+    #[must_use]
+    pub fn support(&self) -> &[Oid] {
+        &self.store.support
     }
 
     /// The columns that a relation's children and their children store, with the relation itself first.
