@@ -150,8 +150,10 @@ pub const QUERIES: &[CatalogQuery] = &[
               'argument_modes', COALESCE(pg_catalog.to_json(p.proargmodes), '[]'), \
               'definer', p.prosecdef, 'owner', pg_catalog.pg_get_userbyid(p.proowner), \
               'default_values', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END, \
-              'source', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN p.prosrc END, \
-              'body', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
+              'source', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN p.prosrc END, \
+              'body', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
               'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'), \
               'extension', (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e \
               ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 \
