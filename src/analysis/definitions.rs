@@ -10,7 +10,7 @@ use super::parse::{Node, NodeList, nodes, raw, strings};
 use super::plpgsql;
 use super::scope::{Scope, sources};
 use super::statement::{is_temporary, option_text};
-use super::touch::{Field, PROBE, REVEAL, Value, WRITE};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::{Relation, fold};
 
 impl Analyzer<'_> {
@@ -138,8 +138,32 @@ impl Analyzer<'_> {
                     self.fills_by_default(&relation, column, &scope);
                 }
                 Node::Constraint(constraint) => self.constraint(constraint, &scope),
-                Node::RangeVar(var) => self.named(var),
+                Node::RangeVar(var) => {
+                    self.named(var);
+                    self.detached(cmd, &relation, var);
+                }
+                Node::PartitionCmd(partition) => {
+                    if let Some(var) = partition.name() {
+                        self.named(var);
+                        self.detached(cmd, &relation, var);
+                    }
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// A child that leaves its parent keeps rows that were written through it: it keeps its tags.
+    fn detached(&mut self, cmd: &nodes::AlterTableCmd, relation: &Arc<Relation>, var: &nodes::RangeVar) {
+        let Some(other) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) else { return };
+        let (parent, child) = match cmd.subtype {
+            raw::AlterTableType::AT_DropInherit => (&other, relation),
+            _ => (relation, &other),
+        };
+        for column in &parent.columns {
+            let source = ColumnId { relation: parent.oid, number: column.number };
+            if child.column(&column.name).is_some() {
+                self.fills_column(child, &column.name, &Sources::from([source]));
             }
         }
     }

@@ -3,9 +3,11 @@
 //! Must not: query anything. Rows come in through [`CatalogBuilder`], whoever ran [`source::QUERIES`].
 //! Start reading at [`Catalog`].
 mod builder;
+mod edit;
 mod model;
 mod names;
 mod remembered;
+mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
@@ -19,6 +21,7 @@ pub use model::{
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 pub use remembered::{ColumnKey, ColumnPath, Expected, Remembered};
+pub use tagging::comment_tags;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;

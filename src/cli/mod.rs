@@ -3,11 +3,13 @@
 //! Must not: decide anything. Start reading at [`Command`].
 
 mod analyze;
+mod catalog;
 mod check;
 mod demo;
 mod holds;
 mod log;
 mod serve;
+mod source;
 mod tags;
 
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Analyze(analyze::Analyze),
+    Catalog(catalog::Catalog),
     Holds(holds::Holds),
     Tags(tags::Tags),
     Log(log::Log),
@@ -57,6 +60,7 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Analyze(command) => command.run(),
+            Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
             Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
