@@ -158,12 +158,14 @@ impl Analyzer<'_> {
         let Some(other) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) else { return };
         let (parent, child) = match cmd.subtype {
             raw::AlterTableType::AT_DropInherit => (&other, relation),
-            _ => (relation, &other),
+            raw::AlterTableType::AT_DetachPartition => (relation, &other),
+            _ => return,
         };
         for column in &parent.columns {
             let source = ColumnId { relation: parent.oid, number: column.number };
-            if child.column(&column.name).is_some() {
+            if let Some(own) = child.column(&column.name) {
                 self.fills_column(child, &column.name, &Sources::from([source]));
+                self.touched.flows.kept.insert(ColumnId { relation: child.oid, number: own.number });
             }
         }
     }

@@ -27,17 +27,22 @@ impl Analyzer<'_> {
             return;
         }
         self.open.push(relation.oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
-        self.rules(relation, event);
+        self.as_defined(|analyzer| analyzer.rules(relation, event));
         if !is_leaf(relation) {
             self.fire_below(relation, event);
         }
         for member in self.catalog().family(relation.oid).into_iter().map(Arc::clone).collect::<Vec<_>>() {
             self.fire_stored(&member, event);
         }
-        self.path = path;
         self.open.pop();
         self.leave();
+    }
+
+    /// Definitions have their names qualified; the body of a trigger's function sees the caller's path.
+    fn as_defined(&mut self, read: impl FnOnce(&mut Self)) {
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        read(self);
+        self.path = path;
     }
 
     /// A view without triggers of its own writes through to what it shows.
@@ -58,7 +63,7 @@ impl Analyzer<'_> {
             self.trigger(relation, trigger);
         }
         if event == INSERT || event == UPDATE {
-            self.computed(relation);
+            self.as_defined(|analyzer| analyzer.computed(relation));
         }
         for reference in &relation.references {
             self.cascade(reference, event);
@@ -112,7 +117,7 @@ impl Analyzer<'_> {
 
     fn trigger(&mut self, relation: &Arc<Relation>, trigger: &Trigger) {
         if let Some(definition) = trigger.definition.as_deref() {
-            self.trigger_condition(relation, definition);
+            self.as_defined(|analyzer| analyzer.trigger_condition(relation, definition));
         }
         let Some(function) = self.catalog().function(trigger.function).cloned() else {
             self.touched.opaque(format!("the function of trigger \"{}\" is not known", trigger.name));

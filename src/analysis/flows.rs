@@ -18,6 +18,8 @@ pub struct Flow {
     pub sources: BTreeSet<ColumnName>,
     /// Their tags.
     pub tags: BTreeSet<Tag>,
+    /// What tags the column now will not any more: it keeps the tags for itself.
+    pub keeps: bool,
     /// The statement makes the relation or the column itself: a relation that has the name before it is another one.
     pub creates: bool,
 }
@@ -67,6 +69,7 @@ impl Flows {
             mine.sources.extend(flow.sources.iter().cloned());
             mine.tags.extend(flow.tags.iter().cloned());
             mine.creates |= flow.creates;
+            mine.keeps |= flow.keeps;
         }
         self.moves.extend(other.moves.iter().cloned());
     }
@@ -91,6 +94,8 @@ pub(super) struct Found {
     pub(super) into: BTreeMap<ColumnId, Sources>,
     /// Columns that the statement makes.
     pub(super) made: BTreeMap<ColumnName, Sources>,
+    /// Columns that keep the tags of their parents.
+    pub(super) kept: Sources,
     pub(super) moves: Vec<Move>,
     pub(super) fills: Option<Fill>,
 }
@@ -104,6 +109,7 @@ impl Found {
             self.made.entry(column.clone()).or_default().extend(sources);
         }
         self.moves.extend(other.moves.iter().cloned());
+        self.kept.extend(&other.kept);
     }
 
     /// Values of some columns come to lie in others.
@@ -138,6 +144,7 @@ impl Analyzer<'_> {
         for (target, sources) in &found.into {
             if let Some(name) = column_name(self, *target) {
                 let flow = self.flow(&found.behind(sources), false);
+                let flow = Flow { keeps: found.kept.contains(target), ..flow };
                 flows.into.insert(name, flow);
             }
         }

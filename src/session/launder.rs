@@ -172,7 +172,7 @@ impl Arrivals {
         let sources: BTreeSet<String> = flow.sources.iter().map(ToString::to_string).collect();
         for tag in &flow.tags {
             let target = match key {
-                Some(_) if !flow.creates && in_force.contains(tag) => continue,
+                Some(_) if !flow.creates && !flow.keeps && in_force.contains(tag) => continue,
                 Some(key) if !flow.creates => Target::Known(key, path.clone()),
                 _ => {
                     let replaces = key.map_or(0, |key| key.relation);

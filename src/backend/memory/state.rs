@@ -185,12 +185,12 @@ impl State {
     pub(super) fn sweep(&mut self, catalog: &Catalog, dropped: &mut Vec<String>) {
         let mut news = self.sweep_names(catalog);
         for derived in self.derived.values_mut() {
-            if let Some(path) = catalog.path(&derived.key).filter(|_| catalog.has(&derived.key)) {
-                if !derived.seen || derived.column != path {
-                    derived.seen = true;
-                    derived.column = path;
-                    self.unsaved.push(Change::Put(Line::Derived(derived.clone())));
-                }
+            if let Some(path) = catalog.path(&derived.key).filter(|_| catalog.has(&derived.key))
+                && (!derived.seen || derived.column != path)
+            {
+                derived.seen = true;
+                derived.column = path;
+                self.unsaved.push(Change::Put(Line::Derived(derived.clone())));
             }
         }
         let gone: Vec<_> = self.derived.iter().filter(|(_, one)| one.seen && !catalog.has(&one.key)).collect();
