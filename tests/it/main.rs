@@ -6,9 +6,11 @@
 
 mod analysis_corpus;
 mod analysis_lineage;
+mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
+mod evasions;
 mod harness;
 mod holds;
 mod log;
@@ -17,6 +19,7 @@ mod observe;
 mod oracle;
 mod policy_check;
 mod relay;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;
