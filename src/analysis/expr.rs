@@ -303,11 +303,7 @@ impl Analyzer<'_> {
 /// Whether an expression is a FROM item by its name alone.
 fn names_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
     let Node::ColumnRef(column) = node else { return false };
-    match strings(column.fields()).as_slice() {
-        [alias] => scope.column(alias).is_none() && scope.rel(None, alias).is_some(),
-        [.., schema, alias] => scope.rel(Some(schema), alias).is_some(),
-        [] => false,
-    }
+    matches!(strings(column.fields()).as_slice(), [alias] if scope.column(alias).is_none() && scope.rel(None, alias).is_some())
 }
 
 /// The operators that a form of expression runs without spelling them.
