@@ -233,6 +233,10 @@ impl Analyzer<'_> {
     /// `(value).field`, `(value).*` without its star, `value[…]`.
     pub(super) fn indirection(&mut self, path: &nodes::A_Indirection, scope: &Scope<'_>) -> Value {
         let mut value = self.expr(path.arg(), scope);
+        if !is_item(path.arg(), scope) {
+            // A row that is made is made whole; of an item's own row Postgres reads the field alone.
+            self.touched.seen.extend(&value.sources);
+        }
         for step in path.indirection() {
             value = match step {
                 Node::String(name) => self.field_of(value, name.sval().unwrap_or_default()),
@@ -290,6 +294,16 @@ impl Analyzer<'_> {
     fn speaks(&self, source: u32, target: u32) -> bool {
         let category = |oid: u32| self.catalog().type_of(oid).map(|found| found.category);
         category(source) == Some('S') && category(target).is_some_and(|category| category != 'S')
+    }
+}
+
+/// Whether a name means a FROM item, as its whole row.
+fn is_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
+    let Node::ColumnRef(column) = node else { return false };
+    match strings(column.fields()).as_slice() {
+        [name] => scope.column(name).is_none() && scope.rel(None, name).is_some(),
+        [schema, name] => scope.rel(None, schema).is_none() && scope.rel(Some(schema), name).is_some(),
+        _ => false,
     }
 }
 
