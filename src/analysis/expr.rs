@@ -233,13 +233,16 @@ impl Analyzer<'_> {
     /// `(value).field`, `(value).*` without its star, `value[…]`.
     pub(super) fn indirection(&mut self, path: &nodes::A_Indirection, scope: &Scope<'_>) -> Value {
         let mut value = self.expr(path.arg(), scope);
-        if !is_item(path.arg(), scope) {
-            // A row that is made is made whole; of an item's own row Postgres reads the field alone.
-            self.touched.seen.extend(&value.sources);
-        }
+        let mut named = names_item(path.arg(), scope);
         for step in path.indirection() {
             value = match step {
-                Node::String(name) => self.field_of(value, name.sval().unwrap_or_default()),
+                Node::String(name) => {
+                    // A field of a FROM item is a column like any other; elsewhere the whole row is made first.
+                    if !std::mem::take(&mut named) {
+                        self.touched.mark(&value.sources, PROBE);
+                    }
+                    self.field_of(value, name.sval().unwrap_or_default())
+                }
                 Node::A_Indices(index) => {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
@@ -297,13 +300,13 @@ impl Analyzer<'_> {
     }
 }
 
-/// Whether a name means a FROM item, as its whole row.
-fn is_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
+/// Whether an expression is a FROM item by its name alone.
+fn names_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
     let Node::ColumnRef(column) = node else { return false };
     match strings(column.fields()).as_slice() {
-        [name] => scope.column(name).is_none() && scope.rel(None, name).is_some(),
-        [schema, name] => scope.rel(None, schema).is_none() && scope.rel(Some(schema), name).is_some(),
-        _ => false,
+        [alias] => scope.column(alias).is_none() && scope.rel(None, alias).is_some(),
+        [.., schema, alias] => scope.rel(Some(schema), alias).is_some(),
+        [] => false,
     }
 }
 
