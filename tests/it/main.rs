@@ -13,6 +13,7 @@ mod drivers_rust;
 mod evasions;
 mod harness;
 mod holds;
+mod laundering;
 mod log;
 mod malformed;
 mod observe;
