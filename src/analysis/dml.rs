@@ -163,6 +163,11 @@ impl Analyzer<'_> {
             self.write(target, assignment.name().unwrap_or_default(), Some(&value));
             self.touched.packs |= !value.sources.is_empty();
             self.touched.mark(&value.sources, REVEAL);
+            // `home.city = …` puts a part into the value that is there.
+            if !assignment.indirection().is_empty() {
+                let kept = target.rel.field(assignment.name().unwrap_or_default()).unwrap_or_default();
+                self.touched.mark(&kept.sources, PROBE);
+            }
             for index in assignment.indirection() {
                 self.probe_expr(index, scope);
             }

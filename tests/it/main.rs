@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod analysis_corpus;
-mod analysis_truth;
+mod analysis_lineage;
 mod analyze;
 mod demo;
 mod drivers;
@@ -17,6 +17,7 @@ mod laundering;
 mod log;
 mod malformed;
 mod observe;
+mod oracle;
 mod policy_check;
 mod relay;
 mod sizes;
