@@ -6,6 +6,7 @@ use super::context::Context;
 use super::parse::{Node, nodes, parse};
 use super::scope::{Rel, Scope};
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
+use super::work::{Work, weight};
 use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
 
 /// Why a statement is opaque whose views and functions go down further than the stack.
@@ -14,12 +15,13 @@ pub(super) const TOO_DEEP: &str = "it nests too deeply";
 /// One analysis.
 pub(super) struct Analyzer<'a> {
     pub(super) context: &'a Context<'a>,
+    pub(super) work: &'a Work,
     /// The effective search path; that of a function while its body is read.
     pub(super) path: SearchPath,
     pub(super) touched: Touched,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
-    /// It came to the end of its stack: what it found is not all.
+    /// It came to the end of its stack, or of its work: what it found is not all.
     pub(super) exhausted: bool,
     depth: usize,
     depth_max: usize,
@@ -43,9 +45,10 @@ pub(super) struct Expansion {
 
 impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
-    pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, work: &'a Work, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
-        Self { context, path, touched: Touched::default(), open: Vec::new(), exhausted: false, depth: 0, depth_max }
+        let (touched, open) = (Touched::default(), Vec::new());
+        Self { context, work, path, touched, open, exhausted: false, depth: 0, depth_max }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -54,6 +57,9 @@ impl<'a> Analyzer<'a> {
 
     /// One level deeper; false where the statement is deeper than the pre-scan can have let through.
     pub(super) fn enter(&mut self) -> bool {
+        if !self.spend(1) {
+            return false;
+        }
         self.depth += 1;
         if self.depth > self.depth_max {
             self.exhausted = true;
@@ -128,6 +134,9 @@ impl<'a> Analyzer<'a> {
             return Arc::new([]);
         }
         let expansion = self.expansion(view);
+        if !self.spend(expansion.touched.columns.len() + weight(&expansion.fields)) {
+            return Arc::new([]);
+        }
         self.touched.absorb(&expansion.touched);
         if !self.catalog().is_tagged(view) {
             return Arc::clone(&expansion.fields);

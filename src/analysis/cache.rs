@@ -88,6 +88,8 @@ impl Cache {
         }
         let facts = Arc::new(super::analyze(text, context)?);
         match shape {
+            // Another caller may grant it more work.
+            _ if facts.is_unfinished() => {}
             Some(shape) if shape::is_general(&facts) => self.keep(&shape, context, &facts),
             _ => self.keep(text, context, &facts),
         }

@@ -89,6 +89,8 @@ pub struct Context<'a> {
     pub overlay: Option<&'a Overlay>,
     /// The most bytes that a text has.
     pub statement_max: usize,
+    /// The most steps that its analysis takes; a statement that would take more is opaque.
+    pub work_max: usize,
 }
 
 impl<'a> Context<'a> {
@@ -104,6 +106,7 @@ impl<'a> Context<'a> {
             encoding: Encoding::Safe,
             overlay: None,
             statement_max: STATEMENT_MAX,
+            work_max: super::WORK_MAX,
         }
     }
 }
@@ -137,6 +140,12 @@ pub enum Rejected {
     /// An operator longer than any that Postgres takes.
     #[error("operator exceeds the limit of {max} bytes")]
     OperatorTooLong {
+        /// The bound.
+        max: usize,
+    },
+    /// Operators and comments one behind the other, without a blank: each costs Postgres's lexer a look at all of the rest.
+    #[error("operators and comments in one run exceed the limit of {max} bytes to look ahead")]
+    RunTooLong {
         /// The bound.
         max: usize,
     },

@@ -17,7 +17,7 @@ impl Analyzer<'_> {
         }
         let fields = self.query_inner(select, parent);
         self.leave();
-        fields
+        self.carried_fields(fields)
     }
 
     fn query_inner(&mut self, select: &nodes::SelectStmt, parent: &Scope<'_>) -> Vec<Field> {
@@ -97,7 +97,7 @@ impl Analyzer<'_> {
     pub(super) fn target(&mut self, target: &nodes::ResTarget, scope: &Scope<'_>, outputs: &mut Vec<Field>) {
         let node = target.val();
         if let Some(fields) = self.star(node, scope) {
-            outputs.extend(fields);
+            outputs.extend(self.carried_fields(fields));
             return;
         }
         let value = self.expr(node, scope);
@@ -246,7 +246,7 @@ impl Analyzer<'_> {
         let mut values = Vec::with_capacity(list.len());
         for node in list {
             match self.star(node, scope) {
-                Some(fields) => values.extend(fields.into_iter().map(|field| field.value)),
+                Some(fields) => values.extend(self.carried_fields(fields).into_iter().map(|field| field.value)),
                 None => values.push(self.expr(node, scope)),
             }
         }

@@ -179,7 +179,7 @@ impl Analyzer<'_> {
 
     /// The facts of a statement inside this one, judged on its own later.
     fn inner_facts(&self, node: Node<'_>) -> StatementFacts {
-        Analyzer::new(self.context, self.depth_left()).statement(node, 0..0)
+        Analyzer::new(self.context, self.work, self.depth_left()).statement(node, 0..0)
     }
 
     fn create_as(&mut self, create: &nodes::CreateTableAsStmt, top: &Scope<'_>) -> Outcome {

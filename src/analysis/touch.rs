@@ -90,6 +90,9 @@ pub(super) struct Touched {
     pub(super) only: BTreeSet<Oid>,
 }
 
+/// Reasons that are kept: one is enough to be opaque.
+const REASONS_MAX: usize = 32;
+
 impl Touched {
     /// Marks columns.
     pub(super) fn mark<'a>(&mut self, sources: impl IntoIterator<Item = &'a ColumnId>, access: u8) {
@@ -101,7 +104,7 @@ impl Touched {
     /// Says that a part cannot be known.
     pub(super) fn opaque(&mut self, why: impl Into<String>) {
         let why = why.into();
-        if !self.opaque.contains(&why) {
+        if self.opaque.len() < REASONS_MAX && !self.opaque.contains(&why) {
             self.opaque.push(why);
         }
     }
@@ -117,6 +120,8 @@ impl Touched {
             self.opaque(why.clone());
         }
         self.kinds.extend(&other.kinds);
+        // A function that is called twice leaves what its last call leaves.
+        self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs;
         self.acts |= other.acts;

@@ -10,7 +10,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::Run;
 use super::{Mode, Session};
-use crate::analysis::{Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts};
+use crate::analysis::{Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts, WORK_MAX};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
@@ -320,6 +320,7 @@ impl Session {
             encoding: Encoding::of(&self.settings.client_encoding),
             overlay: None,
             statement_max: self.services.bounds.statement_max,
+            work_max: WORK_MAX,
         };
         self.services.facts.analyze(text, &context).map_err(|rejected| {
             Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
