@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::parse::{Node, nodes, parse};
+use super::parse::{Node, Tree, nodes, parse};
+use super::prescan::prescan;
 use super::scope::{Rel, Scope};
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
 use super::work::{Work, weight};
@@ -49,6 +50,13 @@ impl<'a> Analyzer<'a> {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
         let (touched, open) = (Touched::default(), Vec::new());
         Self { context, work, path, touched, open, exhausted: false, depth: 0, depth_max }
+    }
+
+    /// Parses a text that is not the client's own: a definition, a body, a literal. It has the same bounds.
+    pub(super) fn parse(&mut self, text: &str) -> Result<Tree, String> {
+        let context = Context { standard_conforming_strings: true, ..*self.context };
+        prescan(text.as_bytes(), &context).map_err(|rejected| rejected.to_string())?;
+        if self.spend(text.len() / 64) { parse(text) } else { Err("no work is left".to_owned()) }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -195,7 +203,7 @@ impl<'a> Analyzer<'a> {
             self.touched.opaque(format!("the definition of view \"{}\" is not known", view.name));
             return Vec::new();
         };
-        let Ok(tree) = parse(text) else {
+        let Ok(tree) = self.parse(text) else {
             self.touched.opaque(format!("the definition of view \"{}\" cannot be read", view.name));
             return Vec::new();
         };
@@ -225,7 +233,7 @@ impl<'a> Analyzer<'a> {
     /// What an expression that the catalog holds as text is made from.
     pub(super) fn expression_text(&mut self, text: &str, scope: &Scope<'_>) -> Sources {
         let text = format!("SELECT {text}");
-        let Ok(tree) = parse(&text) else {
+        let Ok(tree) = self.parse(&text) else {
             self.touched.opaque("an expression of the catalog cannot be read");
             return Sources::new();
         };

@@ -143,6 +143,12 @@ pub enum Rejected {
         /// The bound.
         max: usize,
     },
+    /// More statements in one text than are kept of it.
+    #[error("a text has more statements than the limit of {max}")]
+    TooManyStatements {
+        /// The bound.
+        max: usize,
+    },
     /// Operators and comments one behind the other, without a blank: each costs Postgres's lexer a look at all of the rest.
     #[error("operators and comments in one run exceed the limit of {max} bytes to look ahead")]
     RunTooLong {

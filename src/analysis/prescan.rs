@@ -13,6 +13,9 @@ pub const OPERATOR_MAX: usize = 63;
 /// begins in a run it looks to the run's end, so that `/**//**/…` and `+++…` cost their length squared.
 pub const LOOK_AHEAD_MAX: usize = 8_192;
 
+/// Statements in one text.
+pub const STATEMENTS_MAX: usize = 10_000;
+
 /// What the pass found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prescan {
@@ -20,8 +23,6 @@ pub(super) struct Prescan {
     pub(super) depth: usize,
     /// How long a chain of operators can be where AND and OR are not flattened, as the second witness builds it.
     pub(super) chain: usize,
-    /// How deep parentheses and brackets go.
-    pub(super) parentheses: usize,
     /// A plain string holds a backslash.
     pub(super) backslash: bool,
 }
@@ -38,6 +39,7 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
     let mut nesting = Nesting::default();
     let mut runs = Runs { text, ..Runs::default() };
     let mut backslash = false;
+    let mut semicolons = 0;
     for token in tokens(text, mode) {
         let start = token.range.start;
         let bytes = text.get(token.range).unwrap_or_default();
@@ -47,6 +49,12 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
                 return Err(Rejected::OperatorTooLong { max: OPERATOR_MAX });
             }
             TokenKind::Operator => runs.begin(start)?,
+            TokenKind::Punct if bytes == b";" => {
+                semicolons += 1;
+                if semicolons > STATEMENTS_MAX {
+                    return Err(Rejected::TooManyStatements { max: STATEMENTS_MAX });
+                }
+            }
             TokenKind::String | TokenKind::NationalString => backslash |= bytes.contains(&b'\\'),
             _ => {}
         }
@@ -57,8 +65,8 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
             }
         }
     }
-    let Nesting { most, parentheses, .. } = nesting;
-    Ok(Prescan { depth: most.depth, chain: most.chain, parentheses, backslash })
+    let Height { depth, chain } = nesting.most;
+    Ok(Prescan { depth, chain, backslash })
 }
 
 /// One open parenthesis, bracket or CASE.
@@ -94,7 +102,6 @@ struct Nesting {
     /// The heights of all levels but the last.
     below: Height,
     most: Height,
-    parentheses: usize,
     /// The token before was a dot: what follows is a name, whatever it spells.
     dotted: bool,
 }
@@ -102,7 +109,7 @@ struct Nesting {
 impl Default for Nesting {
     fn default() -> Self {
         let levels = vec![Level::default()];
-        Self { levels, below: Height::default(), most: Height::default(), parentheses: 0, dotted: false }
+        Self { levels, below: Height::default(), most: Height::default(), dotted: false }
     }
 }
 
@@ -172,7 +179,6 @@ impl Nesting {
         self.below.depth += height.depth;
         self.below.chain += height.chain;
         self.levels.push(level);
-        self.parentheses = self.parentheses.max(self.levels.len() - 1);
     }
 
     fn close(&mut self) {

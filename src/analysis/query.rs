@@ -89,6 +89,10 @@ impl Analyzer<'_> {
         let mut outputs = Vec::new();
         for target in list {
             self.target(target, scope, &mut outputs);
+            if outputs.len() > COLUMNS_MAX {
+                self.touched.opaque("a target list has more columns than Postgres takes");
+                return Vec::new();
+            }
         }
         outputs
     }
@@ -308,6 +312,9 @@ impl Analyzer<'_> {
 }
 
 const RECURSION_ROUNDS: usize = 6;
+
+/// Postgres refuses longer target lists (`MaxTupleAttributeNumber`).
+const COLUMNS_MAX: usize = 1_664;
 
 /// The columns that SEARCH and CYCLE add.
 fn search_and_cycle(cte: &nodes::CommonTableExpr, fields: Arc<[Field]>) -> Arc<[Field]> {

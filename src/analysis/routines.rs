@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::{Kind, SessionEffect};
-use super::parse::{Node, constant_text, nodes, parse, strings};
+use super::parse::{Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};
 use super::{plpgsql, relation_name};
@@ -111,7 +111,7 @@ impl Analyzer<'_> {
 
     /// SQL inside a literal: its result is revealed.
     fn run_literal(&mut self, text: &str, _scope: &Scope<'_>) {
-        let Ok(tree) = parse(text) else {
+        let Ok(tree) = self.parse(text) else {
             self.touched.opaque("SQL inside a literal cannot be read");
             return;
         };
@@ -360,7 +360,7 @@ impl Analyzer<'_> {
             }
             _ => text.to_owned(),
         };
-        let Ok(tree) = parse(&text) else {
+        let Ok(tree) = self.parse(&text) else {
             self.touched.opaque(format!("the body of function \"{}\" cannot be read", function.name));
             return Vec::new();
         };

@@ -9,6 +9,7 @@ use super::kinds::classify;
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
 use super::touch::{Field, PROBE, REVEAL, Value, WRITE};
+use super::work::weight;
 use super::{findings, plpgsql, render};
 use crate::catalog::{PG_TEMP, clip};
 
@@ -29,6 +30,9 @@ impl Outcome {
 const KEEPS_DEFINITIONS: [&str; 8] =
     ["TRUNCATE", "TRUNCATE TABLE", "LOCK", "LOCK TABLE", "VACUUM", "CLUSTER", "REINDEX", "REFRESH MATERIALIZED VIEW"];
 
+/// Steps for each column that is kept.
+const KEPT_STEPS: usize = 8;
+
 impl Analyzer<'_> {
     /// The facts of one statement.
     pub(super) fn statement(mut self, node: Node<'_>, span: Range<usize>) -> StatementFacts {
@@ -37,7 +41,11 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("{command} is a statement that no analysis can know"));
         }
         self.touched.kinds.insert(kind);
-        let outcome = self.dispatch(node);
+        let mut outcome = self.dispatch(node);
+        // What is kept of a statement takes more room than what is read of it.
+        if !self.spend(KEPT_STEPS * (1 + self.touched.columns.len() + weight(&outcome.outputs))) {
+            outcome.outputs.clear();
+        }
         let defines = kind >= Kind::Ddl && kind != Kind::Opaque && !KEEPS_DEFINITIONS.contains(&command.as_str());
         if defines || kind == Kind::Call {
             self.touched.effects.push(SessionEffect::CatalogChange);

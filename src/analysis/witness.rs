@@ -33,14 +33,12 @@ const RECURSION_MAX: usize = 50;
 /// So are those in which it would make a long chain: each link of AND, of OR and of operators hangs below the next, and
 /// it takes them apart by recursion.
 const CHAIN_MAX: usize = 500;
-/// So are those with more parentheses within each other: it tries some of them twice, and within each again twice.
-const PARENTHESES_MAX: usize = 16;
 /// So are long ones: its trees take a hundred times the bytes of the text.
 const TEXT_MAX: usize = 128 << 10;
 
 /// Whether the witness is asked.
 pub(super) const fn can_hear(text: &str, prescan: Prescan) -> bool {
-    text.len() <= TEXT_MAX && prescan.chain <= CHAIN_MAX && prescan.parentheses <= PARENTHESES_MAX
+    text.len() <= TEXT_MAX && prescan.chain <= CHAIN_MAX
 }
 
 #[derive(Default)]

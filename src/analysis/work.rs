@@ -71,3 +71,7 @@ impl Facts {
         self.statements.iter().any(|statement| statement.opaque.iter().any(|why| why == TOO_MUCH))
     }
 }
+
+#[cfg(test)]
+#[path = "work_tests.rs"]
+mod tests;

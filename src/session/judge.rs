@@ -10,7 +10,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::Run;
 use super::{Mode, Session};
-use crate::analysis::{Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts, WORK_MAX};
+use crate::analysis::{Bound, Facts, Kind, SessionEffect, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
@@ -279,7 +279,7 @@ impl Session {
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         self.refresh().await?;
-        let facts = match self.analyse(text) {
+        let facts = match self.read_text(text).await? {
             Ok(facts) => facts,
             Err(report) => return Ok(Err(report)),
         };
@@ -294,7 +294,7 @@ impl Session {
             self.snapshot = None;
             self.refresh().await?;
         }
-        let facts = self.analyse(text);
+        let facts = self.read_text(text).await?;
         if !self.has_own || self.private || !facts.as_ref().is_ok_and(|facts| is_unresolved(facts)) {
             return Ok(facts);
         }
@@ -302,30 +302,7 @@ impl Session {
         self.private = true;
         self.snapshot = None;
         self.refresh().await?;
-        Ok(self.analyse(text))
-    }
-
-    fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
-        let Some((snapshot, names)) = self.snapshot.as_ref().zip(self.settings.names.as_ref()) else {
-            let why = "the catalog or the search path of this session is not known";
-            let facts = StatementFacts::opaque("unknown", 0..text.len(), why);
-            return Ok(Arc::new(Facts { statements: vec![facts] }));
-        };
-        let context = Context {
-            catalog: &snapshot.catalog,
-            database: &self.who.database,
-            search_path: &names.search_path,
-            role: &names.role,
-            standard_conforming_strings: self.settings.standard_conforming_strings,
-            encoding: Encoding::of(&self.settings.client_encoding),
-            overlay: None,
-            statement_max: self.services.bounds.statement_max,
-            work_max: WORK_MAX,
-        };
-        self.services.facts.analyze(text, &context).map_err(|rejected| {
-            Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
-                .hint("Split the statement into smaller ones.")
-        })
+        self.read_text(text).await
     }
 
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.

@@ -16,6 +16,7 @@ mod intercept;
 mod judge;
 mod names;
 mod phase;
+mod read;
 mod redact;
 mod refuse;
 pub mod registry;
