@@ -50,8 +50,7 @@ fn counted(text: &[u8], facts: &Facts) {
             "grant" | "revoke" | "reassign" => Kind::Dcl,
             "create" | "alter" | "drop" | "truncate" | "comment" | "reindex" | "refresh" => Kind::Write,
             "select" | "values" | "table" | "with" | "fetch" | "(" => Kind::Read,
-            "call" => Kind::Call,
-            "do" => Kind::Opaque,
+            "call" | "do" => Kind::Call,
             _ => Kind::Session,
         };
         assert!(statement.kind() >= mildest, "{word}: {statement:?}");

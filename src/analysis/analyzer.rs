@@ -1,5 +1,6 @@
 //! The state of one analysis, and how it reads relations: views expanded, policies applied, children known.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::Context;
@@ -24,6 +25,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) open: Vec<Oid>,
     /// It came to the end of its stack, or of its work: what it found is not all.
     pub(super) exhausted: bool,
+    /// Views whose scans are counted.
+    pub(super) scanned: BTreeSet<Oid>,
     depth: usize,
     depth_max: usize,
 }
@@ -49,13 +52,17 @@ impl<'a> Analyzer<'a> {
     pub(super) fn new(context: &'a Context<'a>, work: &'a Work, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
         let (touched, open) = (Touched::default(), Vec::new());
-        Self { context, work, path, touched, open, exhausted: false, depth: 0, depth_max }
+        Self { context, work, path, touched, open, exhausted: false, scanned: BTreeSet::new(), depth: 0, depth_max }
     }
 
     /// Parses a text that is not the client's own: a definition, a body, a literal. It has the same bounds.
     pub(super) fn parse(&mut self, text: &str) -> Result<Tree, String> {
         let context = Context { standard_conforming_strings: true, ..*self.context };
-        prescan(text.as_bytes(), &context).map_err(|rejected| rejected.to_string())?;
+        let found = prescan(text.as_bytes(), &context).map_err(|rejected| rejected.to_string())?;
+        if found.depth > self.depth_left() {
+            self.too_deep();
+            return Err(TOO_DEEP.to_owned());
+        }
         if self.spend(text.len() / 64) { parse(text) } else { Err("no work is left".to_owned()) }
     }
 
@@ -70,12 +77,16 @@ impl<'a> Analyzer<'a> {
         }
         self.depth += 1;
         if self.depth > self.depth_max {
-            self.exhausted = true;
-            self.touched.opaque(TOO_DEEP);
+            self.too_deep();
             self.depth -= 1;
             return false;
         }
         true
+    }
+
+    fn too_deep(&mut self) {
+        self.exhausted = true;
+        self.touched.opaque(TOO_DEEP);
     }
 
     /// How deep an analysis beside this one may go.

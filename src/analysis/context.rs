@@ -149,6 +149,12 @@ pub enum Rejected {
         /// The bound.
         max: usize,
     },
+    /// More comments in a row than a lexer can pass over.
+    #[error("more comments in a row than the limit of {max}")]
+    TooManyComments {
+        /// The bound.
+        max: usize,
+    },
     /// Operators and comments one behind the other, without a blank: each costs Postgres's lexer a look at all of the rest.
     #[error("operators and comments in one run exceed the limit of {max} bytes to look ahead")]
     RunTooLong {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reading, relation_scope, stored};
 use super::facts::Kind;
 use super::from::alias_names;
-use super::parse::{Node, NodeList, nodes, parse, raw, strings, walk_all};
+use super::parse::{Node, NodeList, nodes, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
@@ -317,7 +317,7 @@ impl Analyzer<'_> {
     }
 
     fn rule(&mut self, relation: &Relation, fields: &Arc<[Field]>, definition: &str) {
-        let Ok(tree) = parse(definition) else {
+        let Ok(tree) = self.parse(definition) else {
             self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
             return;
         };

@@ -35,7 +35,7 @@ pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
 use prescan::Prescan;
-pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
+pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use work::WORK_MAX;
 
 use crate::catalog::fold;

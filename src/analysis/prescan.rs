@@ -13,6 +13,10 @@ pub const OPERATOR_MAX: usize = 63;
 /// begins in a run it looks to the run's end, so that `/**//**/…` and `+++…` cost their length squared.
 pub const LOOK_AHEAD_MAX: usize = 8_192;
 
+/// Comments in a row: the parser's lexer goes one call down for each.
+pub const COMMENTS_MAX: usize = 100_000;
+/// Calls of the lexer that take no more stack than one level of a tree.
+const COMMENTS_A_LEVEL: usize = 8;
 /// Statements in one text.
 pub const STATEMENTS_MAX: usize = 10_000;
 
@@ -40,6 +44,8 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
     let mut runs = Runs { text, ..Runs::default() };
     let mut backslash = false;
     let mut semicolons = 0;
+    let mut comments = 0;
+    let mut comments_most = 0;
     for token in tokens(text, mode) {
         let start = token.range.start;
         let bytes = text.get(token.range).unwrap_or_default();
@@ -58,7 +64,14 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
             TokenKind::String | TokenKind::NationalString => backslash |= bytes.contains(&b'\\'),
             _ => {}
         }
-        if !token.kind.is_comment() {
+        if token.kind.is_comment() {
+            comments += 1;
+            comments_most = comments.max(comments_most);
+            if comments > COMMENTS_MAX {
+                return Err(Rejected::TooManyComments { max: COMMENTS_MAX });
+            }
+        } else {
+            comments = 0;
             nesting.step(token.kind, bytes);
             if nesting.most.depth > DEPTH_MAX {
                 return Err(Rejected::TooDeep { max: DEPTH_MAX });
@@ -66,7 +79,7 @@ pub(super) fn prescan(text: &[u8], context: &Context<'_>) -> Result<Prescan, Rej
         }
     }
     let Height { depth, chain } = nesting.most;
-    Ok(Prescan { depth, chain, backslash })
+    Ok(Prescan { depth: depth.max(comments_most / COMMENTS_A_LEVEL), chain, backslash })
 }
 
 /// One open parenthesis, bracket or CASE.

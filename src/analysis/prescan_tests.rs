@@ -1,6 +1,6 @@
 //! Tests of the pre-scan and of what the analysis does at its bounds.
 
-use super::super::{Context, Encoding, Kind, Rejected, analyze};
+use super::super::{COMMENTS_MAX, Context, Encoding, Kind, Rejected, analyze};
 use crate::catalog::Catalog;
 
 fn verdict(sql: &str) -> Result<usize, Rejected> {
@@ -43,7 +43,7 @@ fn long_flat_statements_pass() {
 
 #[test]
 fn comments_within_comments_are_bounded() {
-    assert!(matches!(verdict(&"/*".repeat(20_000)), Err(Rejected::CommentsTooDeep { .. })));
+    assert!(matches!(verdict(&"/* ".repeat(20_000)), Err(Rejected::CommentsTooDeep { .. })));
     assert_eq!(verdict("/* a /* b */ */ SELECT 1"), Ok(1));
 }
 
@@ -157,9 +157,9 @@ fn a_hundred_thousand_of_anything_that_is_flat_are_read() {
 }
 
 #[test]
-fn prefixes_that_only_the_parser_stacks_end_with_its_error() {
+fn what_stands_behind_the_and_of_between_can_hang_below_it() {
     let sql = format!("SELECT 1{} 1", " BETWEEN 1 AND NOT 1".repeat(2_000));
-    assert!(verdict(&sql).is_ok_and(|statements| statements == 1));
+    assert!(matches!(verdict(&sql), Err(Rejected::TooDeep { .. })));
 }
 
 #[test]
@@ -174,7 +174,14 @@ fn runs_that_a_lexer_reads_again_and_again_are_refused() {
     assert_eq!(verdict(&parted), Ok(1));
     let banner = format!("/{}/ SELECT 1 -- {}", "*".repeat(100_000), "=".repeat(100_000));
     assert_eq!(verdict(&banner), Ok(1));
-    assert_eq!(verdict(&"/* a */ -- b\n".repeat(100_000)), Ok(0));
+    assert_eq!(verdict(&"/* a */ 1 -- b\n".repeat(100_000)), Ok(1));
+}
+
+#[test]
+fn comments_in_a_row_fit_the_stack_or_are_refused() {
+    assert_eq!(verdict(&"-- b\n".repeat(COMMENTS_MAX)), Ok(0));
+    assert_eq!(verdict(&"/* a */ -- b\n".repeat(900)), Ok(0));
+    assert!(matches!(verdict(&"-- b\n".repeat(1_000_000)), Err(Rejected::TooManyComments { .. })));
 }
 
 #[test]

@@ -253,7 +253,11 @@ impl Analyzer<'_> {
         if function.kind == 'a' {
             return self.aggregate(function, arguments);
         }
+        if !self.enter() {
+            return Value::default();
+        }
         let body = self.body(function);
+        self.leave();
         self.touched.absorb(&body.touched);
         let mut value = Value::of(sources(&body.fields));
         value.sources.extend(&arguments.sources);
