@@ -153,7 +153,7 @@ impl<'a> Analyzer<'a> {
             return Arc::new([]);
         }
         let expansion = self.expansion(view);
-        if !self.spend(expansion.touched.columns.len() + weight(&expansion.fields)) {
+        if !self.spend(expansion.touched.weight() + weight(&expansion.fields)) {
             return Arc::new([]);
         }
         self.touched.absorb(&expansion.touched);

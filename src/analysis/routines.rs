@@ -8,6 +8,7 @@ use super::facts::{Kind, SessionEffect};
 use super::parse::{Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};
+use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
@@ -258,6 +259,9 @@ impl Analyzer<'_> {
         }
         let body = self.body(function);
         self.leave();
+        if !self.spend(body.touched.weight() + weight(&body.fields)) {
+            return Value::default();
+        }
         self.touched.absorb(&body.touched);
         let mut value = Value::of(sources(&body.fields));
         value.sources.extend(&arguments.sources);

@@ -109,6 +109,11 @@ impl Touched {
         }
     }
 
+    /// What it costs to add this to another part.
+    pub(super) fn weight(&self) -> usize {
+        self.columns.len() + self.relations.len() + self.functions.len() + self.effects.len() + self.seen.len()
+    }
+
     /// Adds all that another part touches.
     pub(super) fn absorb(&mut self, other: &Self) {
         for (column, access) in &other.columns {

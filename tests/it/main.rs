@@ -6,7 +6,9 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod bounds;
 mod demo;
+mod differential;
 mod drivers;
 mod drivers_rust;
 mod harness;
