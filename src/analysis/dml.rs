@@ -2,24 +2,14 @@
 
 use std::sync::Arc;
 
-use super::analyzer::{Analyzer, Reading, relation_scope, stored};
+use super::analyzer::{Analyzer, Reading};
 use super::facts::Kind;
+use super::fire::{DELETE, INSERT, UPDATE};
 use super::from::alias_names;
 use super::parse::{Node, NodeList, nodes, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
+use super::touch::{Field, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
-
-/// What a statement does to its target, in the words of `pg_rewrite.ev_type`, `pg_trigger.tgtype` and `pg_policy.polcmd`.
-#[derive(Clone, Copy)]
-struct Event {
-    rule: char,
-    trigger: i32,
-}
-
-const INSERT: Event = Event { rule: '3', trigger: 4 };
-const UPDATE: Event = Event { rule: '2', trigger: 16 };
-const DELETE: Event = Event { rule: '4', trigger: 8 };
 
 /// The target of a statement.
 struct Target {
@@ -293,74 +283,6 @@ impl Analyzer<'_> {
             }
         }
         outputs
-    }
-
-    /// What else runs when a relation is written: rules, triggers, generated columns and defaults.
-    fn fire(&mut self, relation: &Arc<Relation>, event: Event) {
-        if self.open.contains(&relation.oid) {
-            return;
-        }
-        let fields = stored(relation);
-        self.open.push(relation.oid);
-        for rule in relation.rules.iter().filter(|rule| rule.event == event.rule) {
-            self.rule(relation, &fields, &rule.definition);
-        }
-        for trigger in relation.triggers.iter().filter(|trigger| trigger.events & event.trigger != 0) {
-            if let Some(function) = self.catalog().function(trigger.function).cloned() {
-                self.trigger(relation, &function);
-            }
-        }
-        if event.rule != DELETE.rule {
-            self.defaults(relation, &fields);
-        }
-        self.open.pop();
-    }
-
-    fn rule(&mut self, relation: &Relation, fields: &Arc<[Field]>, definition: &str) {
-        let Ok(tree) = self.parse(definition) else {
-            self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
-            return;
-        };
-        let Some(Node::RuleStmt(rule)) = tree.statements(definition).next().map(|statement| statement.node) else {
-            return;
-        };
-        let path = std::mem::replace(&mut self.path, crate::catalog::SearchPath::of_definitions());
-        let mut scope = Scope::default();
-        for alias in ["new", "old"] {
-            let fields = Arc::clone(fields);
-            scope.rels.push(Rel { alias: alias.into(), schema: None, fields, oid: Some(relation.oid), scalar: false });
-        }
-        self.probe_expr(rule.where_clause(), &scope);
-        for action in rule.actions() {
-            if !matches!(action, Node::NotifyStmt(_)) {
-                let result = self.query_node(action, &scope);
-                self.touched.mark(&sources(&result), REVEAL);
-            }
-        }
-        self.path = path;
-    }
-
-    fn trigger(&mut self, relation: &Arc<Relation>, function: &Arc<crate::catalog::Function>) {
-        self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
-        let value = self.routine(function, &Value::default());
-        self.touched.mark(&value.sources, PROBE);
-        // `OLD.email`, `NEW.email`: the row is at hand without the relation being named.
-        let named: Vec<ColumnId> = function
-            .source
-            .as_deref()
-            .map(|source| super::plpgsql::columns_named(relation, source))
-            .unwrap_or_default();
-        self.touched.mark(&named, PROBE);
-    }
-
-    fn defaults(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
-        let path = std::mem::replace(&mut self.path, crate::catalog::SearchPath::of_definitions());
-        let scope = relation_scope(relation, fields);
-        for text in relation.columns.iter().filter_map(|column| column.default.as_deref()) {
-            // What a row's own columns are made from is written with them; other tables are read by functions alone.
-            drop(self.expression_text(text, &scope));
-        }
-        self.path = path;
     }
 
     /// All columns of a relation as sources, for whole-table commands.

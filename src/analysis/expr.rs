@@ -112,6 +112,9 @@ impl Analyzer<'_> {
     }
 
     fn case(&mut self, case: &nodes::CaseExpr, scope: &Scope<'_>) -> Value {
+        if !matches!(case.arg(), Node::None) {
+            self.operator("=");
+        }
         let mut value = self.expr(case.arg(), scope);
         for node in case.args() {
             if let Node::CaseWhen(when) = node {
@@ -128,6 +131,9 @@ impl Analyzer<'_> {
         if let Some(name) = strings(expr.name()).last() {
             self.operator(name);
         }
+        for name in stands_for(expr.kind) {
+            self.operator(name);
+        }
         let mut value = self.expr(expr.lexpr(), scope);
         value.fields = None;
         value.add(self.expr(expr.rexpr(), scope));
@@ -137,9 +143,7 @@ impl Analyzer<'_> {
 
     fn sublink(&mut self, link: &nodes::SubLink, scope: &Scope<'_>) -> Value {
         let mut tested = self.expr(link.testexpr(), scope);
-        if let Some(name) = strings(link.oper_name()).last() {
-            self.operator(name);
-        }
+        self.operator(strings(link.oper_name()).last().unwrap_or(&"="));
         let fields = self.query_node(link.subselect(), scope);
         match link.sub_link_type {
             raw::SubLinkType::EXISTS_SUBLINK => {
@@ -265,6 +269,7 @@ impl Analyzer<'_> {
         let target = self.type_named(name);
         let source = value.type_oid;
         self.cast_functions(source, target);
+        self.type_checks(target);
         if self.speaks(source, target) {
             self.touched.mark(&value.sources, REVEAL);
         }
@@ -288,5 +293,18 @@ impl Analyzer<'_> {
     fn speaks(&self, source: u32, target: u32) -> bool {
         let category = |oid: u32| self.catalog().type_of(oid).map(|found| found.category);
         category(source) == Some('S') && category(target).is_some_and(|category| category != 'S')
+    }
+}
+
+/// The operators that a form of expression runs without spelling them.
+const fn stands_for(kind: raw::A_Expr_Kind::Type) -> &'static [&'static str] {
+    use raw::A_Expr_Kind as K;
+    match kind {
+        K::AEXPR_BETWEEN | K::AEXPR_NOT_BETWEEN | K::AEXPR_BETWEEN_SYM | K::AEXPR_NOT_BETWEEN_SYM => {
+            &["<", "<=", ">", ">="]
+        }
+        K::AEXPR_DISTINCT | K::AEXPR_NOT_DISTINCT | K::AEXPR_NULLIF => &["="],
+        K::AEXPR_SIMILAR => &["~", "!~"],
+        _ => &[],
     }
 }

@@ -48,9 +48,17 @@ pub(super) fn constant_text(node: Node<'_>) -> Option<String> {
             ConstValue::Boolean(flag) => Some(flag.to_string()),
             _ => None,
         },
-        Node::TypeCast(cast) => constant_text(cast.arg()),
+        Node::TypeCast(cast) if cast.type_name().is_some_and(keeps_text) => constant_text(cast.arg()),
         _ => None,
     }
+}
+
+/// Whether a text that is read as this type stays as it is: `char(5)` and `name` would cut it.
+fn keeps_text(name: &nodes::TypeName) -> bool {
+    let last = name.names().iter().next_back().and_then(|name| name.sval());
+    name.typmods().is_empty()
+        && name.array_bounds().is_empty()
+        && matches!(last, Some("text" | "varchar" | "regclass" | "unknown"))
 }
 
 /// A literal integer.

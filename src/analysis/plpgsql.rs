@@ -52,13 +52,15 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
         analyzer.touched.opaque("a function body hides names behind Unicode escapes");
     }
     kinds(analyzer, &words);
-    functions(analyzer, &words);
+    settings(analyzer, &words);
+    let of_rows = functions(analyzer, &words);
+    unwritten(analyzer, &words);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let rows = Rows::of(&words);
     let mut all = Sources::new();
     for (relation, places) in relations(analyzer, &words) {
         let fields = analyzer.read_relation(&relation, Reading::Family);
-        let whole = places.iter().any(|place| rows.takes_all(&words, *place));
+        let whole = of_rows || places.iter().any(|place| rows.takes_all(&words, *place));
         for field in fields.iter().filter(|field| whole || named.contains(&*field.name)) {
             all.extend(&field.value.sources);
         }
@@ -78,7 +80,7 @@ fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>,
             None
         };
         if let Some(relation) = analyzer.find_relation(schema, &word.text)
-            && !relation.is_built_in()
+            && (!relation.is_built_in() || analyzer.catalog().is_tagged(&relation))
         {
             found.entry(relation.oid).or_insert_with(|| (relation, Vec::new())).1.push(place + 1);
         }
@@ -103,8 +105,8 @@ impl<'w> Rows<'w> {
                 && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
                 && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
         };
-        let row = ["rowtype", "record", "table", "to_json", "to_jsonb", "row_to_json"];
-        let all = words.iter().enumerate().any(star) || words.iter().any(|word| row.contains(&word.text.as_str()));
+        let row = |word: &Word| WHOLE_ROWS.contains(&word.text.as_str());
+        let all = words.iter().enumerate().any(star) || words.iter().any(row);
         let mut alone: HashMap<&str, Vec<usize>> = HashMap::new();
         for (at, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
             if text(at + 1) != "." && (at == 0 || text(at - 1) != ".") {
@@ -122,6 +124,10 @@ impl<'w> Rows<'w> {
         }
         let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
         let alias_at = if text(after) == "as" { after + 1 } else { after };
+        // An alias with a list of columns gives them other names.
+        if text(alias_at + 1) == "(" && words.get(alias_at).is_some_and(|word| word.name && !is_reserved(word)) {
+            return true;
+        }
         let own = after.checked_sub(1).map_or("", text);
         let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
         [Some(own), alias].into_iter().flatten().any(|name| {
@@ -129,6 +135,83 @@ impl<'w> Rows<'w> {
             let places = self.alone.get(name).map_or(&[][..], Vec::as_slice);
             places.iter().take(3).any(|at| at + 1 != after && *at != alias_at)
         })
+    }
+}
+
+/// Words of a body that can take whole rows, or columns that it does not name.
+const WHOLE_ROWS: &[&str] = &["rowtype", "record", "table", "natural", "to_json", "to_jsonb", "row_to_json"];
+
+/// Reserved words that stand behind the name of a relation and cannot be its alias.
+const RESERVED: &[&str] = &[
+    "and",
+    "as",
+    "cross",
+    "else",
+    "end",
+    "except",
+    "fetch",
+    "for",
+    "from",
+    "full",
+    "group",
+    "having",
+    "in",
+    "inner",
+    "intersect",
+    "into",
+    "join",
+    "left",
+    "limit",
+    "natural",
+    "not",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "returning",
+    "right",
+    "select",
+    "tablesample",
+    "then",
+    "union",
+    "using",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+fn is_reserved(word: &Word) -> bool {
+    !word.quoted && RESERVED.contains(&word.text.as_str())
+}
+
+/// A search path that a body sets gives its later names another meaning.
+fn settings(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    let mut before = "";
+    for word in words {
+        if word.name && word.text == "search_path" && ["set", "local", "session", "reset"].contains(&before) {
+            analyzer.touched.opaque("a function body sets its own search_path");
+        }
+        before = &word.text;
+    }
+}
+
+/// Operators, types and casts that people made run functions without naming them.
+fn unwritten(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+    let mut done = BTreeSet::new();
+    for word in words {
+        if !done.insert((word.name, word.text.as_str())) {
+            continue;
+        }
+        if word.name {
+            analyzer.named_type(&word.text);
+        } else {
+            analyzer.operator(&word.text);
+        }
+    }
+    // LIKE, BETWEEN, IN and CASE are spelled without the operators that they stand for.
+    for name in ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~"] {
+        analyzer.operator(name);
     }
 }
 
@@ -157,24 +240,27 @@ fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
     }
 }
 
-/// The functions that a body calls.
-fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+/// The functions that a body calls; true where one of them takes a whole row that is not spelled as an argument.
+fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) -> bool {
+    let mut of_rows = false;
     let mut done = BTreeSet::new();
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
-        if words.get(place + 1).is_none_or(|next| next.text != "(") {
-            continue;
-        }
+        let called = words.get(place + 1).is_some_and(|next| next.text == "(");
         let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
         let schema = if dotted {
             place.checked_sub(2).and_then(|at| words.get(at)).map(|word| word.text.as_str())
         } else {
             None
         };
-        if !done.insert((schema, word.text.as_str())) {
-            continue;
+        if called && done.insert((schema, word.text.as_str())) {
+            analyzer.named_function(schema, &word.text);
         }
-        analyzer.named_function(schema, &word.text);
+        // `row.name` is `name(row)` where the row has no such field.
+        if dotted && !called && done.insert((None, word.text.as_str())) {
+            of_rows |= analyzer.named_of_row(&word.text);
+        }
     }
+    of_rows
 }
 
 impl Analyzer<'_> {
@@ -196,13 +282,42 @@ impl Analyzer<'_> {
     }
 }
 
+impl Analyzer<'_> {
+    /// Functions of a name that take one row; whether there are any.
+    fn named_of_row(&mut self, name: &str) -> bool {
+        let of_row = |function: &Arc<crate::catalog::Function>| {
+            function.takes(1)
+                && function.arguments.first().is_some_and(|oid| {
+                    self.catalog().row_relation(*oid).is_some()
+                        || self.catalog().type_of(*oid).is_some_and(|found| found.kind == 'p')
+                })
+        };
+        let found = self.catalog().find_functions(&self.path, name).filter(|found| !found.is_built_in()).any(of_row);
+        if found {
+            self.named_function(None, name);
+        }
+        found
+    }
+
+    /// A type of a name: its checks, and every cast to or from it.
+    fn named_type(&mut self, name: &str) {
+        let found = self.catalog().types_named(name);
+        for oid in found {
+            self.type_checks(oid);
+            self.cast_functions(0, oid);
+            self.cast_functions(oid, 0);
+        }
+    }
+}
+
 /// The columns of a relation that a source names, or all of them where it takes whole rows.
 pub(super) fn columns_named(relation: &Arc<Relation>, source: &str) -> Vec<ColumnId> {
     let words = words(source);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let row = words.iter().enumerate().any(|(at, word)| {
-        ["new", "old"].contains(&word.text.as_str())
-            && ![".", ";"].contains(&words.get(at + 1).map_or("", |next| next.text.as_str()))
+        let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+        let returned = at > 0 && text(at - 1) == "return" && text(at + 1) == ";";
+        ["new", "old"].contains(&word.text.as_str()) && text(at + 1) != "." && !returned
     }) || words.iter().any(|word| word.text == "*");
     let fields = stored(relation);
     let wanted = fields.iter().filter(|field| row || named.contains(&*field.name));

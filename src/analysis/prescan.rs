@@ -14,7 +14,7 @@ pub const OPERATOR_MAX: usize = 63;
 pub const LOOK_AHEAD_MAX: usize = 8_192;
 
 /// Comments in a row: the parser's lexer goes one call down for each.
-pub const COMMENTS_MAX: usize = 100_000;
+pub const COMMENTS_MAX: usize = 20_000;
 /// Calls of the lexer that take no more stack than one level of a tree.
 const COMMENTS_A_LEVEL: usize = 8;
 /// Statements in one text.

@@ -160,30 +160,27 @@ impl Analyzer<'_> {
             // `email(c)` is `c.email`; where a function of the server has the name, its argument is no row.
             return Some(field.clone());
         }
-        let mut value = Value::default();
-        for argument in arguments {
-            value.add(Value::of(argument.sources));
-        }
         if found.is_empty() {
-            if is_syntax(name) {
-                return Some(value);
+            if !is_syntax(name) {
+                self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             }
-            self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
-            return Some(value);
+            return Some(combined(&arguments));
         }
-        Some(self.apply(&found, value))
+        Some(self.apply(&found, &arguments))
     }
 
     /// Calls every function that the name can mean.
-    fn apply(&mut self, found: &[Arc<Function>], mut value: Value) -> Value {
+    fn apply(&mut self, found: &[Arc<Function>], arguments: &[Value]) -> Value {
+        let mut value = combined(arguments);
         let (own, built_in): (Vec<_>, Vec<_>) = found.iter().partition(|function| !function.is_built_in());
         if let Some(function) = built_in.first() {
             self.built_in(function, &value);
-            value.type_oid = if built_in.len() == 1 { function.returns } else { 0 };
+            value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
         }
         for function in own {
             self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
+            self.unsaid_arguments(function, arguments.len(), &mut value);
             let result = self.routine(function, &value);
             if let Some(fields) = &result.fields {
                 value.fields = Some(Arc::clone(fields));
@@ -192,6 +189,19 @@ impl Analyzer<'_> {
             value.type_oid = function.returns;
         }
         value
+    }
+
+    /// What runs before the body does: the checks of the arguments' types, and the defaults of those that are left out.
+    fn unsaid_arguments(&mut self, function: &Function, given: usize, value: &mut Value) {
+        for oid in &function.arguments {
+            self.type_checks(*oid);
+        }
+        self.type_checks(function.returns);
+        if let Some(text) = function.default_values.as_deref().filter(|_| given < function.arguments.len()) {
+            let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+            value.sources.extend(self.expression_text(text, &Scope::default()));
+            self.path = path;
+        }
     }
 
     fn built_in(&mut self, function: &Function, value: &Value) {
@@ -315,8 +325,8 @@ impl Analyzer<'_> {
         }
         let outer = std::mem::take(&mut self.touched);
         let setting = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
-        let path =
-            setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), self.context.role));
+        let role = if function.definer { &*function.owner } else { self.context.role };
+        let path = setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), role));
         let fixed = path.is_some() || function.body.is_some();
         let path = if function.body.is_some() { Some(SearchPath::of_definitions()) } else { path };
         let before = path.map(|path| std::mem::replace(&mut self.path, path));
@@ -358,10 +368,15 @@ impl Analyzer<'_> {
     }
 
     fn sql_body(&mut self, function: &Function, source: &str) -> Vec<Field> {
+        let scope = Scope { arguments: Some(function.argument_names.clone().into()), ..Scope::default() };
+        self.sql_text(&function.name, source, &scope)
+    }
+
+    /// The body of a function in SQL, as a text; its result is that of its last statement.
+    pub(super) fn sql_text(&mut self, name: &str, source: &str, scope: &Scope<'_>) -> Vec<Field> {
         let text = source.trim();
         let atomic = text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("BEGIN"));
         let text = if atomic { atomic_body(text) } else { text };
-        let scope = Scope { arguments: Some(function.argument_names.clone().into()), ..Scope::default() };
         let text = match text.get(..6) {
             Some(word) if word.eq_ignore_ascii_case("RETURN") => {
                 format!("SELECT {}", text.get(6..).unwrap_or_default())
@@ -369,7 +384,7 @@ impl Analyzer<'_> {
             _ => text.to_owned(),
         };
         let Ok(tree) = self.parse(&text) else {
-            self.touched.opaque(format!("the body of function \"{}\" cannot be read", function.name));
+            self.touched.opaque(format!("the body of function \"{name}\" cannot be read"));
             return Vec::new();
         };
         let mut fields = Vec::new();
@@ -379,7 +394,7 @@ impl Analyzer<'_> {
                 | Node::InsertStmt(_)
                 | Node::UpdateStmt(_)
                 | Node::DeleteStmt(_)
-                | Node::MergeStmt(_) => self.query_node(statement.node, &scope),
+                | Node::MergeStmt(_) => self.query_node(statement.node, scope),
                 node => {
                     self.inner_statement(node);
                     Vec::new()
@@ -414,12 +429,35 @@ impl Analyzer<'_> {
     /// A function that runs without being named; those of harmless extensions say nothing.
     fn quiet_routine(&mut self, oid: Oid) {
         let Some(function) = self.catalog().function(oid).cloned() else { return };
-        if function.is_built_in() || function.language() == Language::Compiled {
+        if function.is_built_in() {
+            self.hidden_builtin(&function);
+            return;
+        }
+        if function.language() == Language::Compiled && function.extension.is_some() {
             return;
         }
         self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
         let value = self.routine(&function, &Value::default());
         self.touched.mark(&value.sources, REVEAL);
+    }
+
+    /// Whether a function is neither the server's nor compiled for an extension.
+    pub(super) fn is_people_code(&self, oid: Oid) -> bool {
+        self.catalog().function(oid).is_none_or(|found| {
+            !found.is_built_in() && (found.language() != Language::Compiled || found.extension.is_none())
+        })
+    }
+
+    /// A function that runs without being written: it counts where it reads relations or cannot be known.
+    pub(super) fn unwritten_routine(&mut self, oid: Oid) {
+        let Some(function) = self.catalog().function(oid).cloned() else { return };
+        if function.language() == Language::Compiled || self.open.contains(&oid) {
+            return;
+        }
+        let body = self.body(&function);
+        if !body.touched.relations.is_empty() || !body.touched.opaque.is_empty() {
+            self.quiet_routine(oid);
+        }
     }
 
     /// The OID of a type name; 0 where it is not known.
@@ -431,8 +469,27 @@ impl Analyzer<'_> {
             _ => None,
         };
         let oid = found.map_or(0, |found| found.oid);
-        if name.array_bounds().is_empty() { oid } else { 0 }
+        if name.array_bounds().is_empty() { oid } else { self.catalog().array_of(oid) }
     }
+}
+
+/// All that the arguments of a call are made from.
+fn combined(arguments: &[Value]) -> Value {
+    let mut value = Value::default();
+    for argument in arguments {
+        value.add(Value::of(argument.sources.clone()));
+    }
+    value
+}
+
+/// The type that a function of the server returns: that of its first polymorphic argument, where it returns one.
+fn returned(function: &Function, arguments: &[Value]) -> Oid {
+    const POLYMORPHIC: &[Oid] = &[2283, 2776, 3500, 5077, 5079];
+    if !POLYMORPHIC.contains(&function.returns) {
+        return function.returns;
+    }
+    let place = function.arguments.iter().position(|oid| *oid == function.returns);
+    place.and_then(|place| arguments.get(place)).map_or(0, |argument| argument.type_oid)
 }
 
 /// Columns that a function of the server returns.

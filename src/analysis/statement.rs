@@ -5,10 +5,11 @@ use std::ops::Range;
 use super::analyzer::Analyzer;
 use super::bound;
 use super::facts::{Bound, Kind, SessionEffect, StatementFacts};
-use super::kinds::classify;
+use super::fire::TRUNCATE;
+use super::kinds::{also_reads, classify};
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
-use super::touch::{Field, PROBE, REVEAL, Value, WRITE};
+use super::touch::{Field, PROBE, REVEAL, Value};
 use super::work::weight;
 use super::{findings, plpgsql, render};
 use crate::catalog::{PG_TEMP, clip};
@@ -41,6 +42,12 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("{command} is a statement that no analysis can know"));
         }
         self.touched.kinds.insert(kind);
+        if also_reads(node) {
+            self.touched.kinds.insert(Kind::Read);
+        }
+        if !matches!(kind, Kind::Transaction | Kind::Session) {
+            self.unwritten();
+        }
         let mut outcome = self.dispatch(node);
         // What is kept of a statement takes more room than what is read of it.
         if !self.spend(KEPT_STEPS * (1 + self.touched.columns.len() + weight(&outcome.outputs))) {
@@ -81,6 +88,8 @@ impl Analyzer<'_> {
             Node::PrepareStmt(prepare) => {
                 let name = clip(prepare.name().unwrap_or_default()).to_owned();
                 let inner = Box::new(self.inner_facts(prepare.query()));
+                // Nothing is read yet, but its text names what will be.
+                self.foreseen(|analyzer| analyzer.query_node(prepare.query(), &Scope::default()));
                 self.touched.effects.push(SessionEffect::Prepare { name, inner });
                 Outcome::nothing()
             }
@@ -94,7 +103,6 @@ impl Analyzer<'_> {
                 self.touched.mark(&sources(&fields), PROBE);
                 Outcome::nothing()
             }
-            Node::RuleStmt(_) | Node::CreatePolicyStmt(_) => Outcome::nothing(),
             _ => self.utility(node, &top),
         }
     }
@@ -236,13 +244,11 @@ impl Analyzer<'_> {
                 self.touched.acts = true;
             }
             Node::DoStmt(block) => self.block(block),
-            Node::CreateStmt(create) => self.create_table(create),
             Node::CreateSchemaStmt(create) => {
                 for element in create.schema_elts() {
                     self.inner_statement(element);
                 }
             }
-            Node::PrepareStmt(_) => {}
             _ => self.mentioned(node),
         }
         Outcome::nothing()
@@ -286,28 +292,8 @@ impl Analyzer<'_> {
         }
     }
 
-    fn create_table(&mut self, create: &nodes::CreateStmt) {
-        if create.relation().is_some_and(is_temporary) {
-            self.touched.kinds.remove(&Kind::Ddl);
-            self.touched.kinds.insert(Kind::Write);
-            self.touched.session_local = true;
-        }
-        for node in create.inh_relations().iter().chain(create.table_elts()) {
-            match node {
-                Node::RangeVar(var) => self.named(var),
-                Node::TableLikeClause(like) => {
-                    if let Some(var) = like.relation() {
-                        self.named(var);
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.touched.effects.push(SessionEffect::CatalogChange);
-    }
-
     /// A relation that a utility statement names: touched, its columns are not read.
-    fn named(&mut self, var: &nodes::RangeVar) {
+    pub(super) fn named(&mut self, var: &nodes::RangeVar) {
         if let Some(relation) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) {
             self.touched.relations.insert(relation.oid);
             self.touched.session_local |= &*relation.schema == PG_TEMP;
@@ -317,16 +303,11 @@ impl Analyzer<'_> {
     /// The relations and expressions of a utility statement.
     fn mentioned(&mut self, node: Node<'_>) {
         match node {
-            Node::AlterTableStmt(alter) => self.altered(alter),
-            Node::IndexStmt(index) => self.indexed(index),
-            Node::RenameStmt(rename) => self.each(rename.relation()),
             Node::AlterObjectSchemaStmt(alter) => self.each(alter.relation()),
-            Node::CreateTrigStmt(trigger) => self.each(trigger.relation()),
             Node::RefreshMatViewStmt(refresh) => self.refreshed(refresh),
             Node::ClusterStmt(cluster) => self.each(cluster.relation()),
-            Node::AlterPolicyStmt(policy) => self.each(policy.table()),
             Node::ReindexStmt(reindex) => self.each(reindex.relation()),
-            Node::TruncateStmt(truncate) => self.all(truncate.relations()),
+            Node::TruncateStmt(truncate) => self.truncated(truncate),
             Node::LockStmt(lock) => self.all(lock.relations()),
             Node::GrantStmt(grant)
                 if grant.objtype == raw::ObjectType::OBJECT_TABLE
@@ -341,75 +322,35 @@ impl Analyzer<'_> {
                     self.each(relation.relation());
                 }
             }
-            Node::DropStmt(drop) => self.dropped(drop),
-            Node::CommentStmt(comment) => self.commented(comment),
             Node::NotifyStmt(_) => self.touched.acts = true,
-            _ => {}
+            _ => self.defined(node),
         }
     }
 
-    fn each(&mut self, var: Option<&nodes::RangeVar>) {
+    /// TRUNCATE fires triggers, and CASCADE empties what refers to it.
+    fn truncated(&mut self, truncate: &nodes::TruncateStmt) {
+        self.all(truncate.relations());
+        for node in truncate.relations() {
+            if let Node::RangeVar(var) = node
+                && let Some(relation) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default())
+            {
+                self.fire(&relation, TRUNCATE);
+            }
+        }
+    }
+
+    pub(super) fn each(&mut self, var: Option<&nodes::RangeVar>) {
         if let Some(var) = var {
             self.named(var);
         }
     }
 
-    fn all(&mut self, list: &NodeList) {
+    pub(super) fn all(&mut self, list: &NodeList) {
         for node in list {
             if let Node::RangeVar(var) = node {
                 self.named(var);
             }
         }
-    }
-
-    fn altered(&mut self, alter: &nodes::AlterTableStmt) {
-        let Some(var) = alter.relation() else { return };
-        self.named(var);
-        let Some(relation) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) else { return };
-        let fields = super::analyzer::stored(&relation);
-        let scope = super::analyzer::relation_scope(&relation, &fields);
-        for node in alter.cmds() {
-            let Node::AlterTableCmd(cmd) = node else { continue };
-            if let Some(column) = cmd.name().and_then(|name| fields.iter().find(|field| &*field.name == name)) {
-                self.touched.mark(&column.value.sources, WRITE);
-            }
-            match cmd.def() {
-                // USING reads the column row by row, and an error says a value.
-                Node::ColumnDef(column) => {
-                    let value = self.expr(column.raw_default(), &scope);
-                    self.touched.mark(&value.sources, REVEAL);
-                }
-                Node::Constraint(constraint) => {
-                    let value = self.expr(constraint.raw_expr(), &scope);
-                    self.touched.mark(&value.sources, PROBE);
-                    for name in strings(constraint.keys()).into_iter().chain(strings(constraint.fk_attrs())) {
-                        let value = scope.column(name).unwrap_or_default();
-                        self.touched.mark(&value.sources, PROBE);
-                    }
-                    self.each(constraint.pktable());
-                }
-                Node::RangeVar(var) => self.named(var),
-                _ => {}
-            }
-        }
-    }
-
-    fn indexed(&mut self, index: &nodes::IndexStmt) {
-        let Some(var) = index.relation() else { return };
-        self.named(var);
-        let Some(relation) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) else { return };
-        let fields = super::analyzer::stored(&relation);
-        let scope = super::analyzer::relation_scope(&relation, &fields);
-        for element in index.index_params() {
-            match element.name() {
-                Some(name) => {
-                    let value = scope.column(name).unwrap_or_default();
-                    self.touched.mark(&value.sources, PROBE);
-                }
-                None => self.probe_expr(element.expr(), &scope),
-            }
-        }
-        self.probe_expr(index.where_clause(), &scope);
     }
 
     fn refreshed(&mut self, refresh: &nodes::RefreshMatViewStmt) {
@@ -419,47 +360,6 @@ impl Analyzer<'_> {
         let expansion = self.expansion(&view);
         self.touched.absorb(&expansion.touched);
         self.touched.mark(&sources(&expansion.fields), REVEAL);
-    }
-
-    fn dropped(&mut self, drop: &nodes::DropStmt) {
-        use raw::ObjectType as O;
-        for object in drop.objects() {
-            let names = object.as_node_list().map(strings).unwrap_or_default();
-            let names = match drop.remove_type {
-                O::OBJECT_TABLE | O::OBJECT_VIEW | O::OBJECT_MATVIEW | O::OBJECT_FOREIGN_TABLE | O::OBJECT_SEQUENCE => {
-                    names
-                }
-                // The last name is the trigger's, the rule's or the policy's own.
-                O::OBJECT_TRIGGER | O::OBJECT_RULE | O::OBJECT_POLICY => {
-                    names.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default()
-                }
-                _ => continue,
-            };
-            let found = match names.as_slice() {
-                [name] => self.find_relation(None, name),
-                [.., schema, name] => self.find_relation(Some(schema), name),
-                [] => None,
-            };
-            if let Some(relation) = found {
-                self.touched.relations.insert(relation.oid);
-            }
-        }
-    }
-
-    fn commented(&mut self, comment: &nodes::CommentStmt) {
-        let names = comment.object().as_node_list().map(strings).unwrap_or_default();
-        let path = match (comment.objtype, names.split_last()) {
-            (raw::ObjectType::OBJECT_COLUMN, Some((_, rest))) => rest,
-            _ => names.as_slice(),
-        };
-        let relation = match path {
-            [.., schema, name] => self.find_relation(Some(schema), name),
-            [name] => self.find_relation(None, name),
-            [] => None,
-        };
-        if let Some(relation) = relation {
-            self.touched.relations.insert(relation.oid);
-        }
     }
 }
 
@@ -481,13 +381,13 @@ fn into_clause(select: &nodes::SelectStmt) -> Option<&nodes::IntoClause> {
 }
 
 /// TEMP, or a name in `pg_temp`.
-fn is_temporary(var: &nodes::RangeVar) -> bool {
+pub(super) fn is_temporary(var: &nodes::RangeVar) -> bool {
     u8::try_from(var.relpersistence).is_ok_and(|persistence| persistence == b't')
         || var.schemaname().is_some_and(|schema| schema.starts_with(PG_TEMP))
 }
 
 /// The text of an option's value.
-fn option_text(node: Node<'_>) -> Option<String> {
+pub(super) fn option_text(node: Node<'_>) -> Option<String> {
     match node {
         Node::String(text) => text.sval().map(str::to_owned),
         Node::Integer(number) => Some(number.ival.to_string()),

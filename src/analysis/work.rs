@@ -8,7 +8,7 @@ use super::touch::{Field, Value};
 
 /// Steps of one text: expressions, queries and FROM items read, columns carried from one to the next. About as many
 /// seconds as millions, in a release build. The largest queries of TPC-DS take a few thousand.
-pub const WORK_MAX: usize = 2_000_000;
+pub const WORK_MAX: usize = 1_000_000;
 
 /// Why a statement is opaque that would have taken more steps.
 const TOO_MUCH: &str = "it takes more work than an analysis may cost";
@@ -17,6 +17,12 @@ const TOO_MUCH: &str = "it takes more work than an analysis may cost";
 #[derive(Debug)]
 pub(super) struct Work {
     left: Cell<usize>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::new(WORK_MAX)
+    }
 }
 
 impl Work {

@@ -234,6 +234,6 @@ fn ten_thousand_functions_that_each_call_the_next_are_opaque() {
 
 #[test]
 fn comments_in_a_body_fit_the_stack() {
-    let body = format!("SELECT a FROM t {}", "-- b\n".repeat(50_000));
+    let body = format!("SELECT a FROM t {}", "-- b\n".repeat(15_000));
     assert!(is_tagged(&Definitions::new().table("t").function("f", "sql", &body).analyze("SELECT f()")));
 }

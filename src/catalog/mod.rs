@@ -3,8 +3,10 @@
 //! Must not: query anything. Rows come in through [`CatalogBuilder`], whoever ran [`source::QUERIES`].
 //! Start reading at [`Catalog`].
 mod builder;
+mod edit;
 mod model;
 mod names;
+mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
@@ -13,9 +15,11 @@ use std::sync::Arc;
 
 pub use builder::{CatalogBuilder, CatalogError};
 pub use model::{
-    Cast, Column, Function, Key, Language, Oid, Operator, Parsed, Policy, Relation, RelationKind, Rule, Trigger, Type,
+    Cast, Column, Expression, Function, Key, Language, Oid, Operator, Parsed, Policy, Reference, Relation,
+    RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
+pub use tagging::comment_tags;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;
@@ -96,6 +100,19 @@ impl Catalog {
         self.store.types.get(&oid)
     }
 
+    /// The types of that name that people made, in whatever schema.
+    #[must_use]
+    pub fn types_named(&self, name: &str) -> Vec<Oid> {
+        let found = self.store.type_names.values().filter_map(|names| names.get(name).copied());
+        found.filter(|oid| self.type_of(*oid).is_some_and(Type::is_made_by_people)).collect()
+    }
+
+    /// The array type over a type; 0 where there is none.
+    #[must_use]
+    pub fn array_of(&self, element: Oid) -> Oid {
+        self.store.array_types.get(&element).copied().unwrap_or(0)
+    }
+
     /// A type by schema and name.
     #[must_use]
     pub fn type_in(&self, schema: &str, name: &str) -> Option<&Type> {
@@ -124,6 +141,12 @@ impl Catalog {
     #[must_use]
     pub fn casts(&self) -> &[Cast] {
         &self.store.casts
+    }
+
+    /// Functions that people made and that run unnamed: of operator classes, ranges, and casts that need not be written.
+    #[must_use]
+    pub fn support(&self) -> &[Oid] {
+        &self.store.support
     }
 
     /// The columns that a relation's children and their children store, with the relation itself first.

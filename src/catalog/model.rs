@@ -45,6 +45,18 @@ impl Parsed {
         Arc::clone(self.0.get()?).downcast().ok()
     }
 
+    /// Whether something was kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// The same thing, for a definition that says the same.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// Keeps a value; the first one stays.
     pub fn keep<T: Send + Sync + 'static>(&self, value: Arc<T>) {
         // Two sessions may make the same value at the same time; either will do.
@@ -107,6 +119,12 @@ pub struct Relation {
     /// Triggers that people made.
     #[serde(skip)]
     pub triggers: Vec<Trigger>,
+    /// Expressions that a write computes: checks, index expressions and predicates, the partition key.
+    #[serde(skip)]
+    pub expressions: Vec<Expression>,
+    /// Foreign keys of other relations that carry a write of this one on.
+    #[serde(skip)]
+    pub references: Vec<Reference>,
     /// What the analysis made of the definition.
     #[serde(skip)]
     pub parsed: Parsed,
@@ -117,6 +135,12 @@ const fn permanent() -> char {
 }
 
 impl Relation {
+    /// The same relation with what was made of its definition: for an edit that leaves the definition as it is.
+    #[must_use]
+    pub fn alike(&self) -> Self {
+        Self { parsed: self.parsed.share(), ..self.clone() }
+    }
+
     /// A column by name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -228,6 +252,34 @@ pub struct Trigger {
     pub function: Oid,
     /// `pg_trigger.tgtype`: 4 INSERT, 8 DELETE, 16 UPDATE, 32 TRUNCATE.
     pub events: i32,
+    /// The names that its body has for the rows before and after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Arc<str>>,
+    /// `CREATE TRIGGER …`, where it has a WHEN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Arc<str>>,
+}
+
+/// An expression that a write of a relation computes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Expression {
+    /// The relation.
+    pub relation: Oid,
+    /// The expression, or several with commas between them.
+    pub text: Arc<str>,
+}
+
+/// A foreign key that carries a change of the referenced relation on to the one that refers to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reference {
+    /// The referenced relation.
+    pub relation: Oid,
+    /// The relation that refers to it.
+    pub from: Oid,
+    /// `pg_constraint.confdeltype`: `c` cascade, `n` set null, `d` set default; others write nothing.
+    pub on_delete: char,
+    /// `pg_constraint.confupdtype`.
+    pub on_update: char,
 }
 
 /// A type.
@@ -255,6 +307,14 @@ pub struct Type {
     /// A domain's check expressions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Arc<str>>,
+}
+
+impl Type {
+    /// Whether it is none of the server's own.
+    #[must_use]
+    pub const fn is_made_by_people(&self) -> bool {
+        self.oid >= FIRST_USER_OID
+    }
 }
 
 /// In what a function is written, as far as it matters to the analysis.
@@ -308,6 +368,12 @@ pub struct Function {
     /// SECURITY DEFINER.
     #[serde(default)]
     pub definer: bool,
+    /// Who owns it: the role that a SECURITY DEFINER runs as.
+    #[serde(default = "nobody")]
+    pub owner: Arc<str>,
+    /// The expressions of its default arguments, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_values: Option<Arc<str>>,
     /// Its source text, where it is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Arc<str>>,
@@ -326,6 +392,10 @@ pub struct Function {
     /// What the analysis made of the body.
     #[serde(skip)]
     pub parsed: Parsed,
+}
+
+fn nobody() -> Arc<str> {
+    Arc::from("")
 }
 
 impl Function {
@@ -397,7 +467,7 @@ pub struct Cast {
 pub(super) type FunctionNames = HashMap<Arc<str>, Vec<Arc<Function>>>;
 
 /// Everything, indexed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     pub(super) database: Arc<str>,
     pub(super) schemas: HashSet<Arc<str>>,
@@ -405,10 +475,13 @@ pub(super) struct Store {
     pub(super) relation_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
     pub(super) children: HashMap<Oid, Vec<Oid>>,
     pub(super) types: HashMap<Oid, Type>,
+    /// The array type of each element type.
+    pub(super) array_types: HashMap<Oid, Oid>,
     pub(super) type_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
     pub(super) functions: HashMap<Arc<str>, FunctionNames>,
     pub(super) function_oids: HashMap<Oid, Arc<Function>>,
     pub(super) operators: HashMap<Arc<str>, Vec<Operator>>,
     pub(super) casts: Vec<Cast>,
+    pub(super) support: Vec<Oid>,
     pub(super) rows: Vec<(&'static str, Box<str>)>,
 }

@@ -20,6 +20,9 @@ pub(super) const KEYS: &str = "keys";
 pub(super) const RULES: &str = "rules";
 pub(super) const POLICIES: &str = "policies";
 pub(super) const TRIGGERS: &str = "triggers";
+pub(super) const EXPRESSIONS: &str = "expressions";
+pub(super) const REFERENCES: &str = "references";
+pub(super) const SUPPORT: &str = "support";
 pub(super) const TYPES: &str = "types";
 pub(super) const FUNCTIONS: &str = "functions";
 pub(super) const OPERATORS: &str = "operators";
@@ -67,7 +70,7 @@ pub const QUERIES: &[CatalogQuery] = &[
         name: SIZES,
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
-              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
     CatalogQuery {
         name: KEYS,
@@ -94,8 +97,37 @@ pub const QUERIES: &[CatalogQuery] = &[
     CatalogQuery {
         name: TRIGGERS,
         sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(t.tgrelid AS pg_catalog.int8), 'name', t.tgname, 'function', CAST(t.tgfoid AS pg_catalog.int8), \
-              'events', t.tgtype) AS pg_catalog.text) FROM pg_catalog.pg_trigger t \
+              'events', t.tgtype, 'definition', CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END, \
+              'tables', COALESCE(pg_catalog.to_json(pg_catalog.array_remove(ARRAY[t.tgoldtable, t.tgnewtable], NULL)), '[]')) AS pg_catalog.text) \
+              FROM pg_catalog.pg_trigger t \
               WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' ORDER BY t.oid",
+    },
+    CatalogQuery {
+        name: EXPRESSIONS,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(e.relation AS pg_catalog.int8), 'text', e.text) AS pg_catalog.text) FROM (\
+              SELECT k.conrelid, pg_catalog.pg_get_expr(k.conbin, k.conrelid) FROM pg_catalog.pg_constraint k \
+              WHERE k.conrelid OPERATOR(pg_catalog.>=) 16384 AND k.conbin IS NOT NULL \
+              UNION ALL SELECT i.indrelid, pg_catalog.pg_get_expr(i.indexprs, i.indrelid) FROM pg_catalog.pg_index i \
+              WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indexprs IS NOT NULL \
+              UNION ALL SELECT i.indrelid, pg_catalog.pg_get_expr(i.indpred, i.indrelid) FROM pg_catalog.pg_index i \
+              WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indpred IS NOT NULL \
+              UNION ALL SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid) FROM pg_catalog.pg_partitioned_table p \
+              WHERE p.partexprs IS NOT NULL) AS e(relation, text) ORDER BY e.relation, e.text",
+    },
+    CatalogQuery {
+        name: REFERENCES,
+        sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(k.confrelid AS pg_catalog.int8), 'from', CAST(k.conrelid AS pg_catalog.int8), \
+              'on_delete', k.confdeltype, 'on_update', k.confupdtype) AS pg_catalog.text) FROM pg_catalog.pg_constraint k \
+              WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') \
+              OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) ORDER BY k.oid",
+    },
+    CatalogQuery {
+        name: SUPPORT,
+        sql: "SELECT CAST(pg_catalog.json_build_object('function', CAST(s.oid AS pg_catalog.int8)) AS pg_catalog.text) FROM (\
+              SELECT CAST(a.amproc AS pg_catalog.oid) FROM pg_catalog.pg_amproc a \
+              UNION SELECT CAST(c.castfunc AS pg_catalog.oid) FROM pg_catalog.pg_cast c WHERE c.castcontext OPERATOR(pg_catalog.<>) 'e' \
+              UNION SELECT CAST(r.rngsubdiff AS pg_catalog.oid) FROM pg_catalog.pg_range r) AS s(oid) \
+              WHERE s.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY s.oid",
     },
     CatalogQuery {
         name: TYPES,
@@ -116,16 +148,21 @@ pub const QUERIES: &[CatalogQuery] = &[
               'returns', CAST(p.prorettype AS pg_catalog.int8), 'returns_set', p.proretset, \
               'argument_names', COALESCE(pg_catalog.to_json(p.proargnames), '[]'), \
               'argument_modes', COALESCE(pg_catalog.to_json(p.proargmodes), '[]'), \
-              'definer', p.prosecdef, \
-              'source', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN p.prosrc END, \
-              'body', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
+              'definer', p.prosecdef, 'owner', pg_catalog.pg_get_userbyid(p.proowner), \
+              'default_values', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END, \
+              'source', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN p.prosrc END, \
+              'body', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
               'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'), \
               'extension', (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e \
               ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 \
               AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.refclassid OPERATOR(pg_catalog.=) 3079 \
               AND d.deptype OPERATOR(pg_catalog.=) 'e' LIMIT 1), \
               'parts', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN COALESCE((SELECT pg_catalog.json_build_array(\
-              CAST(CAST(a.aggtransfn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggfinalfn AS pg_catalog.oid) AS pg_catalog.int8)) FROM pg_catalog.pg_aggregate a \
+              CAST(CAST(a.aggtransfn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggfinalfn AS pg_catalog.oid) AS pg_catalog.int8), \
+              CAST(CAST(a.aggcombinefn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggmtransfn AS pg_catalog.oid) AS pg_catalog.int8), \
+              CAST(CAST(a.aggminvtransfn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggmfinalfn AS pg_catalog.oid) AS pg_catalog.int8)) FROM pg_catalog.pg_aggregate a \
               WHERE CAST(a.aggfnoid AS pg_catalog.oid) OPERATOR(pg_catalog.=) p.oid), '[]') ELSE '[]' END) AS pg_catalog.text) \
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
               JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang ORDER BY p.oid",

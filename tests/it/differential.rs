@@ -173,7 +173,7 @@ fn where_postgres_sees_statements_the_analysis_sees_as_many_or_calls_the_text_op
     let seeds = seeds();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mutated: Vec<String> =
-        (0..6_000).map(|_| mutate(&mut dice, &seeds)).filter(|text| text.len() < 8_000).collect();
+        (0..1_500).map(|_| mutate(&mut dice, &seeds)).filter(|text| text.len() < 8_000).collect();
     let mut wrong = Vec::new();
     let mut compared = 0;
     for text in seeds.iter().chain(&mutated) {
@@ -184,5 +184,5 @@ fn where_postgres_sees_statements_the_analysis_sees_as_many_or_calls_the_text_op
     }
     assert!(wrong.is_empty(), "{} of {compared}: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
     println!("{compared} of {} texts are taken by both", seeds.len() + mutated.len());
-    assert!(compared > 500, "{compared}");
+    assert!(compared > 300, "{compared}");
 }

@@ -6,11 +6,13 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod analyze;
 mod bounds;
 mod demo;
 mod differential;
 mod drivers;
 mod drivers_rust;
+mod evasions;
 mod harness;
 mod holds;
 mod log;
@@ -18,6 +20,7 @@ mod malformed;
 mod observe;
 mod policy_check;
 mod relay;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;
