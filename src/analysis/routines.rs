@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::{Kind, SessionEffect};
-use super::parse::{Node, constant_text, nodes, parse, strings};
+use super::parse::{Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
+use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
@@ -111,7 +112,7 @@ impl Analyzer<'_> {
 
     /// SQL inside a literal: its result is revealed.
     fn run_literal(&mut self, text: &str, _scope: &Scope<'_>) {
-        let Ok(tree) = parse(text) else {
+        let Ok(tree) = self.parse(text) else {
             self.touched.opaque("SQL inside a literal cannot be read");
             return;
         };
@@ -263,7 +264,14 @@ impl Analyzer<'_> {
         if function.kind == 'a' {
             return self.aggregate(function, arguments);
         }
+        if !self.enter() {
+            return Value::default();
+        }
         let body = self.body(function);
+        self.leave();
+        if !self.spend(body.touched.weight() + weight(&body.fields)) {
+            return Value::default();
+        }
         self.touched.absorb(&body.touched);
         if !arguments.sources.is_empty() {
             // An argument can go wherever the body writes.
@@ -381,7 +389,7 @@ impl Analyzer<'_> {
             }
             _ => text.to_owned(),
         };
-        let Ok(tree) = parse(&text) else {
+        let Ok(tree) = self.parse(&text) else {
             self.touched.opaque(format!("the body of function \"{name}\" cannot be read"));
             return Vec::new();
         };
