@@ -15,6 +15,7 @@ mod findings;
 mod fire;
 mod from;
 mod kinds;
+mod merge;
 mod names;
 mod parse;
 mod plpgsql;
@@ -24,6 +25,7 @@ mod render;
 mod routines;
 pub mod scan;
 mod scope;
+mod sequence;
 pub mod settings;
 mod shape;
 mod statement;
@@ -91,6 +93,7 @@ fn statements(text: &str, context: &Context<'_>, levels: usize) -> Facts {
     };
     let read = |parsed: parse::Parsed<'_>| analyzer::Analyzer::new(context, levels).statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
+    sequence::in_order(text, context, levels, &mut facts);
     witness::hear(context, &witness::relations(text), &mut facts);
     facts
 }

@@ -4,6 +4,7 @@
 //! name and operator is qualified, so that the client's `search_path` decides nothing. Only between batches, and never in
 //! a failed transaction. The answers are swallowed.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -120,7 +121,8 @@ impl Session {
         let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
-        self.settings.names = path.zip(values.next()).map(|(search_path, role)| NameContext { search_path, role });
+        self.settings.names =
+            path.zip(values.next()).map(|(search_path, role)| Arc::new(NameContext { search_path, role }));
         Ok(())
     }
 }

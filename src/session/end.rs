@@ -116,6 +116,10 @@ impl Session {
         self.transaction_since = None;
         self.names.end_transaction();
         self.settings.transaction_ended();
+        if std::mem::take(&mut self.own_changed) {
+            // A temporary relation may have gone with its transaction.
+            self.snapshot = None;
+        }
         if self.changed {
             // Now other sessions see it, or nobody does.
             self.changed = false;
@@ -124,8 +128,17 @@ impl Session {
         }
     }
 
+    /// A transaction ended or went back to a savepoint, whatever status the server reports next.
+    pub(super) fn rewind(&mut self) {
+        self.settings.rolled_back();
+        if self.changed || self.own_changed {
+            self.snapshot = None;
+        }
+    }
+
     /// DDL, or something that could have been: the catalog is read again before it is relied upon.
     pub(super) fn note_catalog_change(&mut self, effect: &SessionEffect, seen_by: SeenBy) {
+        self.own_changed |= matches!(effect, SessionEffect::CatalogChange);
         match effect {
             SessionEffect::CatalogChange if seen_by == SeenBy::Session => {
                 self.has_own = true;

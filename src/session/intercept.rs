@@ -8,6 +8,7 @@ use super::Session;
 use super::ask::ServerError;
 use super::clear::{Cleared, Form, log_failed};
 use super::judge::PortalRun;
+use super::meaning::Plan;
 use super::names::{Portal, Prepared};
 use super::phase::{Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
@@ -165,7 +166,14 @@ impl Session {
             let report = Self::denied_by_rule(&run);
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
-        let prepared = Prepared { text, facts: run.facts.clone(), epoch: self.epoch(), by_sql: false };
+        let prepared = Prepared {
+            text,
+            facts: run.facts.clone(),
+            epoch: self.epoch(),
+            by_sql: false,
+            names: self.settings.names.clone(),
+            past: Vec::new(),
+        };
         self.forward(&frame, Request::Parse(name, prepared));
         Ok(())
     }
@@ -179,8 +187,10 @@ impl Session {
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
         let values = frame.slice_ref(values);
-        let prepared = self.prepared(names.statement).await?;
-        let mut run = match self.judge_prepared(&prepared).await? {
+        let mut prepared = self.prepared(names.statement).await?;
+        let judged = self.judge_prepared(&mut prepared, Plan::Anew).await?;
+        self.names.remember(names.statement, &prepared);
+        let mut run = match judged {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };

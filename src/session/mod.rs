@@ -14,6 +14,7 @@ mod end;
 mod hold;
 mod intercept;
 mod judge;
+mod meaning;
 mod names;
 mod phase;
 mod redact;
@@ -150,6 +151,8 @@ struct Session {
     has_own: bool,
     /// This session has changed definitions that other sessions may not see yet.
     changed: bool,
+    /// The open transaction has changed what this session sees, which its end may undo.
+    own_changed: bool,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

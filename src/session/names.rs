@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::run::Run;
+use super::settings::NameContext;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
 
 /// What the meaning of a text depends on; facts under another epoch are worked out again.
@@ -26,24 +27,66 @@ pub(super) struct Prepared {
     pub(super) epoch: Epoch,
     /// It was made by PREPARE: its own facts are those of the inner statement.
     pub(super) by_sql: bool,
+    /// How names resolved when the facts were worked out; `None`: not known.
+    pub(super) names: Option<Arc<NameContext>>,
+    /// What the text meant before, at times when the server may have read it.
+    pub(super) past: Vec<Meaning>,
+}
+
+/// What a text meant at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) names: Option<Arc<NameContext>>,
+    pub(super) facts: Arc<Facts>,
+}
+
+impl Meaning {
+    /// Whether the path was, or may have been, the same.
+    pub(super) fn has_path_of(&self, other: &Self) -> bool {
+        match (&self.names, &other.names) {
+            (Some(mine), Some(theirs)) => mine.search_path == theirs.search_path,
+            _ => true,
+        }
+    }
 }
 
 impl Prepared {
     /// A statement of which nothing is known, and which is therefore never taken for harmless.
     pub(super) fn unknown(text: Bytes) -> Self {
-        Self { text, facts: Arc::new(Facts::default()), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text,
+            facts: Arc::new(Facts::default()),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+        }
     }
 
     /// A name that is not known: never assumed to be harmless.
     pub(super) fn opaque(name: &[u8], why: &str) -> Self {
         let text = Bytes::from(format!("\"{}\"", String::from_utf8_lossy(name)));
         let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
-        Self { text, facts: Arc::new(Facts { statements: vec![facts] }), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text,
+            facts: Arc::new(Facts { statements: vec![facts] }),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+        }
     }
 
     /// The statement of a run, to be judged again.
     pub(super) fn of(run: &Run) -> Self {
-        Self { text: run.text.clone(), facts: run.facts.clone(), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text: run.text.clone(),
+            facts: run.facts.clone(),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+        }
     }
 }
 
@@ -83,6 +126,16 @@ impl Names {
         self.statements.insert(name, prepared);
     }
 
+    /// Keeps what has become known of a statement, unless the name stands for another one by now.
+    pub(super) fn remember(&mut self, name: &[u8], prepared: &Prepared) {
+        if let Some(kept) = self.statements.get_mut(name)
+            && kept.text == prepared.text
+            && kept.epoch != prepared.epoch
+        {
+            *kept = prepared.clone();
+        }
+    }
+
     pub(super) fn set_portal(&mut self, name: Box<[u8]>, portal: Portal) {
         self.portals.insert(name, portal);
     }
@@ -120,15 +173,15 @@ impl Names {
     }
 
     /// Applies what a completed statement did to the names.
-    pub(super) fn apply(&mut self, effect: &SessionEffect, text: &Bytes, epoch: Epoch) {
+    pub(super) fn apply(&mut self, effect: &SessionEffect, made: &Made) {
         match effect {
             SessionEffect::Prepare { name, inner } => {
-                self.set_statement(name.as_bytes().into(), prepared_by_sql(inner, text, epoch));
+                self.set_statement(name.as_bytes().into(), made.holding(inner));
             }
             SessionEffect::Deallocate { name: Some(name) } => self.close_statement(name.as_bytes()),
             SessionEffect::Deallocate { name: None } => self.clear_statements(),
             SessionEffect::Declare { name, inner } => {
-                let prepared = prepared_by_sql(inner, text, epoch);
+                let prepared = made.holding(inner);
                 let portal = Portal { prepared, values: Bytes::new(), cleared: None, rows_sent: 0 };
                 self.set_portal(name.as_bytes().into(), portal);
             }
@@ -146,7 +199,23 @@ impl Names {
     }
 }
 
-fn prepared_by_sql(inner: &StatementFacts, text: &Bytes, epoch: Epoch) -> Prepared {
-    let facts = Arc::new(Facts { statements: vec![inner.clone()] });
-    Prepared { text: text.clone(), facts, epoch, by_sql: true }
+/// Where a name comes from that a completed statement made.
+pub(super) struct Made {
+    /// The text of that statement.
+    pub(super) text: Bytes,
+    pub(super) epoch: Epoch,
+    pub(super) names: Option<Arc<NameContext>>,
+}
+
+impl Made {
+    fn holding(&self, inner: &StatementFacts) -> Prepared {
+        Prepared {
+            text: self.text.clone(),
+            facts: Arc::new(Facts { statements: vec![inner.clone()] }),
+            epoch: self.epoch,
+            by_sql: true,
+            names: self.names.clone(),
+            past: Vec::new(),
+        }
+    }
 }

@@ -165,6 +165,11 @@ impl Phase {
         self.queue.iter().skip(1).map(|expected| &expected.request)
     }
 
+    /// Everything that is unanswered, in order.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().map(|expected| &expected.request)
+    }
+
     /// Entries that are unanswered since the last Sync, the newest first.
     pub(super) fn batch(&self) -> impl Iterator<Item = &Request> {
         self.queue.iter().rev().map(|expected| &expected.request).take_while(|request| !request.ends_batch())

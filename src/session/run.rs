@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::settings::Settings;
 use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
@@ -51,6 +52,19 @@ pub(super) struct Part {
     pub(super) hold: Option<HoldId>,
     /// Its closing record was written.
     pub(super) closed: bool,
+}
+
+/// Whether the end of the open transaction can change what names mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revocable {
+    Yes,
+    No,
+}
+
+/// Code of users' own ran, which can have changed what names mean.
+pub(super) fn could_set(facts: &StatementFacts) -> bool {
+    let own = |name: &String| !name.starts_with("pg_catalog.") || name == "pg_catalog.set_config";
+    !facts.opaque.is_empty() || facts.functions.iter().any(own)
 }
 
 /// One judged run.
@@ -151,6 +165,16 @@ impl Run {
                 .statements
                 .iter()
                 .any(|facts| facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty())
+    }
+
+    /// Once it has run, names of relations, statements or cursors may mean something else. `taken_back`: the open
+    /// transaction has changed what they mean, which its end may undo.
+    pub(super) fn changes_meaning(&self, taken_back: Revocable) -> bool {
+        self.facts.statements.iter().any(|facts| {
+            could_set(facts)
+                || facts.effects.iter().any(Settings::is_moved_by)
+                || (taken_back == Revocable::Yes && facts.kinds.contains(&Kind::Transaction))
+        })
     }
 
     /// Facts of the statement at an index.

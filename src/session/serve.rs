@@ -158,6 +158,7 @@ async fn greet(
         private_base: 0,
         has_own: false,
         changed: false,
+        own_changed: false,
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),

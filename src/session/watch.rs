@@ -9,9 +9,11 @@ use bytes::{Buf, BytesMut};
 use super::Session;
 use super::ask::ServerError;
 use super::end::SeenBy;
+use super::names::Made;
 use super::phase::{Request, Status, Whose};
+use super::run::could_set;
 use super::trip::Trip;
-use crate::analysis::{ColumnName, RelationName, StatementFacts};
+use crate::analysis::{ColumnName, RelationName, SessionEffect, StatementFacts};
 use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
@@ -273,16 +275,16 @@ impl Session {
         if self.watch.cutting.is_some() {
             return self.on_cut_too_late();
         }
-        let epoch = self.epoch();
+        let (epoch, names) = (self.epoch(), self.settings.names.clone());
         let Some(front) = self.phase.front() else { return Fate::Pass };
         let extended = matches!(front.request, Request::Execute(..) | Request::Own);
         if let Some(run) = front.request.run_mut() {
             let counted = if tag == b'C' { backend::command_complete(body).1 } else { None };
             self.scribe.completed(run, counted);
             let index = run.current;
-            let text = run.text.clone();
+            let made = Made { text: run.text.slice_ref(run.text_of(index)), epoch, names };
             let facts = run.facts_of(index);
-            let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
+            let effects = facts.map(all_effects).unwrap_or_default();
             let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
             let could_set = facts.is_none_or(could_set);
             let suspended =
@@ -296,8 +298,11 @@ impl Session {
             if could_set {
                 self.settings.forget_names();
             }
+            if tag == b'C' && ends_or_rewinds(body) {
+                self.rewind();
+            }
             for effect in effects {
-                self.names.apply(&effect, &text, epoch);
+                self.names.apply(&effect, &made);
                 self.settings.apply(&effect);
                 self.scribe.claims(&self.settings);
                 self.note_catalog_change(&effect, seen_by);
@@ -403,10 +408,19 @@ impl Session {
     }
 }
 
-/// Code of users' own ran, which can have changed what names mean.
-fn could_set(facts: &StatementFacts) -> bool {
-    let own = |name: &String| !name.starts_with("pg_catalog.") || name == "pg_catalog.set_config";
-    !facts.opaque.is_empty() || facts.functions.iter().any(own)
+/// What a statement did to the session; what nobody could look into may have defined something.
+fn all_effects(facts: &StatementFacts) -> Vec<SessionEffect> {
+    let mut effects = facts.effects.clone();
+    if !facts.opaque.is_empty() && !effects.contains(&SessionEffect::CatalogChange) {
+        effects.push(SessionEffect::CatalogChange);
+    }
+    effects
+}
+
+/// COMMIT, ROLLBACK, ROLLBACK TO, PREPARE TRANSACTION: what SET LOCAL hid, or what came since BEGIN or a savepoint, is as
+/// it was, also where the next transaction has begun already (AND CHAIN, or a BEGIN in the same text).
+fn ends_or_rewinds(body: &[u8]) -> bool {
+    [&b"COMMIT\0"[..], b"ROLLBACK\0", b"PREPARE TRANSACTION\0"].contains(&body)
 }
 
 /// The COPY ate the frame behind it: "unexpected message type 0x%02X during COPY from stdin".
