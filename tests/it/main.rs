@@ -16,6 +16,7 @@ mod malformed;
 mod observe;
 mod policy_check;
 mod relay;
+mod session_truth;
 mod splits;
 mod streams;
 mod tidy;
