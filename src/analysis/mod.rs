@@ -17,6 +17,7 @@ mod from;
 mod kinds;
 mod merge;
 mod names;
+mod origin;
 mod parse;
 mod plpgsql;
 mod prescan;
@@ -37,6 +38,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
 pub use facts::*;
+pub use origin::{Unforeseen, unforeseen};
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
 
 use crate::catalog::fold;

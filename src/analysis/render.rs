@@ -95,7 +95,7 @@ fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {
         .map(|relation| RelationName { schema: Arc::clone(&relation.schema), name: Arc::clone(&relation.name) })
 }
 
-fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
+pub(super) fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
     let relation = relation(analyzer, id.relation)?;
     let column = relation.column_number(id.number)?;
     Some(ColumnName {
@@ -105,7 +105,7 @@ fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
 }
 
 /// The tags of a column: its own, its children's, and those of what a materialised view or a generated column is made from.
-fn tags(analyzer: &mut Analyzer<'_>, id: ColumnId) -> BTreeSet<Tag> {
+pub(super) fn tags(analyzer: &mut Analyzer<'_>, id: ColumnId) -> BTreeSet<Tag> {
     let mut tags: BTreeSet<Tag> = analyzer.catalog().tags(id.relation, id.number).iter().cloned().collect();
     let Some(relation) = relation(analyzer, id.relation) else { return tags };
     let Some(column) = relation.column_number(id.number) else { return tags };

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::analyzer::Analyzer;
 use super::context::Context;
 use super::facts::{Bound, Facts, Kind, SessionEffect, StatementFacts};
-use super::parse::{Node, nodes, parse};
+use super::parse::{Node, nodes, parse, walk_all};
 use super::settings::split;
 use super::statement::into_clause;
 use crate::catalog::SearchPath;
@@ -49,7 +49,7 @@ pub(super) fn in_order(text: &str, context: &Context<'_>, levels: usize, facts: 
         let part = text.get(statement.span.clone()).unwrap_or_default();
         before.read(part, context, levels, statement);
         before.resolve(text, context, levels, statement);
-        before.judge(statement);
+        before.judge(part, statement);
         before.step(part, statement);
     }
 }
@@ -118,7 +118,7 @@ impl Before {
         })
     }
 
-    fn judge(&self, statement: &mut StatementFacts) {
+    fn judge(&self, part: &str, statement: &mut StatementFacts) {
         let touches = !statement.relations.is_empty() || !statement.functions.is_empty();
         if let Some(why) = self.doubt.filter(|_| statement.hangs_on_names()) {
             statement.cannot_know(why);
@@ -126,7 +126,7 @@ impl Before {
         if self.defined && touches && statement.hangs_on_names() {
             statement.cannot_know(DEFINED);
         }
-        if statement.relations.iter().any(|name| self.created.iter().any(|created| **created == *name.name)) {
+        if !self.created.is_empty() && (!statement.functions.is_empty() || names_one(part, &self.created)) {
             statement.cannot_know(SHADOWED);
         }
     }
@@ -183,6 +183,22 @@ impl Before {
             _ => self.defined = true,
         }
     }
+}
+
+/// Whether a statement names one of these relations.
+fn names_one(part: &str, created: &[String]) -> bool {
+    let Ok(tree) = parse(part) else { return true };
+    let mut found = false;
+    for statement in tree.statements(part) {
+        walk_all(statement.node, |node| {
+            if let Node::RangeVar(var) = node {
+                let name = var.relname().unwrap_or_default();
+                found |= created.iter().any(|created| created == crate::catalog::clip(name));
+            }
+            !found
+        });
+    }
+    found
 }
 
 /// The relation that a statement creates.

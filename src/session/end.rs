@@ -128,6 +128,14 @@ impl Session {
         }
     }
 
+    /// The server has said whether the session has temporary relations, however they came about.
+    pub(super) fn note_own_relations(&mut self, has_some: bool) {
+        if has_some != self.private && (has_some || self.phase.status == Status::Idle) {
+            self.private = has_some;
+            self.snapshot = None;
+        }
+    }
+
     /// A transaction ended or went back to a savepoint, whatever status the server reports next.
     pub(super) fn rewind(&mut self) {
         self.settings.rolled_back();

@@ -11,9 +11,9 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::{Mode, Session};
-use crate::analysis::{Context, Encoding, Facts, Kind, StatementFacts};
+use crate::analysis::{self, Context, Encoding, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
-use crate::catalog::{CatalogBuilder, source};
+use crate::catalog::{Catalog, CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
 use crate::report::Report;
 use crate::sqlstate;
@@ -213,7 +213,7 @@ impl Session {
     }
 
     #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
-    fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
+    pub(super) fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
@@ -300,12 +300,32 @@ impl Session {
     }
 
     pub(super) fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
-        let Some((snapshot, names)) = self.snapshot.as_ref().zip(self.settings.names.as_ref()) else {
+        let Some(context) = self.context() else {
+            if let Some(facts) = self.always_allowed(text) {
+                return Ok(facts);
+            }
             let why = "the catalog or the search path of this session is not known";
             let facts = StatementFacts::opaque("unknown", 0..text.len(), why);
             return Ok(Arc::new(Facts { statements: vec![facts] }));
         };
-        let context = Context {
+        self.services.facts.analyze(text, &context).map_err(|rejected| {
+            Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
+                .hint("Split the statement into smaller ones.")
+        })
+    }
+
+    /// A failed transaction can be left also where nothing can be asked.
+    fn always_allowed(&self, text: &Bytes) -> Option<Arc<Facts>> {
+        let catalog = Catalog::empty();
+        let facts = analysis::analyze(text, &Context::new(&catalog, &self.who.database, &[], "")).ok()?;
+        let known = !facts.statements.is_empty() && facts.statements.iter().all(StatementFacts::is_always_allowed);
+        known.then(|| Arc::new(facts))
+    }
+
+    /// What a text is read in now; `None` where that is not known.
+    pub(super) fn context(&self) -> Option<Context<'_>> {
+        let (snapshot, names) = self.snapshot.as_ref().zip(self.settings.names.as_ref())?;
+        Some(Context {
             catalog: &snapshot.catalog,
             database: &self.who.database,
             search_path: &names.search_path,
@@ -314,10 +334,6 @@ impl Session {
             encoding: Encoding::of(&self.settings.client_encoding),
             overlay: None,
             statement_max: self.services.bounds.statement_max,
-        };
-        self.services.facts.analyze(text, &context).map_err(|rejected| {
-            Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
-                .hint("Split the statement into smaller ones.")
         })
     }
 
@@ -334,10 +350,13 @@ impl Session {
             return Ok(());
         }
         let uncommitted = self.changed && self.phase.status == Status::Transaction;
-        if self.services.databases.has_credential() {
+        if uncommitted || self.private {
+            // Not waited for: its reading may wait for locks that this very transaction holds.
+            let shared = self.services.databases.database(&self.who.database).current();
+            self.private_base = shared.map_or(0, |shared| shared.version);
+        } else if self.services.databases.has_credential() {
             let (services, database) = (self.services.clone(), self.who.database.clone());
             match self.wait_for(async move { services.databases.fresh(&database).await }).await? {
-                Ok(shared) if uncommitted || self.private => self.private_base = shared.version,
                 Ok(shared) => {
                     self.snapshot = Some(shared);
                     return Ok(());

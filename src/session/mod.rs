@@ -27,6 +27,7 @@ pub mod serve;
 mod settings;
 mod trip;
 mod watch;
+mod witness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

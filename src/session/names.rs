@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::phase::Described;
 use super::run::Run;
 use super::settings::NameContext;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
@@ -31,6 +32,15 @@ pub(super) struct Prepared {
     pub(super) names: Option<Arc<NameContext>>,
     /// What the text meant before, at times when the server may have read it.
     pub(super) past: Vec<Meaning>,
+    /// The plain columns of its result, as the server last said.
+    pub(super) shows: Option<Shows>,
+}
+
+/// The plain columns of a result, each a table OID and an attribute number, and when the server said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shows {
+    pub(super) epoch: Epoch,
+    pub(super) columns: Arc<[(u32, i16)]>,
 }
 
 /// What a text meant at some time.
@@ -60,6 +70,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            shows: None,
         }
     }
 
@@ -74,6 +85,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            shows: None,
         }
     }
 
@@ -86,6 +98,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            shows: None,
         }
     }
 }
@@ -94,12 +107,23 @@ impl Prepared {
 #[derive(Clone, Debug)]
 pub(super) struct Portal {
     pub(super) prepared: Prepared,
+    /// The name of the prepared statement that was bound.
+    pub(super) statement: Box<[u8]>,
+    /// The plain columns of its result, once the server has said.
+    pub(super) shows: Option<Shows>,
     /// The values of its Bind, as they came.
     pub(super) values: Bytes,
     /// A run that was approved at Bind and is spent by the first Execute.
     pub(super) cleared: Option<Box<Run>>,
     /// Rows that earlier slices sent.
     pub(super) rows_sent: u64,
+}
+
+impl Portal {
+    /// A cursor, or a portal of a statement without a name and without values.
+    pub(super) fn new(prepared: Prepared) -> Self {
+        Self { prepared, statement: Box::default(), shows: None, values: Bytes::new(), cleared: None, rows_sent: 0 }
+    }
 }
 
 /// The maps.
@@ -133,6 +157,22 @@ impl Names {
             && kept.epoch != prepared.epoch
         {
             *kept = prepared.clone();
+        }
+    }
+
+    /// The server has said what a statement or a portal shows; a portal shows what its statement does.
+    pub(super) fn shows(&mut self, described: &Described, shows: Shows) {
+        let statement = match described {
+            Described::Statement(name) => self.statements.get_mut(name),
+            Described::Portal(name) => {
+                let Some(portal) = self.portals.get_mut(name) else { return };
+                portal.shows = Some(shows.clone());
+                self.statements.get_mut(&portal.statement).filter(|kept| kept.text == portal.prepared.text)
+            }
+            Described::Nothing => None,
+        };
+        if let Some(statement) = statement {
+            statement.shows = Some(shows);
         }
     }
 
@@ -182,7 +222,7 @@ impl Names {
             SessionEffect::Deallocate { name: None } => self.clear_statements(),
             SessionEffect::Declare { name, inner } => {
                 let prepared = made.holding(inner);
-                let portal = Portal { prepared, values: Bytes::new(), cleared: None, rows_sent: 0 };
+                let portal = Portal::new(prepared);
                 self.set_portal(name.as_bytes().into(), portal);
             }
             SessionEffect::Close { name: Some(name) } => self.close_portal(name.as_bytes()),
@@ -216,6 +256,7 @@ impl Made {
             by_sql: true,
             names: self.names.clone(),
             past: Vec::new(),
+            shows: None,
         }
     }
 }

@@ -40,6 +40,17 @@ impl Status {
     }
 }
 
+/// What a Describe is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Described {
+    /// A prepared statement.
+    Statement(Box<[u8]>),
+    /// A portal.
+    Portal(Box<[u8]>),
+    /// Nothing that there is: the server answers with an error.
+    Nothing,
+}
+
 /// What a forwarded frame asked for.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -50,7 +61,9 @@ pub(super) enum Request {
     /// A Bind: the portal's name, and what it will mean.
     Bind(Box<[u8]>, Portal),
     /// A Describe.
-    Describe,
+    Describe(Described),
+    /// A Describe of a portal of our own, right before its Execute.
+    Witness(Box<[u8]>),
     /// An Execute of a portal.
     Execute(Box<Run>),
     /// An Execute of our own.

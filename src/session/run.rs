@@ -80,6 +80,8 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// What the server says of its columns was compared with the facts.
+    pub(super) witnessed: bool,
 }
 
 impl Run {
@@ -94,7 +96,7 @@ impl Run {
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None }
+        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false }
     }
 
     /// The strictest verdict of its statements.
@@ -175,6 +177,11 @@ impl Run {
                 || facts.effects.iter().any(Settings::is_moved_by)
                 || (taken_back == Revocable::Yes && facts.kinds.contains(&Kind::Transaction))
         })
+    }
+
+    /// Nothing stands against the statement whose answer comes next.
+    pub(super) fn allows_current(&self) -> bool {
+        self.parts.get(self.current).is_some_and(|part| part.decision.verdict == Verdict::Allow)
     }
 
     /// Facts of the statement at an index.

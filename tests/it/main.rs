@@ -9,6 +9,7 @@ mod analysis_truth;
 mod demo;
 mod drivers;
 mod drivers_rust;
+mod fresh;
 mod harness;
 mod holds;
 mod log;

@@ -162,8 +162,11 @@ fn definitions_that_the_same_text_changes_are_not_read_as_they_were() {
 #[test]
 fn a_query_that_is_sent_before_the_answer_to_the_last_one_is_judged_after_it() {
     let (db, proxy) = start("st_pipeline");
-    for set in ["SET search_path = other", "SELECT set_config('search_path', 'other', false)", "DISCARD ALL; SET search_path = other"]
-    {
+    for set in [
+        "SET search_path = other",
+        "SELECT set_config('search_path', 'other', false)",
+        "DISCARD ALL; SET search_path = other",
+    ] {
         let mut conn = Conn::session(&proxy.postgres, &db.name);
         conn.send(&[query(READ), query(set), query(READ)].concat());
         assert_eq!((heard(&mut conn), heard(&mut conn).as_str()), ("allow".to_owned(), "allow"), "{set}");
@@ -186,7 +189,8 @@ fn a_batch_that_sets_the_path_is_judged_by_it() {
     conn.send(&[run("SET search_path = other"), run(READ), sync()].concat());
     assert_ne!(heard(&mut conn), "allow");
     let mut conn = Conn::session(&proxy.postgres, &db.name);
-    let swap = [parse("p", "SELECT email FROM customers"), parse("", "EXECUTE p"), bind("", ""), execute("", 0), sync()];
+    let swap =
+        [parse("p", "SELECT email FROM customers"), parse("", "EXECUTE p"), bind("", ""), execute("", 0), sync()];
     conn.send(&swap.concat());
     assert_ne!(heard(&mut conn), "allow");
 }
