@@ -27,7 +27,7 @@ impl Analyzer<'_> {
             return;
         }
         self.open.push(relation.oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         self.rules(relation, event);
         if !is_leaf(relation) {
             self.fire_below(relation, event);
@@ -143,14 +143,19 @@ impl Analyzer<'_> {
         let fields = stored(relation);
         let scope = relation_scope(relation, &fields);
         for text in relation.columns.iter().filter_map(|column| column.default.as_deref()) {
-            drop(self.expression_text(text, &scope));
+            self.compute(relation, text, &scope);
         }
         for expression in &relation.expressions {
-            drop(self.expression_text(&expression.text, &scope));
+            self.compute(relation, &expression.text, &scope);
         }
         for column in &relation.columns {
             self.type_checks(column.type_oid);
         }
+    }
+
+    fn compute(&mut self, relation: &Relation, text: &str, scope: &Scope<'_>) {
+        let made_of = self.expression_text(text, scope);
+        self.touched.mark(made_of.iter().filter(|column| column.relation != relation.oid), PROBE);
     }
 
     /// What a value runs when it becomes one of this type: the checks of its domains.
@@ -161,7 +166,7 @@ impl Analyzer<'_> {
             return;
         }
         self.open.push(oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         let scope = Scope { arguments: Some(Arc::new([Arc::from("value")])), ..Scope::default() };
         for check in &found.checks {
             self.probe_text(check, &scope);

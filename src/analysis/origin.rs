@@ -32,7 +32,7 @@ impl Unforeseen {
             facts.relations.insert(name.relation.clone());
             facts.columns.insert(name, column);
         }
-        for oid in self.unknown {
+        for oid in &self.unknown {
             facts.findings.push(format!("the server shows a relation that the catalog does not know: {oid}"));
         }
     }

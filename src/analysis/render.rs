@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::analyzer::{Analyzer, relation_scope, stored};
 use super::facts::{Access, Bound, ColumnFacts, ColumnName, Kind, Output, RelationName, StatementFacts, Tag};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, WRITE};
+use super::touch::{ColumnId, Field, PLACES_MAX, PROBE, REVEAL, WRITE};
 use crate::catalog::{Oid, Relation, RelationKind};
 
 /// The result of a statement.
@@ -60,7 +60,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         unresolved: opaque.iter().any(|why| why.contains("not in the catalog")),
         opaque,
         bound: parts.outcome.bound,
-        packs: analyzer.touched.packs,
+        packs: analyzer.touched.packs || analyzer.touched.places > PLACES_MAX,
         scans: parts.scans.iter().filter_map(|oid| relation_name(&analyzer, *oid)).collect(),
         pure_read,
         effects: std::mem::take(&mut analyzer.touched.effects),
@@ -86,8 +86,7 @@ fn columns(analyzer: &mut Analyzer<'_>) -> BTreeMap<ColumnName, ColumnFacts> {
 }
 
 fn relation(analyzer: &Analyzer<'_>, oid: Oid) -> Option<Arc<Relation>> {
-    let own = analyzer.context.overlay.and_then(|overlay| overlay.by_oid(oid));
-    own.or_else(|| analyzer.catalog().relation(oid)).map(Arc::clone)
+    analyzer.catalog().relation(oid).map(Arc::clone)
 }
 
 fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {

@@ -11,6 +11,9 @@ use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
+/// Why a function is opaque whose body the session's strings make another one.
+const BACKSLASH: &str = "standard_conforming_strings is off and the body of a function holds a backslash";
+
 /// What a function's body comes to.
 #[derive(Debug)]
 struct Body {
@@ -197,7 +200,7 @@ impl Analyzer<'_> {
         }
         self.type_checks(function.returns);
         if let Some(text) = function.default_values.as_deref().filter(|_| given < function.arguments.len()) {
-            let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+            let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
             value.sources.extend(self.expression_text(text, &Scope::default()));
             self.path = path;
         }
@@ -260,6 +263,12 @@ impl Analyzer<'_> {
         if function.volatility == 'v' {
             self.touched.acts = true;
         }
+        if !self.context.standard_conforming_strings
+            && function.source.as_deref().is_some_and(|text| text.contains('\\'))
+        {
+            // The server reads the body when it runs, and a backslash in it as it does now.
+            self.touched.opaque(BACKSLASH);
+        }
         if function.kind == 'a' {
             return self.aggregate(function, arguments);
         }
@@ -320,7 +329,7 @@ impl Analyzer<'_> {
         let role = if function.definer { &*function.owner } else { self.context.role };
         let path = setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), role));
         let fixed = path.is_some() || function.body.is_some();
-        let path = if function.body.is_some() { Some(SearchPath::of_definitions()) } else { path };
+        let path = if function.body.is_some() { Some(SearchPath::of_definitions(self.context.catalog)) } else { path };
         let before = path.map(|path| std::mem::replace(&mut self.path, path));
         self.open.push(function.oid);
         let fields = self.body_fields(function);
@@ -431,6 +440,13 @@ impl Analyzer<'_> {
         self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
         let value = self.routine(&function, &Value::default());
         self.touched.mark(&value.sources, REVEAL);
+    }
+
+    /// Whether a function is neither the server's nor compiled for an extension.
+    pub(super) fn is_people_code(&self, oid: Oid) -> bool {
+        self.catalog().function(oid).is_none_or(|found| {
+            !found.is_built_in() && (found.language() != Language::Compiled || found.extension.is_none())
+        })
     }
 
     /// A function that runs without being written: it counts where it reads relations or cannot be known.

@@ -85,15 +85,14 @@ impl Before {
     fn resolve(&self, text: &str, context: &Context<'_>, levels: usize, statement: &mut StatementFacts) {
         for effect in std::mem::take(&mut statement.effects) {
             let inner = match &effect {
-                SessionEffect::Execute { name } => match self.prepared.get(name) {
-                    Some(span) => self.prepared_means(text.get(span.clone()).unwrap_or_default(), context, levels),
-                    None => {
-                        if self.path.is_some() {
-                            statement.cannot_know(EARLIER);
-                        }
-                        None
+                SessionEffect::Execute { name } => {
+                    let prepared = self.prepared.get(name);
+                    if prepared.is_none() && self.path.is_some() {
+                        statement.cannot_know(EARLIER);
                     }
-                },
+                    let part = prepared.and_then(|span| text.get(span.clone()));
+                    part.and_then(|part| self.prepared_means(part, context, levels))
+                }
                 SessionEffect::Fetch { name, .. } => self.cursors.get(name).cloned(),
                 _ => None,
             };

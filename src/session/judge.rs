@@ -332,7 +332,6 @@ impl Session {
             role: &names.role,
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: Encoding::of(&self.settings.client_encoding),
-            overlay: None,
             statement_max: self.services.bounds.statement_max,
         })
     }
@@ -376,7 +375,9 @@ impl Session {
 
     /// Reads the catalog over the client's own connection.
     async fn read_catalog(&mut self, uncommitted: bool) -> Result<(), End> {
+        let Some(names) = self.settings.names.clone() else { return Ok(()) };
         let mut builder = CatalogBuilder::new();
+        builder.printed_under(&names.search_path);
         for query in source::QUERIES {
             let Some(rows) = self.ask(query.sql).await? else { return Ok(()) };
             for json in rows.into_iter().flatten().flatten() {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -11,6 +12,7 @@ use super::phase::Described;
 use super::run::Run;
 use super::settings::NameContext;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
+use crate::clock;
 
 /// What the meaning of a text depends on; facts under another epoch are worked out again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +42,18 @@ pub(super) struct Prepared {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shows {
     pub(super) epoch: Epoch,
+    pub(super) at: Instant,
     pub(super) columns: Arc<[(u32, i16)]>,
+}
+
+/// How long the server's word on a result is good: what changes behind the proxy's back is not in the epoch.
+const SHOWS_FOR: Duration = Duration::from_secs(1);
+
+impl Shows {
+    /// Whether it needs not be asked for again.
+    pub(super) fn is_good(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch && clock::monotonic().saturating_duration_since(self.at) < SHOWS_FOR
+    }
 }
 
 /// What a text meant at some time.

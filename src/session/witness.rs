@@ -1,7 +1,7 @@
 //! The server has the last word: what it says that result columns come from is compared with what was predicted.
 //!
 //! A simple Query brings its description before its rows. In the extended protocol it comes with a Describe; what the
-//! server said of a statement is kept for as long as catalog and settings stay the same, and where nothing is known, a
+//! server said of a statement is good for a second, while catalog and settings stay the same; where nothing is known, a
 //! Describe of our own goes along right before the Execute, in the same packet. Its answer is swallowed.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::run::Run;
 use super::trip::Trip;
 use super::watch::Fate;
 use crate::analysis::{self, Facts, StatementFacts, Unforeseen};
+use crate::clock;
 use crate::telemetry;
 use crate::wire::{backend, build};
 
@@ -26,7 +27,7 @@ impl Session {
             return;
         }
         let epoch = self.epoch();
-        let known = |shows: &Option<Shows>| shows.as_ref().is_some_and(|shows| shows.epoch == epoch);
+        let known = |shows: &Option<Shows>| shows.as_ref().is_some_and(|shows| shows.is_good(epoch));
         let statement = match self.phase.bound_in_batch(name) {
             Some(portal) => portal.statement.clone(),
             None => match self.names.portal(name) {
@@ -75,7 +76,7 @@ impl Session {
 
     /// The server has said which plain columns a statement or a portal shows.
     pub(super) fn described(&mut self, described: &Described, columns: &[(u32, i16)]) {
-        let shows = Shows { epoch: self.epoch(), columns: columns.into() };
+        let shows = Shows { epoch: self.epoch(), at: clock::monotonic(), columns: columns.into() };
         self.names.shows(described, shows);
     }
 
@@ -124,16 +125,19 @@ impl Session {
     /// The session is over.
     pub(super) async fn look_behind(&mut self, old: &Run) -> Result<bool, End> {
         telemetry::unforeseen();
+        let columns = self.watch.shown.take().or_else(|| self.columns_of_front()).unwrap_or_default();
+        // By the tags that the columns had when the statement was decided, whatever they are called now.
+        let before = old.facts_of(old.current).map(|facts| self.unforeseen(&columns, facts)).unwrap_or_default();
         self.reread_beside().await?;
         let again = self.analyse(&old.text).unwrap_or_else(|_| old.facts.clone());
         let mut facts = Facts::clone(&self.resolve(again));
         facts.also(&old.facts);
-        let columns = self.watch.shown.take().or_else(|| self.columns_of_front()).unwrap_or_default();
         let mut agrees = true;
         if let Some(statement) = facts.statements.get_mut(old.current) {
             let unforeseen = self.unforeseen(&columns, statement);
             agrees = unforeseen.is_empty();
             unforeseen.enter(statement);
+            before.enter(statement);
         }
         let mut run = self.decide(old.text.clone(), Arc::new(facts));
         for (index, (part, known)) in run.parts.iter_mut().zip(&old.parts).enumerate() {

@@ -120,9 +120,10 @@ fn an_execute_that_the_server_reads_otherwise_stops_before_its_first_row() {
         let (db, proxy) = start(&format!("fr_ext{place}"));
         db.direct("ALTER TABLE orders ADD email text; UPDATE orders SET email = 'x'");
         let mut conn = Conn::session(&proxy.postgres, &db.name);
-        conn.send(&[parse("s", "SELECT email FROM orders ORDER BY id LIMIT 1"), sync()].concat());
-        assert_eq!(conn.tags(), "1ZI");
-        conn.send(&[bind("", "s"), execute("", 0), sync()].concat());
+        let text = "SELECT email FROM orders ORDER BY id LIMIT 1";
+        conn.send(&[parse("s", text), parse("t", text), sync()].concat());
+        assert_eq!(conn.tags(), "11ZI");
+        conn.send(&[bind("", "t"), execute("", 0), sync()].concat());
         assert_eq!(conn.tags(), "2DCZI", "the answer to our own question is swallowed");
         db.direct(SWAP);
         let mut heard = Vec::new();

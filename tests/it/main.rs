@@ -6,9 +6,11 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
+mod evasions;
 mod fresh;
 mod harness;
 mod holds;
@@ -18,6 +20,7 @@ mod observe;
 mod policy_check;
 mod relay;
 mod session_truth;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;
