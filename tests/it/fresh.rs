@@ -98,7 +98,7 @@ const SWAP: &str = "ALTER TABLE orders RENAME TO gone; ALTER TABLE customers REN
 fn a_simple_query_that_the_server_reads_otherwise_stops_before_its_first_row() {
     let (db, proxy) = start("fr_simple");
     let client = proxy.connect();
-    db.direct("ALTER TABLE orders ADD email text");
+    db.direct("ALTER TABLE orders ADD email text; COMMENT ON COLUMN customers.email IS '@pii(user.contact.email)'");
     assert!(is_allowed(&client, "SELECT email FROM orders LIMIT 1"));
     db.direct(SWAP);
     assert!(!is_allowed(&client, "SELECT email FROM orders LIMIT 1"));
@@ -118,7 +118,7 @@ fn an_execute_that_the_server_reads_otherwise_stops_before_its_first_row() {
     ];
     for (place, (label, batches)) in orders.into_iter().enumerate() {
         let (db, proxy) = start(&format!("fr_ext{place}"));
-        db.direct("ALTER TABLE orders ADD email text; UPDATE orders SET email = 'x'");
+        db.direct("ALTER TABLE orders ADD email text; COMMENT ON COLUMN customers.email IS '@pii(user.contact.email)'; UPDATE orders SET email = 'x'");
         let mut conn = Conn::session(&proxy.postgres, &db.name);
         let text = "SELECT email FROM orders ORDER BY id LIMIT 1";
         conn.send(&[parse("s", text), parse("t", text), sync()].concat());

@@ -38,7 +38,7 @@ fn with_policy(label: &str, policy: &str) -> (TestDb, Proxy) {
 fn verdict(client: &Client, sql: &str) -> String {
     match client.query(sql) {
         Ok(_) => "allow".to_owned(),
-        Err(error) => named(&error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}")).message()),
+        Err(error) => named(error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}")).message()),
     }
 }
 
