@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, is_leaf, relation_scope, stored};
 use super::parse::{Node, nodes, parse};
 use super::scope::{Rel, Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Value};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value};
 use crate::catalog::{Function, Reference, Relation, SearchPath, Trigger};
 
 /// What a statement does to its target, in the words of `pg_rewrite.ev_type` and `pg_trigger.tgtype`.
@@ -119,10 +119,13 @@ impl Analyzer<'_> {
             return;
         };
         self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
-        let value = self.routine(&function, &Value::default());
-        self.touched.mark(&value.sources, PROBE);
-        let named = row_columns(relation, trigger, &function);
+        let named: Sources = row_columns(relation, trigger, &function).into_iter().collect();
         self.touched.mark(&named, PROBE);
+        let value = self.routine(&function, &Value::of(named));
+        self.touched.mark(&value.sources, PROBE);
+        if let Some(source) = function.source.as_deref() {
+            self.row_assignments(relation, source, &value.sources);
+        }
     }
 
     fn trigger_condition(&mut self, relation: &Arc<Relation>, definition: &str) {

@@ -14,6 +14,7 @@ mod end;
 mod hold;
 mod intercept;
 mod judge;
+mod launder;
 mod meaning;
 mod names;
 mod phase;
@@ -39,8 +40,9 @@ use crate::analysis;
 use crate::approvals::Approvals;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
+use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
-use crate::ids::HoldId;
+use crate::ids::{HoldId, StatementId};
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -154,6 +156,10 @@ struct Session {
     changed: bool,
     /// The open transaction has changed what this session sees, which its end may undo.
     own_changed: bool,
+    /// What is remembered of this session's temporary relations.
+    own: Remembered,
+    /// Statements of the open transaction that make relations with tags.
+    expecting: Vec<StatementId>,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

@@ -5,7 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod analysis_corpus;
-mod analysis_truth;
+mod analysis_lineage;
 mod analyze;
 mod demo;
 mod drivers;
@@ -14,9 +14,11 @@ mod evasions;
 mod fresh;
 mod harness;
 mod holds;
+mod laundering;
 mod log;
 mod malformed;
 mod observe;
+mod oracle;
 mod policy_check;
 mod relay;
 mod session_truth;
