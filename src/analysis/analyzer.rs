@@ -179,7 +179,7 @@ impl<'a> Analyzer<'a> {
             return known;
         }
         let outer = std::mem::take(&mut self.touched);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         self.open.push(view.oid);
         let outputs = self.definition(view);
         self.open.pop();
@@ -230,7 +230,7 @@ impl<'a> Analyzer<'a> {
 
     fn policies(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
         self.open.push(relation.oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         let scope = relation_scope(relation, fields);
         for policy in &relation.policies {
             for text in policy.using.iter().chain(&policy.check) {
