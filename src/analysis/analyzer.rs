@@ -19,6 +19,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) touched: Touched,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
+    /// The WITH names in force while sizes are proved.
+    pub(super) named: Vec<super::bound::Named>,
     /// It came to the end of its stack: what it found is not all.
     pub(super) exhausted: bool,
     depth: usize,
@@ -45,7 +47,16 @@ impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
     pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
-        Self { context, path, touched: Touched::default(), open: Vec::new(), exhausted: false, depth: 0, depth_max }
+        Self {
+            context,
+            path,
+            touched: Touched::default(),
+            open: Vec::new(),
+            named: Vec::new(),
+            exhausted: false,
+            depth: 0,
+            depth_max,
+        }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -89,15 +100,8 @@ impl<'a> Analyzer<'a> {
         found
     }
 
-    /// The relation that a name means, the session's own first.
+    /// The relation that a name means; a session's own ones are in its catalog.
     pub(super) fn find_relation(&mut self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
-        if let Some(overlay) = self.context.overlay
-            && schema.is_none_or(|schema| schema.starts_with(PG_TEMP))
-            && let Some(relation) = overlay.find(schema.map(|_| PG_TEMP), name)
-        {
-            self.touched.session_local = true;
-            return Some(Arc::clone(relation));
-        }
         let found = match schema {
             Some(schema) => self.catalog().relation_in(schema, name),
             None => self.catalog().find_relation(&self.path, name),
@@ -112,6 +116,7 @@ impl<'a> Analyzer<'a> {
             return self.read_view(relation);
         }
         self.touched.relations.insert(relation.oid);
+        self.touched.places += usize::from(self.catalog().is_tagged(relation));
         if reading == Reading::Only {
             self.touched.only.insert(relation.oid);
         }

@@ -21,6 +21,7 @@ mod plpgsql;
 mod prescan;
 mod query;
 mod render;
+mod replay;
 mod routines;
 pub mod scan;
 mod scope;
@@ -33,9 +34,10 @@ mod witness;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
-pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
+pub use context::{Context, Encoding, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
+pub use replay::Replay;
 
 use crate::catalog::fold;
 

@@ -433,6 +433,13 @@ impl Analyzer<'_> {
         self.touched.mark(&value.sources, REVEAL);
     }
 
+    /// Whether a function is neither the server's nor compiled for an extension.
+    pub(super) fn is_people_code(&self, oid: Oid) -> bool {
+        self.catalog().function(oid).is_none_or(|found| {
+            !found.is_built_in() && (found.language() != Language::Compiled || found.extension.is_none())
+        })
+    }
+
     /// A function that runs without being written: it counts where it reads relations or cannot be known.
     pub(super) fn unwritten_routine(&mut self, oid: Oid) {
         let Some(function) = self.catalog().function(oid).cloned() else { return };

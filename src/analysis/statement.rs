@@ -6,7 +6,7 @@ use super::analyzer::Analyzer;
 use super::bound;
 use super::facts::{Bound, Kind, SessionEffect, StatementFacts};
 use super::fire::TRUNCATE;
-use super::kinds::classify;
+use super::kinds::{also_reads, classify};
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
 use super::touch::{Field, PROBE, REVEAL, Value};
@@ -38,6 +38,9 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("{command} is a statement that no analysis can know"));
         }
         self.touched.kinds.insert(kind);
+        if also_reads(node) {
+            self.touched.kinds.insert(Kind::Read);
+        }
         if !matches!(kind, Kind::Transaction | Kind::Session) {
             self.unwritten();
         }

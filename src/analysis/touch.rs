@@ -79,6 +79,8 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// How many places of its text bring a value of a tagged relation into one row.
+    pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
     pub(super) acts: bool,
     pub(super) session_local: bool,
@@ -119,6 +121,7 @@ impl Touched {
         self.kinds.extend(&other.kinds);
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs;
+        self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;
         self.path_dependent |= other.path_dependent;
@@ -126,3 +129,6 @@ impl Touched {
         self.only.extend(&other.only);
     }
 }
+
+/// With more places than these, one row holds what many rows would.
+pub(super) const PLACES_MAX: usize = 32;

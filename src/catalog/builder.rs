@@ -1,10 +1,10 @@
 //! Rows of the catalog queries become a [`Catalog`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::model::{Store, Type};
 use super::{
@@ -26,8 +26,11 @@ pub enum CatalogError {
         source: serde_json::Error,
     },
     /// A snapshot file is not one.
-    #[error("the catalog snapshot cannot be read")]
+    #[error("it is no catalog snapshot")]
     Snapshot(#[from] serde_json::Error),
+    /// A snapshot file of another version.
+    #[error("the snapshot has version {0}; this program reads version {VERSION}", VERSION = super::snapshot::VERSION)]
+    Version(u32),
 }
 
 /// Collects rows.
@@ -66,7 +69,11 @@ impl CatalogBuilder {
             .find(|known| known.name == query)
             .map(|known| known.name)
             .ok_or_else(|| CatalogError::UnknownQuery(query.to_owned()))?;
-        self.read(query, row).map_err(|source| CatalogError::Row { query, source })?;
+        // A row means the same however its JSON is spaced: a snapshot and its server have one signature.
+        let row = serde_json::from_str(row)
+            .map(|row: serde_json::Value| row.to_string())
+            .map_err(|source| CatalogError::Row { query, source })?;
+        self.read(query, &row).map_err(|source| CatalogError::Row { query, source })?;
         if query != source::SIZES {
             self.hash.write(query.as_bytes());
             self.hash.write(row.as_bytes());
@@ -155,13 +162,6 @@ impl CatalogBuilder {
     }
 }
 
-/// A snapshot as a file.
-#[derive(Deserialize, Serialize)]
-struct Snapshot {
-    version: u32,
-    rows: BTreeMap<String, Vec<String>>,
-}
-
 #[derive(Deserialize)]
 struct Support {
     function: super::Oid,
@@ -185,34 +185,5 @@ fn attach<T>(
         if let Some(relation) = places.get(&owner(&row)).and_then(|place| relations.get_mut(*place)) {
             slot(relation).push(row);
         }
-    }
-}
-
-impl Catalog {
-    /// The snapshot as JSON: the rows of each query, each as the text that came in.
-    ///
-    /// # Errors
-    /// None that a catalog can cause; the serializer's type has one.
-    pub fn to_json(&self) -> Result<String, CatalogError> {
-        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (query, row) in &self.store.rows {
-            rows.entry((*query).to_owned()).or_default().push(row.to_string());
-        }
-        Ok(serde_json::to_string_pretty(&Snapshot { version: 1, rows })?)
-    }
-
-    /// Reads what [`Catalog::to_json`] wrote.
-    ///
-    /// # Errors
-    /// Text that is not such a snapshot.
-    pub fn from_json(text: &str) -> Result<Self, CatalogError> {
-        let snapshot: Snapshot = serde_json::from_str(text)?;
-        let mut builder = CatalogBuilder::new();
-        for query in source::QUERIES {
-            for row in snapshot.rows.get(query.name).into_iter().flatten() {
-                builder.add(query.name, row)?;
-            }
-        }
-        Ok(builder.finish())
     }
 }

@@ -3,8 +3,10 @@
 //! Must not: query anything. Rows come in through [`CatalogBuilder`], whoever ran [`source::QUERIES`].
 //! Start reading at [`Catalog`].
 mod builder;
+mod edit;
 mod model;
 mod names;
+mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
@@ -17,6 +19,7 @@ pub use model::{
     RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
+pub use tagging::comment_tags;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;

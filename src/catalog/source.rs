@@ -70,7 +70,7 @@ pub const QUERIES: &[CatalogQuery] = &[
         name: SIZES,
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
-              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
     CatalogQuery {
         name: KEYS,
@@ -150,8 +150,10 @@ pub const QUERIES: &[CatalogQuery] = &[
               'argument_modes', COALESCE(pg_catalog.to_json(p.proargmodes), '[]'), \
               'definer', p.prosecdef, 'owner', pg_catalog.pg_get_userbyid(p.proowner), \
               'default_values', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END, \
-              'source', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN p.prosrc END, \
-              'body', CASE WHEN p.oid OPERATOR(pg_catalog.>=) 16384 THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
+              'source', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN p.prosrc END, \
+              'body', CASE WHEN n.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' OR p.oid OPERATOR(pg_catalog.>=) 16384 \
+              THEN pg_catalog.pg_get_function_sqlbody(p.oid) END, \
               'settings', COALESCE(pg_catalog.to_json(p.proconfig), '[]'), \
               'extension', (SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e \
               ON e.oid OPERATOR(pg_catalog.=) d.refobjid WHERE d.classid OPERATOR(pg_catalog.=) 1255 \

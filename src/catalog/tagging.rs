@@ -74,7 +74,8 @@ pub(super) fn own_tags(store: &Store) -> Tags {
 }
 
 /// The tags in a comment: `@pii(user.contact.email)`, several by commas or by further `@pii(…)`.
-fn comment_tags(comment: &str) -> Vec<Tag> {
+#[must_use]
+pub fn comment_tags(comment: &str) -> Vec<Tag> {
     comment
         .split("@pii(")
         .skip(1)

@@ -3,11 +3,13 @@
 //! Must not: decide anything. Start reading at [`Command`].
 
 mod analyze;
+mod catalog;
 mod check;
 mod demo;
 mod holds;
 mod log;
 mod serve;
+mod source;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,7 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Analyze(analyze::Analyze),
+    Catalog(catalog::Catalog),
     Holds(holds::Holds),
     Log(log::Log),
     Demo(demo::Demo),
@@ -55,6 +58,7 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Analyze(command) => command.run(),
+            Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Demo(command) => command.run(),

@@ -30,7 +30,7 @@ use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
 use crate::{analysis, http};
 
-pub use options::{Options, PolicySource, Tls};
+pub use options::{Options, PolicySource, Tls, reach};
 use ports::{LogSink, Ports};
 
 /// Texts whose facts are kept.

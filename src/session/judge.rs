@@ -318,7 +318,6 @@ impl Session {
             role: &names.role,
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: Encoding::of(&self.settings.client_encoding),
-            overlay: None,
             statement_max: self.services.bounds.statement_max,
         };
         self.services.facts.analyze(text, &context).map_err(|rejected| {

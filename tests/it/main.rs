@@ -6,6 +6,7 @@
 
 mod analysis_corpus;
 mod analysis_truth;
+mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
@@ -17,6 +18,7 @@ mod malformed;
 mod observe;
 mod policy_check;
 mod relay;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;

@@ -186,14 +186,14 @@ fn an_estimate_decides_and_is_no_proof() {
 }
 
 #[test]
-fn a_proved_bound_needs_neither_estimate_nor_tripwire() {
+fn a_proved_bound_needs_no_estimate_and_keeps_the_tripwire() {
     let policy =
         with_tags("rules:\n  - {name: big, match: {tag: user.**, rows: \"> 500\"}, effect: hold}\ndefault: allow\n");
     let mut facts = statement(&policy, &[Kind::Read], &["t.email"]);
     facts.bound = Bound::One;
     let decision = ask(&policy, &facts, |_| ());
     assert_eq!((decision.verdict, decision.wants_estimate), (Verdict::Allow, false));
-    assert!(decision.limits.is_unlimited());
+    assert_eq!(decision.limits.rows, Some(500));
 }
 
 #[test]
