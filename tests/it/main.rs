@@ -5,17 +5,19 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod analysis_corpus;
-mod analysis_truth;
+mod analysis_lineage;
 mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
 mod evasions;
+mod generator;
 mod harness;
 mod holds;
 mod log;
 mod malformed;
 mod observe;
+mod oracle;
 mod policy_check;
 mod relay;
 mod sizes;

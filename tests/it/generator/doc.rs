@@ -174,3 +174,9 @@ pub async fn minimise(start: Doc, trials: usize, keeps: &mut impl AsyncFnMut(&st
         return best;
     }
 }
+
+impl Default for Doc {
+    fn default() -> Self {
+        Self::empty()
+    }
+}

@@ -69,6 +69,19 @@ impl<'s> Maker<'s> {
         format!("x{}", self.fresh)
     }
 
+    /// A name for a result column.
+    pub(super) fn fresh_name(&mut self) -> String {
+        self.alias(&[])
+    }
+
+    /// A number that hangs on no column of the query itself.
+    pub(super) fn uncorrelated(&mut self) -> Doc {
+        let own = self.levels.0.pop();
+        let value = self.value("integer", 1);
+        self.levels.0.extend(own);
+        value
+    }
+
     /// A name in one of its forms.
     pub(super) fn name(&mut self, name: &str) -> String {
         lexis::vary(name, &mut self.random)
