@@ -28,10 +28,10 @@ impl From<String> for Doc {
 }
 
 /// Pieces in a row.
-macro_rules! doc {
+macro_rules! pieces {
     ($($piece:expr),* $(,)?) => { $crate::generator::doc::Doc::Row(vec![$($crate::generator::doc::Doc::from($piece)),*]) };
 }
-pub(crate) use doc;
+pub(crate) use pieces;
 
 impl Doc {
     /// A part that can go.
@@ -53,7 +53,7 @@ impl Doc {
     pub fn list(pieces: Vec<Self>) -> Self {
         let mut row = Vec::new();
         for (place, piece) in pieces.into_iter().enumerate() {
-            row.push(if place == 0 { piece } else { Self::optional(doc![", ", piece]) });
+            row.push(if place == 0 { piece } else { Self::optional(pieces![", ", piece]) });
         }
         Self::Row(row)
     }
@@ -62,7 +62,7 @@ impl Doc {
     pub fn fixed(pieces: Vec<Self>) -> Self {
         let mut row = Vec::new();
         for (place, piece) in pieces.into_iter().enumerate() {
-            row.push(if place == 0 { piece } else { doc![", ", piece] });
+            row.push(if place == 0 { piece } else { pieces![", ", piece] });
         }
         Self::Row(row)
     }

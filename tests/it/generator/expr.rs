@@ -1,6 +1,6 @@
 //! Values of a type: columns, calls, operators, subqueries.
 
-use super::doc::{Doc, doc};
+use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::schema::Function;
 use super::{lexis, query};
@@ -181,7 +181,7 @@ impl Maker<'_> {
         }
         // A path of JSON begins with a dollar of its own.
         Some(match template.strip_suffix(", '$.a')") {
-            Some(start) => doc![Doc::fill(start, values), ", '$.a')"],
+            Some(start) => pieces![Doc::fill(start, values), ", '$.a')"],
             None => Doc::fill(template, values),
         })
     }
@@ -212,7 +212,7 @@ impl Maker<'_> {
     /// A query whose one value it is.
     fn scalar(&mut self, kind: &str, depth: usize) -> Doc {
         let (query, _) = query::select(self, Some(&[kind.to_owned()]), depth.min(2));
-        doc!["(", query, if self.random.chance(50) { " LIMIT 1)" } else { ")" }]
+        pieces!["(", query, if self.random.chance(50) { " LIMIT 1)" } else { ")" }]
     }
 
     fn choice(&mut self, kind: &str, depth: usize) -> Doc {
@@ -221,14 +221,14 @@ impl Maker<'_> {
         match self.random.below(4) {
             0 => {
                 let test = self.value("boolean", depth);
-                doc!["CASE WHEN ", test, " THEN ", first, Doc::optional(doc![" ELSE ", second]), " END"]
+                pieces!["CASE WHEN ", test, " THEN ", first, Doc::optional(pieces![" ELSE ", second]), " END"]
             }
             1 => {
                 let test = self.value("integer", depth);
-                doc!["CASE ", test, " WHEN 1 THEN ", first, " ELSE ", second, " END"]
+                pieces!["CASE ", test, " WHEN 1 THEN ", first, " ELSE ", second, " END"]
             }
-            2 if kind != "xml" => doc!["nullif(", first, ", ", second, ")"],
-            _ => doc!["coalesce(", first, ", ", second, ")"],
+            2 if kind != "xml" => pieces!["nullif(", first, ", ", second, ")"],
+            _ => pieces!["coalesce(", first, ", ", second, ")"],
         }
     }
 
@@ -247,7 +247,7 @@ impl Maker<'_> {
         }
         let (row, field) = self.random.one(&pool).clone();
         let value = self.value(&row, depth);
-        Some(doc!["(", value, format!(").{}", self.name(&field))])
+        Some(pieces!["(", value, format!(").{}", self.name(&field))])
     }
 
     fn aggregate(&mut self, kind: &str, depth: usize) -> Option<Doc> {
@@ -261,8 +261,8 @@ impl Maker<'_> {
         let filter = self.value("boolean", depth.min(1));
         (self.aggregates, self.windows) = (true, windows);
         self.levels.0.last_mut()?.grouped = grouped;
-        let filter = self.random.chance(20).then(|| Doc::optional(doc![" FILTER (WHERE ", filter, ")"]));
-        Some(doc![made?, filter.unwrap_or_else(Doc::empty)])
+        let filter = self.random.chance(20).then(|| Doc::optional(pieces![" FILTER (WHERE ", filter, ")"]));
+        Some(pieces![made?, filter.unwrap_or_else(Doc::empty)])
     }
 
     fn windowed(&mut self, kind: &str, depth: usize) -> Option<Doc> {
@@ -271,9 +271,9 @@ impl Maker<'_> {
         }
         self.windows = false;
         let made = self.form(WINDOWS, kind, depth.min(2));
-        let over = if self.random.chance(20) { "w".into() } else { doc!["(", self.window("w"), ")"] };
+        let over = if self.random.chance(20) { "w".into() } else { pieces!["(", self.window("w"), ")"] };
         self.windows = true;
-        Some(doc![made?, " OVER ", over])
+        Some(pieces![made?, " OVER ", over])
     }
 
     /// What stands in the parentheses of OVER or WINDOW.
@@ -281,7 +281,7 @@ impl Maker<'_> {
         let kind = (*self.random.one(&["integer", "text"])).to_owned();
         let order = self.value(&kind, 1);
         if !inherits.is_empty() && self.random.chance(10) {
-            return doc![inherits, " ROWS UNBOUNDED PRECEDING"];
+            return pieces![inherits, " ROWS UNBOUNDED PRECEDING"];
         }
         let part = self.value("text", 1);
         let frame = *self.random.one(&[
@@ -289,8 +289,8 @@ impl Maker<'_> {
             " ROWS BETWEEN 1 PRECEDING AND CURRENT ROW",
             " GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING EXCLUDE TIES",
         ]);
-        let part = Doc::optional(doc!["PARTITION BY ", part, " "]);
-        doc![part, "ORDER BY ", order, Doc::optional(frame.into())]
+        let part = Doc::optional(pieces!["PARTITION BY ", part, " "]);
+        pieces![part, "ORDER BY ", order, Doc::optional(frame.into())]
     }
 
     /// Subqueries that are tested, and what belongs to one type alone.
@@ -300,32 +300,32 @@ impl Maker<'_> {
             "boolean" => Some(match self.random.below(5) {
                 0 => {
                     let (query, _) = query::select(self, None, depth);
-                    doc!["EXISTS (", query, ")"]
+                    pieces!["EXISTS (", query, ")"]
                 }
                 1 => {
                     let (query, _) = query::select(self, Some(&["text".to_owned()]), depth);
-                    doc![self.value("text", depth), " IN (", query, ")"]
+                    pieces![self.value("text", depth), " IN (", query, ")"]
                 }
                 2 => {
                     let (query, _) = query::select(self, Some(&["integer".to_owned()]), depth);
                     let how = *self.random.one(&[" < ANY (", " = SOME (", " >= ALL ("]);
-                    doc!["(", self.value("integer", depth), how, query, "))"]
+                    pieces!["(", self.value("integer", depth), how, query, "))"]
                 }
                 3 => {
                     let kinds = ["text".to_owned(), "integer".to_owned()];
                     let (query, _) = query::select(self, Some(&kinds), depth);
                     let (left, right) = (self.value("text", 1), self.value("integer", 1));
                     let how = *self.random.one(&[") = (", ") NOT IN (", ") < ("]);
-                    doc!["((", left, ", ", right, how, query, "))"]
+                    pieces!["((", left, ", ", right, how, query, "))"]
                 }
-                _ => doc!["(", self.whole_row()?, " IS NOT NULL)"],
+                _ => pieces!["(", self.whole_row()?, " IS NOT NULL)"],
             }),
             "text[]" | "integer[]" => {
                 let (query, _) = query::select(self, Some(&[kind.trim_end_matches("[]").to_owned()]), depth);
-                Some(doc!["ARRAY(", query, ")"])
+                Some(pieces!["ARRAY(", query, ")"])
             }
-            "text" => Some(doc!["(", self.whole_row()?, ")::text"]),
-            "jsonb" => Some(doc!["to_jsonb(", self.whole_row()?, ")"]),
+            "text" => Some(pieces!["(", self.whole_row()?, ")::text"]),
+            "jsonb" => Some(pieces!["to_jsonb(", self.whole_row()?, ")"]),
             _ => None,
         }
     }
@@ -352,15 +352,15 @@ impl Maker<'_> {
         for argument in &function.arguments[..given] {
             let value = self.value(&argument.kind, depth);
             values.push(if function.variadic {
-                doc!["VARIADIC ", value]
+                pieces!["VARIADIC ", value]
             } else if named {
-                doc![self.name(&argument.name), " => ", value]
+                pieces![self.name(&argument.name), " => ", value]
             } else {
                 value
             });
         }
         let schema = if self.random.chance(50) { "gen." } else { "" };
         let name = self.name(&function.name);
-        doc![format!("{schema}{name}("), Doc::fixed(values), ")"]
+        pieces![format!("{schema}{name}("), Doc::fixed(values), ")"]
     }
 }

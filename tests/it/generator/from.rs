@@ -1,6 +1,6 @@
 //! FROM: tables, subqueries, functions, joins.
 
-use super::doc::{Doc, doc};
+use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::query;
 use super::schema::{Column, Schema, Table};
@@ -112,21 +112,21 @@ impl Maker<'_> {
         let (alias, columns, named) = self.aliased("", &columns, true, &taken);
         let word = if lateral { "LATERAL (" } else { "(" };
         let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
-        (doc![word, query, ")", named], Level { items: vec![item], bare: columns, grouped: None })
+        (pieces![word, query, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 
     fn values_item(&mut self) -> (Doc, Level) {
         let taken = self.taken();
         let beside = self.levels.0.pop();
         let kinds = ["integer", "text"];
-        let row = |maker: &mut Self| doc!["(", maker.value(kinds[0], 1), ", ", maker.value(kinds[1], 1), ")"];
+        let row = |maker: &mut Self| pieces!["(", maker.value(kinds[0], 1), ", ", maker.value(kinds[1], 1), ")"];
         let rows = Doc::list(vec![row(self), row(self)]);
         self.levels.0.extend(beside);
         let column = |(name, kind): (&str, &str)| Column { name: name.into(), kind: kind.into(), writable: false };
         let columns: Vec<Column> = [("column1", kinds[0]), ("column2", kinds[1])].map(column).into();
         let (alias, columns, named) = self.aliased("", &columns, true, &taken);
         let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
-        (doc!["(VALUES ", rows, ")", named], Level { items: vec![item], bare: columns, grouped: None })
+        (pieces!["(VALUES ", rows, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 
     /// Functions of the schema's own and built-in ones; they see what stands before them.
@@ -134,16 +134,16 @@ impl Maker<'_> {
         let taken = self.taken();
         let column = |name: &str, kind: &str| Column { name: name.into(), kind: kind.into(), writable: false };
         let (text, mut columns) = match self.random.below(6) {
-            0 => (doc!["unnest(", self.value("text[]", 2), ")"], vec![column("u", "text")]),
-            1 => (doc!["generate_series(1, ", self.value("integer", 2), ")"], vec![column("g", "integer")]),
+            0 => (pieces!["unnest(", self.value("text[]", 2), ")"], vec![column("u", "text")]),
+            1 => (pieces!["generate_series(1, ", self.value("integer", 2), ")"], vec![column("g", "integer")]),
             2 => {
                 let (first, second) = (self.value("text[]", 1), self.value("integer", 1));
-                let text = doc!["ROWS FROM (unnest(", first, "), generate_series(1, ", second, "))"];
+                let text = pieces!["ROWS FROM (unnest(", first, "), generate_series(1, ", second, "))"];
                 (text, vec![column("u", "text"), column("g", "integer")])
             }
             3 => {
                 let columns = vec![column("key", "text"), column("value", "jsonb")];
-                (doc!["jsonb_each(", self.value("jsonb", 2), ")"], columns)
+                (pieces!["jsonb_each(", self.value("jsonb", 2), ")"], columns)
             }
             _ => {
                 let fits = |function: &&super::schema::Function| {
@@ -169,7 +169,7 @@ impl Maker<'_> {
         let item = Item { alias: alias.clone(), table: None, columns: columns.clone(), row: "record".to_owned() };
         let named = format!("{with} AS {}{names}", super::lexis::plain(&alias));
         let lateral = if self.random.chance(30) { "LATERAL " } else { "" };
-        (doc![lateral, text, named], Level { items: vec![item], bare: columns, grouped: None })
+        (pieces![lateral, text, named], Level { items: vec![item], bare: columns, grouped: None })
     }
 
     /// A join of two items: ON, USING, NATURAL, CROSS; sometimes with an alias of its own.
@@ -194,12 +194,12 @@ impl Maker<'_> {
         if shared.is_empty() || self.random.chance(40) {
             level.bare = left.bare.iter().chain(&right.bare).cloned().collect();
             let text = if self.random.chance(15) {
-                doc![left_text, " CROSS JOIN ", right_text]
+                pieces![left_text, " CROSS JOIN ", right_text]
             } else {
                 *self.levels.0.last_mut().unwrap() = level.clone();
                 let condition = self.value("boolean", 2);
                 *self.levels.0.last_mut().unwrap() = before;
-                doc![left_text, format!(" {how} "), right_text, " ON ", condition]
+                pieces![left_text, format!(" {how} "), right_text, " ON ", condition]
             };
             return self.join_alias(text, level);
         }
@@ -208,15 +208,15 @@ impl Maker<'_> {
         let rest = left.bare.iter().chain(&right.bare).filter(|column| using.iter().all(|used| used.name != column.name));
         level.bare = using.iter().chain(rest).cloned().collect();
         if natural {
-            let text = doc![left_text, format!(" NATURAL {how} "), right_text];
+            let text = pieces![left_text, format!(" NATURAL {how} "), right_text];
             return self.join_alias(text, level);
         }
         let names = self.names(&using);
-        let mut text = doc![left_text, format!(" {how} "), right_text, format!(" USING {names}")];
+        let mut text = pieces![left_text, format!(" {how} "), right_text, format!(" USING {names}")];
         if self.random.chance(20) {
             let taken = self.taken_with(&level);
             let alias = self.alias(&taken);
-            text = doc![text, format!(" AS {}", super::lexis::plain(&alias))];
+            text = pieces![text, format!(" AS {}", super::lexis::plain(&alias))];
             level.items.push(Item { alias, table: None, columns: using, row: "record".to_owned() });
             return (text, level);
         }
@@ -238,11 +238,11 @@ impl Maker<'_> {
     /// `(a JOIN b …) AS j (c1, …)`, which hides the names within; or plain.
     fn join_alias(&mut self, text: Doc, level: Level) -> (Doc, Level) {
         if !self.random.chance(20) {
-            return (doc!["(", text, ")"], level);
+            return (pieces!["(", text, ")"], level);
         }
         let taken = self.taken_with(&level);
         let (alias, columns, named) = self.aliased("", &level.bare, true, &taken);
         let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
-        (doc!["(", text, ")", named], Level { items: vec![item], bare: columns, grouped: None })
+        (pieces!["(", text, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 }

@@ -1,6 +1,6 @@
 //! Queries: WITH, SELECT with all its clauses, set operations, VALUES, TABLE.
 
-use super::doc::{Doc, doc};
+use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::schema::Column;
 use super::scope::Cte;
@@ -12,12 +12,12 @@ impl Maker<'_> {
         let (with, depth) = (self.with(3, true), self.ctes.len());
         if self.random.chance(3) {
             let table = self.random.one(&self.schema.tables).clone();
-            return doc![with, "TABLE ", self.table_name(&table)];
+            return pieces![with, "TABLE ", self.table_name(&table)];
         }
         let (query, _) = select(self, None, 3);
         self.ctes.truncate(depth.min(self.ctes.len()));
         let lock = if self.random.chance(2) { " FOR UPDATE" } else { "" };
-        doc![with, query, Doc::optional(lock.into())]
+        pieces![with, query, Doc::optional(lock.into())]
     }
 
     /// WITH; its expressions stay in scope until the caller takes them out.
@@ -45,12 +45,12 @@ impl Maker<'_> {
             let how = *self.random.one(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]);
             let how = if text.text().trim_start().starts_with("SELECT") { how } else { "" };
             let cycle = self.tail(&given, recursive);
-            pieces.push(doc![super::lexis::plain(&name), names, format!(" AS {how}("), text, ")", cycle.0]);
+            pieces.push(pieces![super::lexis::plain(&name), names, format!(" AS {how}("), text, ")", cycle.0]);
             let mut columns = given;
             columns.extend(cycle.1);
             self.ctes.push(Cte { name, columns });
         }
-        if pieces.is_empty() { Doc::empty() } else { Doc::optional(doc!["WITH RECURSIVE ", Doc::list(pieces), " "]) }
+        if pieces.is_empty() { Doc::empty() } else { Doc::optional(pieces!["WITH RECURSIVE ", Doc::list(pieces), " "]) }
     }
 
     /// A recursive query of a number and a text, with SEARCH or CYCLE behind it at times.
@@ -68,7 +68,7 @@ impl Maker<'_> {
             "SELECT rec_self.rec_a + 1, rec_table.{} FROM {own} AS rec_self (rec_a, rec_b), {named} AS rec_table WHERE rec_self.rec_a < 5",
             super::lexis::quoted(&text.name),
         );
-        let made = doc![start, " UNION ALL ", step];
+        let made = pieces![start, " UNION ALL ", step];
         (made, columns)
     }
 
@@ -131,14 +131,14 @@ impl Maker<'_> {
                     let rows: Vec<String> = self.schema.rows.keys().cloned().collect();
                     let row = self.random.one(&rows).clone();
                     if let Some(value) = self.column(&row) {
-                        pieces.push(doc!["(", value, ").*"]);
+                        pieces.push(pieces!["(", value, ").*"]);
                         columns.extend(self.schema.rows[&row].clone());
                     }
                 }
                 4 if free => {
                     if let Some(row) = self.whole_row() {
                         let name = self.fresh_name();
-                        pieces.push(doc![row, format!(" AS {}", super::lexis::plain(&name))]);
+                        pieces.push(pieces![row, format!(" AS {}", super::lexis::plain(&name))]);
                         columns.push(Column { name, kind: "record".into(), writable: false });
                     }
                 }
@@ -148,7 +148,7 @@ impl Maker<'_> {
                     let named = self.random.chance(70);
                     let name = if named { self.fresh_name() } else { String::new() };
                     let label = if named { format!(" AS {}", self.name(&name)) } else { String::new() };
-                    pieces.push(doc![value, label]);
+                    pieces.push(pieces![value, label]);
                     columns.push(Column { name, kind, writable: false });
                 }
             }
@@ -186,11 +186,11 @@ impl Maker<'_> {
         }
         let list = Doc::fixed(pieces);
         match self.random.below(6) {
-            0 => doc![" GROUP BY ROLLUP (", list, ")"],
-            1 => doc![" GROUP BY CUBE (", list, ")"],
-            2 => doc![" GROUP BY GROUPING SETS ((", list, "), ())"],
-            3 => doc![" GROUP BY DISTINCT ", list],
-            _ => doc![" GROUP BY ", list],
+            0 => pieces![" GROUP BY ROLLUP (", list, ")"],
+            1 => pieces![" GROUP BY CUBE (", list, ")"],
+            2 => pieces![" GROUP BY GROUPING SETS ((", list, "), ())"],
+            3 => pieces![" GROUP BY DISTINCT ", list],
+            _ => pieces![" GROUP BY ", list],
         }
     }
 }
@@ -207,14 +207,14 @@ pub fn select(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) ->
         let kinds: Vec<String> = columns.iter().map(|column| column.kind.clone()).collect();
         let (other, _) = plain(maker, Some(&kinds), depth - 1);
         let how = *maker.random.one(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
-        text = doc!["(", text, ")", Doc::optional(doc![format!(" {how} ("), other, ")"])];
+        text = pieces!["(", text, ")", Doc::optional(pieces![format!(" {how} ("), other, ")"])];
         if maker.random.chance(30) {
-            text = doc![text, Doc::optional(" ORDER BY 1".into())];
+            text = pieces![text, Doc::optional(" ORDER BY 1".into())];
         }
     }
     maker.ctes.truncate(ctes);
     (maker.aggregates, maker.windows) = flags;
-    (Doc::Query(Box::new(doc![with, text])), columns)
+    (Doc::Query(Box::new(pieces![with, text])), columns)
 }
 
 /// One SELECT.
@@ -222,16 +222,16 @@ fn plain(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) -> (Doc
     let flags = (maker.aggregates, maker.windows);
     (maker.aggregates, maker.windows) = (false, false);
     let from = maker.from(depth);
-    let filter = maker.random.chance(60).then(|| Doc::optional(doc![" WHERE ", maker.value("boolean", depth)]));
+    let filter = maker.random.chance(60).then(|| Doc::optional(pieces![" WHERE ", maker.value("boolean", depth)]));
     let grouping = if maker.random.chance(25) { maker.group() } else { Doc::empty() };
     let grouped = maker.levels.0.last().unwrap().grouped.is_some();
     maker.aggregates = grouped;
-    let having = (grouped && maker.random.chance(30)).then(|| Doc::optional(doc![" HAVING ", maker.value("boolean", 2)]));
+    let having = (grouped && maker.random.chance(30)).then(|| Doc::optional(pieces![" HAVING ", maker.value("boolean", 2)]));
     maker.windows = maker.random.chance(25);
     let windowed = maker.windows;
     let (targets, columns) = maker.targets(wanted, depth);
     maker.windows = false;
-    let window = if windowed { doc![" WINDOW w AS (", maker.window(""), ")"] } else { Doc::empty() };
+    let window = if windowed { pieces![" WINDOW w AS (", maker.window(""), ")"] } else { Doc::empty() };
     let distinct = match maker.random.below(20) {
         0 if !grouped && !windowed => "DISTINCT ",
         1 if !grouped => "DISTINCT ON (1) ",
@@ -241,7 +241,7 @@ fn plain(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) -> (Doc
         ("", 0) => {
             let kind = (*maker.random.one(&["integer", "text", "date"])).to_owned();
             let how = *maker.random.one(&["", " DESC NULLS LAST", " USING <"]);
-            doc![" ORDER BY ", maker.value(&kind, 1), how]
+            pieces![" ORDER BY ", maker.value(&kind, 1), how]
         }
         (_, 1) => " ORDER BY 1".into(),
         ("", 2) => match columns.iter().find(|column| column.kind == "text" && !column.name.is_empty()) {
@@ -251,14 +251,14 @@ fn plain(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) -> (Doc
         _ => Doc::empty(),
     };
     let limit = if maker.random.chance(10) {
-        doc![" LIMIT (", maker.uncorrelated(), ")"]
+        pieces![" LIMIT (", maker.uncorrelated(), ")"]
     } else {
         Doc::empty()
     };
     maker.levels.0.pop();
     (maker.aggregates, maker.windows) = flags;
     let distinct = Doc::optional(distinct.into());
-    let text = doc![
+    let text = pieces![
         "SELECT ", distinct, targets, " FROM ", from, filter.unwrap_or_else(Doc::empty), grouping,
         having.unwrap_or_else(Doc::empty), window, Doc::optional(order), Doc::optional(limit)
     ];

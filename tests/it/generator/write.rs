@@ -1,6 +1,6 @@
 //! INSERT, UPDATE, DELETE and MERGE with all their clauses.
 
-use super::doc::{Doc, doc};
+use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::query;
 use super::schema::{Column, Schema, Table};
@@ -10,7 +10,7 @@ use super::scope::{Item, Level};
 pub fn statement(maker: &mut Maker<'_>) -> Doc {
     let with = maker.with(2, true);
     let (text, _) = written(maker, true);
-    doc![with, text]
+    pieces![with, text]
 }
 
 /// A statement that writes and gives rows back, for WITH.
@@ -50,7 +50,7 @@ fn back(maker: &mut Maker<'_>) -> (Doc, Vec<Column>) {
     let (mut pieces, mut columns) = (Vec::new(), Vec::new());
     if maker.random.chance(20) {
         let bare = maker.levels.0.last().unwrap().bare.clone();
-        return (doc![" RETURNING *"], bare);
+        return (pieces![" RETURNING *"], bare);
     }
     for _ in 0..=maker.random.below(3) {
         if places.is_empty() {
@@ -58,13 +58,13 @@ fn back(maker: &mut Maker<'_>) -> (Doc, Vec<Column>) {
         }
         let kind = maker.some_kind();
         let name = maker.fresh_name();
-        pieces.push(doc![maker.value(&kind, 2), format!(" AS {}", super::lexis::plain(&name))]);
+        pieces.push(pieces![maker.value(&kind, 2), format!(" AS {}", super::lexis::plain(&name))]);
         columns.push(Column { name, kind, writable: false });
     }
     if pieces.is_empty() {
-        return (doc![" RETURNING 1"], vec![Column { name: String::new(), kind: "integer".into(), writable: false }]);
+        return (pieces![" RETURNING 1"], vec![Column { name: String::new(), kind: "integer".into(), writable: false }]);
     }
-    (doc![" RETURNING ", Doc::list(pieces)], columns)
+    (pieces![" RETURNING ", Doc::list(pieces)], columns)
 }
 
 fn insert(maker: &mut Maker<'_>, table: &Table) -> (Doc, Vec<Column>) {
@@ -83,19 +83,19 @@ fn insert(maker: &mut Maker<'_>, table: &Table) -> (Doc, Vec<Column>) {
             for kind in &kinds {
                 row.push(if maker.random.chance(15) { "DEFAULT".into() } else { maker.value(kind, 2) });
             }
-            doc![format!(" {names} VALUES ("), Doc::fixed(row), ")"]
+            pieces![format!(" {names} VALUES ("), Doc::fixed(row), ")"]
         }
         _ => {
             let (query, _) = query::select(maker, Some(&kinds), 2);
             let over = if maker.random.chance(10) { " OVERRIDING USER VALUE" } else { "" };
-            doc![format!(" {names}{over} "), query]
+            pieces![format!(" {names}{over} "), query]
         }
     };
     maker.levels.0.push(level);
     let conflict = conflict(maker, table);
     let (given, columns) = back(maker);
     maker.levels.0.pop();
-    (doc!["INSERT INTO ", text, source, Doc::optional(conflict), Doc::optional(given)], columns)
+    (pieces!["INSERT INTO ", text, source, Doc::optional(conflict), Doc::optional(given)], columns)
 }
 
 /// ON CONFLICT over a unique key, where the table has one.
@@ -114,12 +114,12 @@ fn conflict(maker: &mut Maker<'_>, table: &Table) -> Doc {
     level.bare = level.bare.iter().chain(&table.columns).cloned().collect();
     level.items.push(excluded);
     let set = assignments(maker, table);
-    let filter = maker.random.chance(50).then(|| doc![" WHERE ", maker.value("boolean", 2)]);
+    let filter = maker.random.chance(50).then(|| pieces![" WHERE ", maker.value("boolean", 2)]);
     let level = maker.levels.0.last_mut().unwrap();
     level.items.pop();
     level.bare = bare;
     let filter = Doc::optional(filter.unwrap_or_else(Doc::empty));
-    doc![format!(" ON CONFLICT ({}) DO UPDATE SET ", key.join(", ")), set, filter]
+    pieces![format!(" ON CONFLICT ({}) DO UPDATE SET ", key.join(", ")), set, filter]
 }
 
 /// SET: single columns, lists from a row or a query, defaults.
@@ -133,7 +133,7 @@ fn assignments(maker: &mut Maker<'_>, table: &Table) -> Doc {
         let place = maker.random.below(left.len());
         let column = left.remove(place);
         let name = maker.name(&column.name);
-        let first = doc![format!("{name} = "), maker.value(&column.kind, 2)];
+        let first = pieces![format!("{name} = "), maker.value(&column.kind, 2)];
         pieces.push(match maker.random.below(6) {
             0 => format!("{name} = DEFAULT").into(),
             1 if !left.is_empty() => {
@@ -142,9 +142,9 @@ fn assignments(maker: &mut Maker<'_>, table: &Table) -> Doc {
                 let names = format!("({name}, {})", maker.name(&other.name));
                 if maker.random.chance(50) {
                     let (query, _) = query::select(maker, Some(&kinds), 2);
-                    doc![format!("{names} = ("), query, " LIMIT 1)"]
+                    pieces![format!("{names} = ("), query, " LIMIT 1)"]
                 } else {
-                    doc![format!("{names} = ROW("), maker.value(&kinds[0], 1), ", ", maker.value(&kinds[1], 1), ")"]
+                    pieces![format!("{names} = ROW("), maker.value(&kinds[0], 1), ", ", maker.value(&kinds[1], 1), ")"]
                 }
             }
             _ => first,
@@ -158,11 +158,11 @@ fn update(maker: &mut Maker<'_>, table: &Table) -> (Doc, Vec<Column>) {
     let (text, level) = target(maker, table, only);
     let from = beside(maker, level);
     let set = assignments(maker, table);
-    let filter = doc![" WHERE ", maker.value("boolean", 3)];
+    let filter = pieces![" WHERE ", maker.value("boolean", 3)];
     let (given, columns) = back(maker);
     maker.levels.0.pop();
-    let from = from.map_or_else(Doc::empty, |from| doc![" FROM ", from]);
-    let text = doc!["UPDATE ", text, " SET ", set, Doc::optional(from), Doc::optional(filter), Doc::optional(given)];
+    let from = from.map_or_else(Doc::empty, |from| pieces![" FROM ", from]);
+    let text = pieces!["UPDATE ", text, " SET ", set, Doc::optional(from), Doc::optional(filter), Doc::optional(given)];
     (text, columns)
 }
 
@@ -170,11 +170,11 @@ fn delete(maker: &mut Maker<'_>, table: &Table) -> (Doc, Vec<Column>) {
     let only = if maker.random.chance(10) { "ONLY " } else { "" };
     let (text, level) = target(maker, table, only);
     let from = beside(maker, level);
-    let filter = doc![" WHERE ", maker.value("boolean", 3)];
+    let filter = pieces![" WHERE ", maker.value("boolean", 3)];
     let (given, columns) = back(maker);
     maker.levels.0.pop();
-    let from = from.map_or_else(Doc::empty, |from| doc![" USING ", from]);
-    (doc!["DELETE FROM ", text, Doc::optional(from), Doc::optional(filter), Doc::optional(given)], columns)
+    let from = from.map_or_else(Doc::empty, |from| pieces![" USING ", from]);
+    (pieces!["DELETE FROM ", text, Doc::optional(from), Doc::optional(filter), Doc::optional(given)], columns)
 }
 
 /// What stands beside the target, at times; the level of both becomes the innermost one.
@@ -199,17 +199,17 @@ fn merge(maker: &mut Maker<'_>) -> Doc {
     maker.levels.0.push(both);
     let on = maker.value("boolean", 2);
     let set = assignments(maker, &table);
-    let when = maker.random.chance(50).then(|| Doc::optional(doc![" AND ", maker.value("boolean", 1)]));
+    let when = maker.random.chance(50).then(|| Doc::optional(pieces![" AND ", maker.value("boolean", 1)]));
     maker.levels.0.pop();
     maker.levels.0.push(beside);
     let chosen: Vec<Column> = table.columns.iter().filter(|column| column.writable).take(3).cloned().collect();
     let names = maker.names(&chosen);
     let row = chosen.iter().map(|column| maker.value(&column.kind, 1)).collect();
     maker.levels.0.pop();
-    let updates = doc![" WHEN MATCHED", when.unwrap_or_else(Doc::empty), " THEN UPDATE SET ", set];
-    let inserts = doc![format!(" WHEN NOT MATCHED THEN INSERT {names} VALUES ("), Doc::fixed(row), ")"];
+    let updates = pieces![" WHEN MATCHED", when.unwrap_or_else(Doc::empty), " THEN UPDATE SET ", set];
+    let inserts = pieces![format!(" WHEN NOT MATCHED THEN INSERT {names} VALUES ("), Doc::fixed(row), ")"];
     let deletes = if maker.random.chance(30) { " WHEN MATCHED THEN DELETE" } else { "" };
-    doc![
+    pieces![
         "MERGE INTO ", text, " USING ", source, " ON ", on, Doc::optional(updates), Doc::optional(deletes.into()),
         Doc::optional(inserts)
     ]
