@@ -204,7 +204,6 @@ impl Maker<'_> {
         Some(match self.random.below(4) {
             0 => format!("ROW({alias}.*, 1)").into(),
             1 => format!("({alias})").into(),
-            2 => format!("{alias}.*").replace(".*", "").into(),
             _ => alias.into(),
         })
     }
@@ -212,7 +211,7 @@ impl Maker<'_> {
     /// A query whose one value it is.
     fn scalar(&mut self, kind: &str, depth: usize) -> Doc {
         let (query, _) = query::select(self, Some(&[kind.to_owned()]), depth.min(2));
-        pieces!["(", query, if self.random.chance(50) { " LIMIT 1)" } else { ")" }]
+        pieces!["(", query, ")"]
     }
 
     fn choice(&mut self, kind: &str, depth: usize) -> Doc {

@@ -59,7 +59,9 @@ impl Maker<'_> {
         let (start, _) = plain(self, Some(&kinds), 1);
         let column = |name: &str, kind: &str| Column { name: name.into(), kind: kind.into(), writable: false };
         let columns = vec![column("", "integer"), column("", "text")];
-        let table = self.random.one(&self.schema.tables).clone();
+        let texts = |table: &&super::schema::Table| table.columns.iter().any(|column| column.kind == "text");
+        let tables: Vec<_> = self.schema.tables.iter().filter(texts).cloned().collect();
+        let table = self.random.one(&tables).clone();
         let named = super::lexis::quoted(&table.schema) + "." + &super::lexis::quoted(&table.name);
         let own = super::lexis::plain(name);
         let pick = |kind: &str| table.columns.iter().find(|column| column.kind == kind);

@@ -74,7 +74,7 @@ CREATE VIEW gen.everything AS SELECT p AS person, o.* FROM gen.people p LEFT JOI
 CREATE VIEW gen.totals AS
 SELECT people_id, sum(total) AS total, count(*) AS n FROM gen.orders GROUP BY people_id HAVING min(made) > '2000-01-01';
 CREATE VIEW gen.both AS SELECT id, name FROM gen.people UNION ALL SELECT id, secret FROM second.only_here;
-CREATE VIEW gen.joined AS SELECT * FROM gen.people JOIN second.only_here USING (id, name);
+CREATE VIEW gen.joined AS SELECT id, name, ssn, secret, home FROM gen.people JOIN second.only_here USING (id, name);
 CREATE VIEW gen.tree AS
 WITH RECURSIVE t AS (SELECT id, owner FROM gen.dogs UNION ALL SELECT d.id, t.owner FROM gen.dogs d JOIN t ON t.id = d.owner)
 SELECT * FROM t;

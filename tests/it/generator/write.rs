@@ -142,7 +142,7 @@ fn assignments(maker: &mut Maker<'_>, table: &Table) -> Doc {
                 let names = format!("({name}, {})", maker.name(&other.name));
                 if maker.random.chance(50) {
                     let (query, _) = query::select(maker, Some(&kinds), 2);
-                    pieces![format!("{names} = ("), query, " LIMIT 1)"]
+                    pieces![format!("{names} = ("), query, ")"]
                 } else {
                     pieces![format!("{names} = ROW("), maker.value(&kinds[0], 1), ", ", maker.value(&kinds[1], 1), ")"]
                 }
