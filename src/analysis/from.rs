@@ -6,7 +6,7 @@ use super::analyzer::{Analyzer, Reading};
 use super::parse::{Node, NodeList, nodes, strings};
 use super::query::column_names;
 use super::scope::{Part, Rel, Scope, rename, sources};
-use super::touch::{Field, Value};
+use super::touch::{Field, PROBE, Value};
 
 /// The column names of an alias.
 pub(super) fn alias_names(alias: &nodes::Alias) -> Vec<&str> {
@@ -138,11 +138,14 @@ impl Analyzer<'_> {
             let name = super::names::output_name(node);
             if let Some(columns) = self.unnested(node, beside) {
                 scalar = false;
+                self.touched.mark(&sources(&columns), PROBE);
                 fields.extend(columns);
                 alias.get_or_insert(name);
                 continue;
             }
             let value = self.expr(node, beside);
+            // The function runs, whether anybody asks for its columns or not.
+            self.touched.mark(&value.sources, PROBE);
             let value = self.with_fields(value);
             let listed = if own.is_empty() { &defined } else { &own };
             scalar &= value.fields.is_none() && listed.is_empty();

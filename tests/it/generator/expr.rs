@@ -239,7 +239,8 @@ impl Maker<'_> {
             found.extend(fields.map(|column| (row.clone(), column.name.clone())));
         }
         // What is in sight comes first.
-        let seen: Vec<_> = found.iter().filter(|(row, _)| !self.levels.columns(Some(row)).is_empty()).cloned().collect();
+        let seen: Vec<_> =
+            found.iter().filter(|(row, _)| !self.levels.columns(Some(row)).is_empty()).cloned().collect();
         let pool = if seen.is_empty() { found } else { seen };
         if pool.is_empty() {
             return None;

@@ -21,7 +21,11 @@ impl Maker<'_> {
     }
 
     fn taken(&self) -> Vec<String> {
-        self.levels.0.last().map(|level| level.items.iter().map(|item| item.alias.clone()).collect()).unwrap_or_default()
+        self.levels
+            .0
+            .last()
+            .map(|level| level.items.iter().map(|item| item.alias.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// One item; the innermost level is what stands before it.
@@ -83,7 +87,13 @@ impl Maker<'_> {
     }
 
     /// An alias, often with names for columns: its name, the columns under it, its text.
-    fn aliased(&mut self, own: &str, columns: &[Column], wanted: bool, taken: &[String]) -> (String, Vec<Column>, String) {
+    fn aliased(
+        &mut self,
+        own: &str,
+        columns: &[Column],
+        wanted: bool,
+        taken: &[String],
+    ) -> (String, Vec<Column>, String) {
         if !wanted {
             return (own.to_owned(), columns.to_vec(), String::new());
         }
@@ -205,7 +215,8 @@ impl Maker<'_> {
         }
         let natural = self.random.chance(30) && Self::naturally(&left, &right, &shared);
         let using: Vec<Column> = if natural || self.random.chance(40) { shared } else { shared[..1].to_vec() };
-        let rest = left.bare.iter().chain(&right.bare).filter(|column| using.iter().all(|used| used.name != column.name));
+        let rest =
+            left.bare.iter().chain(&right.bare).filter(|column| using.iter().all(|used| used.name != column.name));
         level.bare = using.iter().chain(rest).cloned().collect();
         if natural {
             let text = pieces![left_text, format!(" NATURAL {how} "), right_text];

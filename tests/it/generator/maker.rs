@@ -23,7 +23,19 @@ pub struct Maker<'s> {
 
 /// Names for aliases: short ones, and ones that are columns, tables, keywords or too long.
 const ALIASES: [&str; 14] = [
-    "a", "b", "t", "name", "people", "orders", "item", "id", "user", "Order", "excluded", "second", "secret",
+    "a",
+    "b",
+    "t",
+    "name",
+    "people",
+    "orders",
+    "item",
+    "id",
+    "user",
+    "Order",
+    "excluded",
+    "second",
+    "secret",
     "an_alias_that_is_exactly_sixty_three_bytes_long_so_more_is_cut_",
 ];
 
@@ -153,7 +165,8 @@ impl<'s> Maker<'s> {
     pub(super) fn some_kind(&mut self) -> String {
         let places = self.levels.columns(None);
         if places.is_empty() || self.random.chance(30) {
-            return (*self.random.one(&["integer", "text", "boolean", "numeric", "date", "jsonb", "text[]"])).to_owned();
+            return (*self.random.one(&["integer", "text", "boolean", "numeric", "date", "jsonb", "text[]"]))
+                .to_owned();
         }
         let place = *self.random.one(&places);
         self.levels.0[place.level].items[place.item].columns[place.column].kind.clone()

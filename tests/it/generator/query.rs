@@ -17,6 +17,8 @@ impl Maker<'_> {
         let (query, _) = select(self, None, 3);
         self.ctes.truncate(depth.min(self.ctes.len()));
         let lock = if self.random.chance(2) { " FOR UPDATE" } else { "" };
+        // A query that has a WITH of its own stands in parentheses behind another.
+        let query = if with.text().is_empty() { query } else { pieces!["(", query, ")"] };
         pieces![with, query, Doc::optional(lock.into())]
     }
 
@@ -202,9 +204,8 @@ pub fn select(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) ->
     let (ctes, flags) = (maker.ctes.len(), (maker.aggregates, maker.windows));
     let with = if depth > 0 { maker.with(depth, false) } else { Doc::empty() };
     let (mut text, columns) = plain(maker, wanted, depth);
-    let unites = columns.iter().all(|column| {
-        !column.kind.contains('.') && !matches!(&*column.kind, "xml" | "json" | "record")
-    });
+    let unites =
+        columns.iter().all(|column| !column.kind.contains('.') && !matches!(&*column.kind, "xml" | "json" | "record"));
     if depth > 0 && unites && maker.random.chance(12) {
         let kinds: Vec<String> = columns.iter().map(|column| column.kind.clone()).collect();
         let (other, _) = plain(maker, Some(&kinds), depth - 1);
@@ -228,7 +229,8 @@ fn plain(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) -> (Doc
     let grouping = if maker.random.chance(25) { maker.group() } else { Doc::empty() };
     let grouped = maker.levels.0.last().unwrap().grouped.is_some();
     maker.aggregates = grouped;
-    let having = (grouped && maker.random.chance(30)).then(|| Doc::optional(pieces![" HAVING ", maker.value("boolean", 2)]));
+    let having =
+        (grouped && maker.random.chance(30)).then(|| Doc::optional(pieces![" HAVING ", maker.value("boolean", 2)]));
     maker.windows = maker.random.chance(25);
     let windowed = maker.windows;
     let (targets, columns) = maker.targets(wanted, depth);
@@ -252,17 +254,22 @@ fn plain(maker: &mut Maker<'_>, wanted: Option<&[String]>, depth: usize) -> (Doc
         },
         _ => Doc::empty(),
     };
-    let limit = if maker.random.chance(10) {
-        pieces![" LIMIT (", maker.uncorrelated(), ")"]
-    } else {
-        Doc::empty()
-    };
+    let limit = if maker.random.chance(10) { pieces![" LIMIT (", maker.uncorrelated(), ")"] } else { Doc::empty() };
     maker.levels.0.pop();
     (maker.aggregates, maker.windows) = flags;
     let distinct = Doc::optional(distinct.into());
     let text = pieces![
-        "SELECT ", distinct, targets, " FROM ", from, filter.unwrap_or_else(Doc::empty), grouping,
-        having.unwrap_or_else(Doc::empty), window, Doc::optional(order), Doc::optional(limit)
+        "SELECT ",
+        distinct,
+        targets,
+        " FROM ",
+        from,
+        filter.unwrap_or_else(Doc::empty),
+        grouping,
+        having.unwrap_or_else(Doc::empty),
+        window,
+        Doc::optional(order),
+        Doc::optional(limit)
     ];
     (Doc::Query(Box::new(text)), columns)
 }

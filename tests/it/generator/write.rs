@@ -39,7 +39,8 @@ fn target(maker: &mut Maker<'_>, table: &Table, only: &str) -> (String, Level) {
     let aliased = maker.random.chance(40);
     let alias = if aliased { maker.alias(&["excluded".to_owned()]) } else { table.name.clone() };
     let name = maker.table_name(table);
-    let text = if aliased { format!("{only}{name} AS {}", super::lexis::plain(&alias)) } else { format!("{only}{name}") };
+    let text =
+        if aliased { format!("{only}{name} AS {}", super::lexis::plain(&alias)) } else { format!("{only}{name}") };
     let of = (!aliased).then(|| (table.schema.clone(), table.name.clone()));
     let item = Item { alias, table: of, columns: table.columns.clone(), row: Schema::row_type(table) };
     (text, Level { items: vec![item], bare: table.columns.clone(), grouped: None })
@@ -62,7 +63,10 @@ fn back(maker: &mut Maker<'_>) -> (Doc, Vec<Column>) {
         columns.push(Column { name, kind, writable: false });
     }
     if pieces.is_empty() {
-        return (pieces![" RETURNING 1"], vec![Column { name: String::new(), kind: "integer".into(), writable: false }]);
+        return (
+            pieces![" RETURNING 1"],
+            vec![Column { name: String::new(), kind: "integer".into(), writable: false }],
+        );
     }
     (pieces![" RETURNING ", Doc::list(pieces)], columns)
 }
@@ -189,7 +193,8 @@ fn beside(maker: &mut Maker<'_>, level: Level) -> Option<Doc> {
 }
 
 fn merge(maker: &mut Maker<'_>) -> Doc {
-    let plain: Vec<Table> = maker.schema.tables.iter().filter(|table| matches!(table.kind, 'r' | 'p')).cloned().collect();
+    let plain: Vec<Table> =
+        maker.schema.tables.iter().filter(|table| matches!(table.kind, 'r' | 'p')).cloned().collect();
     let table = maker.random.one(&plain).clone();
     let (text, level) = target(maker, &table, "");
     let source = maker.from(0);
@@ -210,7 +215,14 @@ fn merge(maker: &mut Maker<'_>) -> Doc {
     let inserts = pieces![format!(" WHEN NOT MATCHED THEN INSERT {names} VALUES ("), Doc::fixed(row), ")"];
     let deletes = if maker.random.chance(30) { " WHEN MATCHED THEN DELETE" } else { "" };
     pieces![
-        "MERGE INTO ", text, " USING ", source, " ON ", on, Doc::optional(updates), Doc::optional(deletes.into()),
+        "MERGE INTO ",
+        text,
+        " USING ",
+        source,
+        " ON ",
+        on,
+        Doc::optional(updates),
+        Doc::optional(deletes.into()),
         Doc::optional(inserts)
     ]
 }
