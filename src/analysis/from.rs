@@ -99,7 +99,8 @@ impl Analyzer<'_> {
         } else {
             join.using_clause().iter().filter_map(|name| name.sval()).map(Arc::from).collect()
         };
-        let mut scope = Scope::below(beside);
+        // A join condition sees both sides and the queries around, not the items that stand before the join.
+        let mut scope = Scope::below(outer);
         scope.rels = left.rels;
         scope.rels.extend(right.rels);
         let (columns, merged) = merge(left.columns, right.columns, &using);

@@ -3,7 +3,7 @@
 use super::random::Random;
 
 /// Words that need quotes as a name, of those that the schema uses.
-const RESERVED: [&str; 6] = ["select", "user", "order", "table", "where", "value"];
+const RESERVED: [&str; 7] = ["both", "select", "user", "order", "table", "where", "value"];
 
 /// A name in quotes.
 pub fn quoted(name: &str) -> String {

@@ -9,7 +9,8 @@ use super::scope::{Item, Level};
 /// A statement that writes.
 pub fn statement(maker: &mut Maker<'_>) -> Doc {
     let with = maker.with(2, true);
-    let (text, _) = written(maker, true);
+    let merges = with.text().is_empty();
+    let (text, _) = written(maker, merges);
     pieces![with, text]
 }
 
