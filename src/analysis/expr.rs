@@ -233,9 +233,16 @@ impl Analyzer<'_> {
     /// `(value).field`, `(value).*` without its star, `value[…]`.
     pub(super) fn indirection(&mut self, path: &nodes::A_Indirection, scope: &Scope<'_>) -> Value {
         let mut value = self.expr(path.arg(), scope);
+        let mut named = names_item(path.arg(), scope);
         for step in path.indirection() {
             value = match step {
-                Node::String(name) => self.field_of(value, name.sval().unwrap_or_default()),
+                Node::String(name) => {
+                    // A field of a FROM item is a column like any other; elsewhere the whole row is made first.
+                    if !std::mem::take(&mut named) {
+                        self.touched.mark(&value.sources, PROBE);
+                    }
+                    self.field_of(value, name.sval().unwrap_or_default())
+                }
                 Node::A_Indices(index) => {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
@@ -295,6 +302,12 @@ impl Analyzer<'_> {
         let category = |oid: u32| self.catalog().type_of(oid).map(|found| found.category);
         category(source) == Some('S') && category(target).is_some_and(|category| category != 'S')
     }
+}
+
+/// Whether an expression is a FROM item by its name alone.
+fn names_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
+    let Node::ColumnRef(column) = node else { return false };
+    matches!(strings(column.fields()).as_slice(), [alias] if scope.column(alias).is_none() && scope.rel(None, alias).is_some())
 }
 
 /// The operators that a form of expression runs without spelling them.

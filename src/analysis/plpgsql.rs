@@ -13,25 +13,28 @@ use super::touch::{ColumnId, Field, REVEAL, Sources, Value};
 use crate::catalog::{Relation, clip, fold};
 
 /// One word, operator or punctuation mark of a body.
-struct Word {
-    text: String,
+pub(super) struct Word {
+    pub(super) text: String,
     /// It can be a name: a word or a quoted identifier.
-    name: bool,
-    quoted: bool,
+    pub(super) name: bool,
+    pub(super) quoted: bool,
+    /// Where it begins.
+    pub(super) at: usize,
 }
 
 /// The words of a body; comments are left out, literals are kept as empty marks.
-fn words(source: &str) -> Vec<Word> {
+pub(super) fn words(source: &str) -> Vec<Word> {
     let bytes = source.as_bytes();
     tokens(bytes, StringMode::Standard)
         .filter(|token| !token.kind.is_comment())
         .map(|token| {
+            let at = token.range.start;
             let text = source.get(token.range).unwrap_or_default();
             match token.kind {
-                TokenKind::Word => Word { text: fold(text), name: true, quoted: false },
-                TokenKind::QuotedIdent => Word { text: unquote(text), name: true, quoted: true },
-                kind if kind.is_string() => Word { text: String::new(), name: false, quoted: true },
-                _ => Word { text: text.to_owned(), name: false, quoted: false },
+                TokenKind::Word => Word { text: fold(text), name: true, quoted: false, at },
+                TokenKind::QuotedIdent => Word { text: unquote(text), name: true, quoted: true, at },
+                kind if kind.is_string() => Word { text: String::new(), name: false, quoted: true, at },
+                _ => Word { text: text.to_owned(), name: false, quoted: false, at },
             }
         })
         .collect()
@@ -62,6 +65,7 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
         }
     }
     analyzer.touched.mark(&all, REVEAL);
+    analyzer.body_writes(source, &words, &all);
     vec![Field { name: "result".into(), value: Value::of(all) }]
 }
 

@@ -31,6 +31,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
     for column in seen {
         analyzer.touched.columns.entry(column).or_insert(PROBE);
     }
+    let flows = analyzer.flows();
     let columns = columns(&mut analyzer);
     let outputs = parts
         .outcome
@@ -63,6 +64,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         packs: analyzer.touched.packs || analyzer.touched.places > PLACES_MAX,
         scans: parts.scans.iter().filter_map(|oid| relation_name(&analyzer, *oid)).collect(),
         pure_read,
+        flows,
         effects: std::mem::take(&mut analyzer.touched.effects),
         findings: parts.findings,
         session_local: analyzer.touched.session_local,
@@ -94,7 +96,7 @@ fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {
         .map(|relation| RelationName { schema: Arc::clone(&relation.schema), name: Arc::clone(&relation.name) })
 }
 
-fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
+pub(super) fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
     let relation = relation(analyzer, id.relation)?;
     let column = relation.column_number(id.number)?;
     Some(ColumnName {

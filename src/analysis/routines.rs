@@ -7,7 +7,7 @@ use super::builtins::{self, Builtin};
 use super::facts::{Kind, SessionEffect};
 use super::parse::{Node, constant_text, nodes, parse, strings};
 use super::scope::{Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
@@ -269,6 +269,12 @@ impl Analyzer<'_> {
         }
         let body = self.body(function);
         self.touched.absorb(&body.touched);
+        if !arguments.sources.is_empty() {
+            // An argument can go wherever the body writes.
+            let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
+            let written: Sources = written.map(|(column, _)| *column).collect();
+            self.touched.flows.add(&written, &arguments.sources);
+        }
         let mut value = Value::of(sources(&body.fields));
         value.sources.extend(&arguments.sources);
         if !body.touched.columns.is_empty() {

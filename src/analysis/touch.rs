@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::facts::{Kind, SessionEffect};
+use super::flows::Found;
 use crate::catalog::Oid;
 
 /// A column by where it is kept.
@@ -90,6 +91,8 @@ pub(super) struct Touched {
     pub(super) seen: Sources,
     /// Relations that are read without their children.
     pub(super) only: BTreeSet<Oid>,
+    /// Where values go.
+    pub(super) flows: Found,
 }
 
 impl Touched {
@@ -127,6 +130,7 @@ impl Touched {
         self.path_dependent |= other.path_dependent;
         self.seen.extend(&other.seen);
         self.only.extend(&other.only);
+        self.flows.absorb(&other.flows);
     }
 }
 

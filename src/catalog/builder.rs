@@ -48,6 +48,13 @@ pub struct CatalogBuilder {
 }
 
 #[derive(Deserialize)]
+struct Database {
+    name: Arc<str>,
+    #[serde(default)]
+    oid: super::Oid,
+}
+
+#[derive(Deserialize)]
 struct Named {
     name: Arc<str>,
 }
@@ -84,7 +91,11 @@ impl CatalogBuilder {
 
     fn read(&mut self, query: &'static str, row: &str) -> Result<(), serde_json::Error> {
         match query {
-            source::DATABASE => self.store.database = serde_json::from_str::<Named>(row)?.name,
+            source::DATABASE => {
+                let row: Database = serde_json::from_str(row)?;
+                self.store.database = row.name;
+                self.store.database_oid = row.oid;
+            }
             source::SCHEMAS => drop(self.store.schemas.insert(serde_json::from_str::<Named>(row)?.name)),
             source::RELATIONS => self.relations.push(serde_json::from_str(row)?),
             source::SIZES => self.size(&serde_json::from_str(row)?),
@@ -115,6 +126,9 @@ impl CatalogBuilder {
     }
 
     fn add_type(&mut self, row: Type) {
+        if row.relation != 0 {
+            self.store.row_types.insert(row.relation, row.oid);
+        }
         let names = self.store.type_names.entry(Arc::clone(&row.schema)).or_default();
         names.insert(Arc::clone(&row.name), row.oid);
         if row.category == 'A' && row.element != 0 {
@@ -158,7 +172,8 @@ impl CatalogBuilder {
             self.store.relations.insert(relation.oid, Arc::new(relation));
         }
         let tags = tagging::own_tags(&self.store);
-        Catalog { store: Arc::new(self.store), tags: Arc::new(tags), signature: self.hash.finish() }
+        let content = self.hash.finish();
+        Catalog { store: Arc::new(self.store), tags: Arc::new(tags), content, signature: content }
     }
 }
 

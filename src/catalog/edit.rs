@@ -100,6 +100,7 @@ impl Catalog {
         let mut hash = DefaultHasher::new();
         (self.signature, what).hash(&mut hash);
         self.signature = hash.finish();
+        self.content = self.signature;
         let store = Arc::make_mut(&mut self.store);
         store.rows.clear();
         let read: Vec<Arc<Function>> =
@@ -155,10 +156,12 @@ impl Store {
             relation: relation.oid,
             element: 0,
             base: 0,
+            subtype: 0,
             checks: Vec::new(),
         };
         let names = self.type_names.entry(Arc::clone(&row.schema)).or_default();
         names.insert(Arc::clone(&row.name), oid);
+        self.row_types.insert(relation.oid, oid);
         self.types.insert(oid, row);
     }
 }

@@ -304,6 +304,9 @@ pub struct Type {
     /// What a domain is over; 0 where it is none.
     #[serde(default)]
     pub base: Oid,
+    /// The type of a range's bounds, or the range of a multirange; 0 where it is none.
+    #[serde(default)]
+    pub subtype: Oid,
     /// A domain's check expressions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Arc<str>>,
@@ -470,6 +473,9 @@ pub(super) type FunctionNames = HashMap<Arc<str>, Vec<Arc<Function>>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     pub(super) database: Arc<str>,
+    pub(super) database_oid: Oid,
+    /// The row type of each relation.
+    pub(super) row_types: HashMap<Oid, Oid>,
     pub(super) schemas: HashSet<Arc<str>>,
     pub(super) relations: HashMap<Oid, Arc<Relation>>,
     pub(super) relation_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,

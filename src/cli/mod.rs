@@ -10,6 +10,7 @@ mod holds;
 mod log;
 mod serve;
 mod source;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ enum Command {
     Analyze(analyze::Analyze),
     Catalog(catalog::Catalog),
     Holds(holds::Holds),
+    Tags(tags::Tags),
     Log(log::Log),
     Demo(demo::Demo),
 }
@@ -60,6 +62,7 @@ impl Cli {
             Command::Analyze(command) => command.run(),
             Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
+            Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Demo(command) => command.run(),
         }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::analysis::settings;
 use crate::backend::databases::Databases;
+use crate::backend::memory::Memory;
 use crate::catalog::Catalog;
 use crate::catalog::tags::TagRules;
 use crate::config::{Environment, dsn};
@@ -34,7 +35,7 @@ pub(super) fn upstream(dsn: &str) -> anyhow::Result<Start> {
     let database = dsn.database.clone().unwrap_or(user);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let databases = Databases::new(upstream, credential, TagRules::default());
+        let databases = Databases::new(upstream, credential, TagRules::default(), Memory::passing()?);
         let client = databases.log_in(&database).await.context("the upstream cannot be reached")?;
         let catalog = crate::backend::catalog::load(&client).await.context("the catalog cannot be read")?;
         let row = client

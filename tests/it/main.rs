@@ -14,6 +14,7 @@ mod evasions;
 mod generator;
 mod harness;
 mod holds;
+mod laundering;
 mod log;
 mod malformed;
 mod observe;

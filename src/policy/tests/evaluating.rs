@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Kind, RelationName, StatementFacts};
+use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Flows, Kind, RelationName, StatementFacts};
 use crate::clock::Timestamp;
 use crate::principal::{Principal, PrincipalKind};
 
@@ -23,6 +23,7 @@ pub(super) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> St
         packs: false,
         scans: BTreeSet::new(),
         pure_read: true,
+        flows: Flows::default(),
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,

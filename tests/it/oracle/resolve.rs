@@ -105,10 +105,38 @@ impl Flow {
                     let args = tree.field("args").items().iter();
                     args.filter(|arg| arg.text("resjunk") != "true").for_each(|arg| self.value(arg, levels));
                 }
+                "FIELDSELECT" => self.field(tree.field("arg"), tree.number("fieldnum"), levels),
                 "WINDOWFUNC" => self.value(tree.field("args"), levels),
                 _ => fields.values().for_each(|field| self.value(field, levels)),
             },
         }
+    }
+
+    /// A field of a row: of a whole row the column, of a subquery that returns one the same; else all of the value.
+    fn field<'t>(&mut self, row: &'t Tree, number: i64, levels: &Levels<'t>) {
+        let at = levels.up(row.number("varlevelsup"));
+        match at.filter(|_| row.is("VAR")) {
+            Some(at) if row.number("varattno") == 0 => return self.entry(row.number("varno"), number, &at),
+            Some(at) => {
+                let place = usize::try_from(row.number("varno") - 1).unwrap();
+                let query = at.query().field("rtable").items().get(place).map(|entry| entry.field("subquery"));
+                if let Some(query) = query.filter(|query| query.is("QUERY")) {
+                    return self.field_of_target(query, row.number("varattno"), number, &at);
+                }
+            }
+            None if row.is("SUBLINK") => return self.field_of_target(row.field("subselect"), 1, number, levels),
+            None => {}
+        }
+        self.value(row, levels);
+    }
+
+    fn field_of_target<'t>(&mut self, query: &'t Tree, target: i64, number: i64, levels: &Levels<'t>) {
+        let levels = levels.below(query);
+        if query.field("setOperations").is("SETOPERATIONSTMT") {
+            return self.output(query, target, &levels);
+        }
+        let found = results(query).iter().find(|result| result.number("resno") == target);
+        found.into_iter().for_each(|result| self.field(result.field("expr"), number, &levels));
     }
 
     fn var<'t>(&mut self, var: &'t Tree, levels: &Levels<'t>) {
