@@ -181,6 +181,10 @@ impl Analyzer<'_> {
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
         }
+        if !own.is_empty() {
+            // Its result can be a row of another relation's columns: what it was asked with decides all the same.
+            self.touched.mark(&value.sources, PROBE);
+        }
         for function in own {
             self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
             self.unsaid_arguments(function, arguments.len(), &mut value);

@@ -14,6 +14,7 @@ mod drivers;
 mod drivers_rust;
 mod evasions;
 mod fresh;
+mod generator;
 mod harness;
 mod holds;
 mod laundering;
