@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::parse::{Node, nodes, parse};
 use super::scope::{Rel, Scope};
+use super::set_config::OneSetting;
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
 use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
 
@@ -21,6 +22,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) open: Vec<Oid>,
     /// It came to the end of its stack: what it found is not all.
     pub(super) exhausted: bool,
+    /// The setting that the rows of the query are about, while its targets are read.
+    pub(super) one_setting: Option<OneSetting>,
     depth: usize,
     depth_max: usize,
 }
@@ -45,7 +48,16 @@ impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
     pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
-        Self { context, path, touched: Touched::default(), open: Vec::new(), exhausted: false, depth: 0, depth_max }
+        Self {
+            context,
+            path,
+            touched: Touched::default(),
+            open: Vec::new(),
+            exhausted: false,
+            one_setting: None,
+            depth: 0,
+            depth_max,
+        }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {

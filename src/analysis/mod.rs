@@ -24,6 +24,7 @@ mod render;
 mod routines;
 pub mod scan;
 mod scope;
+mod set_config;
 pub mod settings;
 mod shape;
 mod statement;
