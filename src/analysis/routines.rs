@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading};
 use super::builtins::{self, Builtin};
-use super::facts::{Kind, SessionEffect};
+use super::facts::Kind;
 use super::parse::{Node, constant_text, nodes, parse, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};

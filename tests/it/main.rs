@@ -15,6 +15,7 @@ mod log;
 mod malformed;
 mod observe;
 mod policy_check;
+mod quiet;
 mod relay;
 mod splits;
 mod streams;
