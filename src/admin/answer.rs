@@ -3,6 +3,8 @@
 use super::command::{COMMANDS, Command, Verb};
 use super::fault;
 use crate::approvals::{Answer, DecisionRequest, Hold, HoldFilter, HoldState, Method, Operator};
+use crate::backend::memory::{DerivedTag, Review};
+use crate::control::tags::{TagReview, state};
 use crate::control::{Control, card};
 use crate::ids::NAME;
 use crate::report::Report;
@@ -39,6 +41,15 @@ pub(super) async fn run(
             let reason = reason(answer, operand(1))?;
             let request = DecisionRequest { verdict: answer, reason, method: Method::Psql };
             decide(control, operator, operand(0).unwrap_or_default(), request).await?
+        }
+        Verb::Tags => tags(control, operand(0))?,
+        Verb::ConfirmTag | Verb::DismissTag => {
+            let review = if command.verb == Verb::ConfirmTag { Review::Confirmed } else { Review::Dismissed };
+            let answer = if command.verb == Verb::ConfirmTag { Answer::Approve } else { Answer::Deny };
+            let id = operand(0).unwrap_or_default().parse().map_err(|_| fault::unknown_tag())?;
+            let request = TagReview { id, review, reason: reason(answer, operand(1))?, method: Method::Psql };
+            let reviewed = control.review(operator, request).await.map_err(|error| fault::unreviewed(&error))?;
+            vec![tag(&reviewed)]
         }
         Verb::Sessions => sessions(control),
         Verb::Config => control.config().iter().map(|(name, value)| printed(&[name, value])).collect(),
@@ -106,6 +117,26 @@ fn reason(answer: Answer, reason: Option<&str>) -> Result<Option<String>, Report
             .hint("Write DENY '<id>' '<why>'; whoever sent the statement reads it.")),
         reason => Ok(reason.map(str::to_owned)),
     }
+}
+
+fn tags(control: &Control, wanted: Option<&str>) -> Result<Vec<Vec<String>>, Report> {
+    let unknown = || Report::new(sqlstate::SYNTAX_ERROR, "there are the states open, confirmed and dismissed");
+    let wanted = wanted.map(|word| state(word).ok_or_else(unknown)).transpose()?;
+    Ok(control.tags(wanted).iter().map(tag).collect())
+}
+
+fn tag(derived: &DerivedTag) -> Vec<String> {
+    printed(&[
+        &derived.id.to_string(),
+        derived.review.as_str(),
+        &derived.database,
+        &derived.column.to_string(),
+        &*derived.tag,
+        &derived.sources.iter().cloned().collect::<Vec<_>>().join(", "),
+        &derived.statement.to_string(),
+        &derived.at.to_string(),
+        derived.reviewed_by.as_deref().unwrap_or(""),
+    ])
 }
 
 fn sessions(control: &Control) -> Vec<Vec<String>> {

@@ -12,6 +12,9 @@ pub(super) enum Verb {
     Hold,
     Approve,
     Deny,
+    Tags,
+    ConfirmTag,
+    DismissTag,
     Sessions,
     Config,
     Version,
@@ -40,6 +43,7 @@ pub(super) struct Command {
 const HOLDS: &[&str] =
     &["id", "state", "waiting", "principal", "human", "database", "command", "rule", "expires_at", "statement"];
 const CARD: &[&str] = &["field", "value"];
+const TAGS: &[&str] = &["id", "state", "database", "column", "tag", "sources", "statement", "at", "reviewed_by"];
 const DECIDED: &[&str] = &["id", "state", "approvals", "expires_at"];
 
 /// All commands; of two that begin alike the one with more words stands first.
@@ -78,6 +82,27 @@ pub(super) const COMMANDS: &[Command] = &[
         operands: &[("id", Need::Required), ("why", Need::Required)],
         columns: DECIDED,
         help: "Refuses the statement; whoever sent it reads why.",
+    },
+    Command {
+        verb: Verb::Tags,
+        words: &["SHOW", "TAGS"],
+        operands: &[("state", Need::Optional)],
+        columns: TAGS,
+        help: "Tags that came to columns with values, the oldest first: open, confirmed or dismissed.",
+    },
+    Command {
+        verb: Verb::ConfirmTag,
+        words: &["CONFIRM", "TAG"],
+        operands: &[("id", Need::Required), ("why", Need::Optional)],
+        columns: TAGS,
+        help: "Says that a derived tag is right.",
+    },
+    Command {
+        verb: Verb::DismissTag,
+        words: &["DISMISS", "TAG"],
+        operands: &[("id", Need::Required), ("why", Need::Required)],
+        columns: TAGS,
+        help: "Says that a derived tag is wrong: it counts no more, until other columns flow into the same one.",
     },
     Command {
         verb: Verb::Sessions,

@@ -1,6 +1,7 @@
 //! What an operator is told of a command that failed.
 
 use crate::approvals::{DecideError, StoreError};
+use crate::control::ActError;
 use crate::control::card::printable;
 use crate::report::Report;
 use crate::sqlstate;
@@ -32,6 +33,26 @@ pub(super) fn undecided(error: DecideError) -> Report {
 /// No such hold.
 pub(super) fn unknown_hold() -> Report {
     Report::new(sqlstate::UNDEFINED_OBJECT, "there is no such hold").hint("SHOW HOLDS ALL; lists them.")
+}
+
+/// No such derived tag.
+pub(super) fn unknown_tag() -> Report {
+    Report::new(sqlstate::UNDEFINED_OBJECT, "there is no such derived tag").hint("SHOW TAGS; lists them.")
+}
+
+/// Why a review does not count.
+pub(super) fn unreviewed(error: &ActError) -> Report {
+    match error {
+        ActError::NoTag | ActError::NotFound => unknown_tag(),
+        ActError::NotAnOperator | ActError::NotAnAdmin => {
+            Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "a viewer may not decide")
+        }
+        error => {
+            tracing::error!(%error, "the review of a derived tag failed");
+            Report::new(sqlstate::IO_ERROR, "the review could not be written down")
+                .hint("The proxy's diagnostics say why.")
+        }
+    }
 }
 
 /// The store failed; why is a matter of the diagnostics.

@@ -20,6 +20,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) touched: Touched,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
+    /// The WITH names in force while sizes are proved.
+    pub(super) named: Vec<super::bound::Named>,
     /// It came to the end of its stack: what it found is not all.
     pub(super) exhausted: bool,
     /// The setting that the rows of the query are about, while its targets are read.
@@ -53,6 +55,7 @@ impl<'a> Analyzer<'a> {
             path,
             touched: Touched::default(),
             open: Vec::new(),
+            named: Vec::new(),
             exhausted: false,
             one_setting: None,
             depth: 0,
@@ -101,15 +104,8 @@ impl<'a> Analyzer<'a> {
         found
     }
 
-    /// The relation that a name means, the session's own first.
+    /// The relation that a name means; a session's own ones are in its catalog.
     pub(super) fn find_relation(&mut self, schema: Option<&str>, name: &str) -> Option<Arc<Relation>> {
-        if let Some(overlay) = self.context.overlay
-            && schema.is_none_or(|schema| schema.starts_with(PG_TEMP))
-            && let Some(relation) = overlay.find(schema.map(|_| PG_TEMP), name)
-        {
-            self.touched.session_local = true;
-            return Some(Arc::clone(relation));
-        }
         let found = match schema {
             Some(schema) => self.catalog().relation_in(schema, name),
             None => self.catalog().find_relation(&self.path, name),
@@ -124,6 +120,7 @@ impl<'a> Analyzer<'a> {
             return self.read_view(relation);
         }
         self.touched.relations.insert(relation.oid);
+        self.touched.places += usize::from(self.catalog().is_tagged(relation));
         if reading == Reading::Only {
             self.touched.only.insert(relation.oid);
         }

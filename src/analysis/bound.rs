@@ -28,8 +28,54 @@ fn sum(left: Bound, right: Bound) -> Bound {
     }
 }
 
+/// What a name of a WITH stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    name: Arc<str>,
+    bound: Bound,
+    scans: Vec<Oid>,
+}
+
+/// Reads something under the names of its WITH, which hide relations of the catalog.
+fn under<T>(
+    analyzer: &mut Analyzer<'_>,
+    with: Option<&nodes::WithClause>,
+    read: impl FnOnce(&mut Analyzer<'_>) -> T,
+) -> T {
+    let before = analyzer.named.len();
+    for cte in with.into_iter().flat_map(nodes::WithClause::ctes) {
+        let name: Arc<str> = cte.ctename().unwrap_or_default().into();
+        let recursive = with.is_some_and(|with| with.recursive);
+        if recursive {
+            analyzer.named.push(Named { name: Arc::clone(&name), bound: Bound::Unbounded, scans: Vec::new() });
+        }
+        let bound = if recursive { Bound::Unbounded } else { query(analyzer, cte.ctequery()) };
+        let scans = scans(analyzer, cte.ctequery());
+        analyzer.named.push(Named { name, bound, scans });
+    }
+    let found = read(analyzer);
+    analyzer.named.truncate(before);
+    found
+}
+
+/// The WITH name that a relation's name means.
+fn named<'a>(analyzer: &'a Analyzer<'_>, var: &nodes::RangeVar) -> Option<&'a Named> {
+    let name = var.relname().filter(|_| var.schemaname().is_none())?;
+    analyzer.named.iter().rev().find(|known| &*known.name == name)
+}
+
 /// The bound of a query in any node.
 pub(super) fn query(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Bound {
+    let with = match node {
+        Node::InsertStmt(insert) => insert.with_clause(),
+        Node::UpdateStmt(update) => update.with_clause(),
+        Node::DeleteStmt(delete) => delete.with_clause(),
+        _ => None,
+    };
+    under(analyzer, with, |analyzer| query_under(analyzer, node))
+}
+
+fn query_under(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Bound {
     match node {
         Node::SelectStmt(query) => select(analyzer, query),
         Node::InsertStmt(insert) if insert.returning_clause().is_some() => query(analyzer, insert.select_stmt()),
@@ -67,7 +113,7 @@ pub(super) fn select(analyzer: &mut Analyzer<'_>, select: &nodes::SelectStmt) ->
         raw::LimitOption::LIMIT_OPTION_WITH_TIES => Bound::Unbounded,
         _ => constant_integer(select.limit_count()).map_or(Bound::Unbounded, rows),
     };
-    least(limited, unlimited(analyzer, select))
+    least(limited, under(analyzer, select.with_clause(), |analyzer| unlimited(analyzer, select)))
 }
 
 fn unlimited(analyzer: &mut Analyzer<'_>, query: &nodes::SelectStmt) -> Bound {
@@ -154,7 +200,28 @@ impl Items {
     fn add(&mut self, analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) {
         let name = var.relname().unwrap_or_default();
         let alias = var.alias().and_then(nodes::Alias::aliasname).unwrap_or(name);
+        if let Some(known) = named(analyzer, var) {
+            if known.bound == Bound::One {
+                self.single.insert(alias.into());
+            } else {
+                self.open = true;
+            }
+            return;
+        }
+        if analyzer.catalog().operators("=").iter().any(|own| analyzer.is_people_code(own.function)) {
+            // An equality that is none proves nothing.
+            self.open = true;
+            return;
+        }
         match analyzer.find_relation(var.schemaname(), name) {
+            // A parent's key says nothing of its children's rows; a partitioned table's does.
+            Some(relation)
+                if var.inh
+                    && relation.kind != RelationKind::Partitioned
+                    && analyzer.catalog().family(relation.oid).len() > 1 =>
+            {
+                self.open = true;
+            }
             Some(relation) if var.alias().is_none_or(|alias| alias.colnames().is_empty()) => {
                 self.relations.push((alias.into(), relation));
             }
@@ -271,13 +338,7 @@ impl Items {
                     && made_of.iter().all(|other| other.as_ref().is_some_and(|other| self.single.contains(other)))
             })
         };
-        // A parent's key says nothing of its children's rows; a partitioned table's does.
-        let whole = relation.kind != RelationKind::Table || relation.parents.is_empty();
-        whole
-            && relation
-                .keys
-                .iter()
-                .any(|key| !key.columns.is_empty() && key.columns.iter().all(|number| fixed(*number)))
+        relation.keys.iter().any(|key| !key.columns.is_empty() && key.columns.iter().all(|number| fixed(*number)))
     }
 }
 
@@ -293,7 +354,7 @@ fn from_aliases(node: Node<'_>) -> HashSet<&str> {
 /// The relations that an unbounded query reads without a narrowing condition.
 pub(super) fn scans(analyzer: &mut Analyzer<'_>, node: Node<'_>) -> Vec<Oid> {
     match node {
-        Node::SelectStmt(select) => select_scans(analyzer, select),
+        Node::SelectStmt(select) => under(analyzer, select.with_clause(), |analyzer| select_scans(analyzer, select)),
         Node::CopyStmt(copy) => match copy.relation() {
             Some(var) => var_scans(analyzer, var),
             None => scans(analyzer, copy.query()),
@@ -345,16 +406,21 @@ fn item_scans(analyzer: &mut Analyzer<'_>, node: Node<'_>, found: &mut Vec<Oid>)
 }
 
 fn var_scans(analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) -> Vec<Oid> {
+    if let Some(known) = named(analyzer, var) {
+        return known.scans.clone();
+    }
     let found = analyzer.find_relation(var.schemaname(), var.relname().unwrap_or_default());
     match found {
         Some(relation) if relation.kind == RelationKind::View => {
             let text = relation.definition.clone().unwrap_or_default();
             let Ok(tree) = super::parse::parse(&text) else { return Vec::new() };
             let path = std::mem::replace(&mut analyzer.path, crate::catalog::SearchPath::of_definitions());
+            let hidden = std::mem::take(&mut analyzer.named);
             let inner = match tree.statements(&text).next().map(|statement| statement.node) {
-                Some(Node::SelectStmt(select)) => select_scans(analyzer, select),
+                Some(node @ Node::SelectStmt(_)) => scans(analyzer, node),
                 _ => Vec::new(),
             };
+            analyzer.named = hidden;
             analyzer.path = path;
             inner
         }

@@ -69,12 +69,13 @@ impl Cache {
         Self { entries: DashMap::new(), hasher: RandomState::new(), entries_max }
     }
 
-    /// The facts of a text, analysed where they are not known. A session with relations of its own is never cached.
+    /// The facts of a text, analysed where they are not known. A session with relations of its
+    /// own has a catalog of its own.
     ///
     /// # Errors
     /// As [`super::analyze`].
     pub fn analyze(&self, text: &[u8], context: &Context<'_>) -> Result<Arc<Facts>, Rejected> {
-        if context.overlay.is_some() || text.len() > CACHED_TEXT_MAX {
+        if text.len() > CACHED_TEXT_MAX {
             return super::analyze(text, context).map(Arc::new);
         }
         if let Some(facts) = self.known(text, context) {

@@ -1,8 +1,6 @@
 //! What a text is analysed in: the session's view of the database.
 
-use std::sync::Arc;
-
-use crate::catalog::{Catalog, Oid, PG_TEMP, Relation};
+use crate::catalog::Catalog;
 
 /// Whether a byte below 128 is always a character of its own in the client's encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,33 +41,6 @@ impl Encoding {
     }
 }
 
-/// Relations that only this session can see: temporary ones and uncommitted ones.
-#[derive(Clone, Debug, Default)]
-pub struct Overlay {
-    relations: Vec<Arc<Relation>>,
-}
-
-impl Overlay {
-    /// An overlay of these relations. Their schema is `pg_temp` where they are temporary.
-    #[must_use]
-    pub fn new(relations: Vec<Arc<Relation>>) -> Self {
-        Self { relations }
-    }
-
-    /// The relation of that name; a schema of `None` means the search path, in which `pg_temp` stands first.
-    #[must_use]
-    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Arc<Relation>> {
-        let schema = schema.unwrap_or(PG_TEMP);
-        self.relations.iter().rev().find(|relation| &*relation.name == name && &*relation.schema == schema)
-    }
-
-    /// The relation of that OID.
-    #[must_use]
-    pub fn by_oid(&self, oid: Oid) -> Option<&Arc<Relation>> {
-        self.relations.iter().find(|relation| relation.oid == oid)
-    }
-}
-
 /// What a text is analysed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -85,8 +56,6 @@ pub struct Context<'a> {
     pub standard_conforming_strings: bool,
     /// The client's encoding.
     pub encoding: Encoding,
-    /// What only this session can see.
-    pub overlay: Option<&'a Overlay>,
     /// The most bytes that a text has.
     pub statement_max: usize,
 }
@@ -102,7 +71,6 @@ impl<'a> Context<'a> {
             role,
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
-            overlay: None,
             statement_max: STATEMENT_MAX,
         }
     }

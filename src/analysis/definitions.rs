@@ -10,7 +10,7 @@ use super::parse::{Node, NodeList, nodes, raw, strings};
 use super::plpgsql;
 use super::scope::{Scope, sources};
 use super::statement::{is_temporary, option_text};
-use super::touch::{Field, PROBE, REVEAL, Value, WRITE};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::{Relation, fold};
 
 impl Analyzer<'_> {
@@ -84,8 +84,8 @@ impl Analyzer<'_> {
             match node {
                 Node::RangeVar(var) => self.named(var),
                 Node::TableLikeClause(like) => {
-                    if let Some(var) = like.relation() {
-                        self.named(var);
+                    if let Some((pattern, ..)) = self.subject(like.relation()) {
+                        self.like(create.relation(), &pattern);
                     }
                 }
                 _ => {}
@@ -132,11 +132,52 @@ impl Analyzer<'_> {
                 Node::ColumnDef(column) => {
                     let value = self.expr(column.raw_default(), &scope);
                     self.touched.mark(&value.sources, REVEAL);
+                    let name = column.colname().or(cmd.name()).unwrap_or_default();
+                    self.fills_column(&relation, name, &value.sources);
                     self.column_constraints(column, &scope);
+                    self.fills_by_default(&relation, column, &scope);
                 }
                 Node::Constraint(constraint) => self.constraint(constraint, &scope),
-                Node::RangeVar(var) => self.named(var),
+                Node::RangeVar(var) => {
+                    self.named(var);
+                    self.detached(cmd, &relation, var);
+                }
+                Node::PartitionCmd(partition) => {
+                    if let Some(var) = partition.name() {
+                        self.named(var);
+                        self.detached(cmd, &relation, var);
+                    }
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// A child that leaves its parent keeps rows that were written through it: it keeps its tags.
+    fn detached(&mut self, cmd: &nodes::AlterTableCmd, relation: &Arc<Relation>, var: &nodes::RangeVar) {
+        let Some(other) = self.find_relation(var.schemaname(), var.relname().unwrap_or_default()) else { return };
+        let (parent, child) = match cmd.subtype {
+            raw::AlterTableType::AT_DropInherit => (&other, relation),
+            raw::AlterTableType::AT_DetachPartition => (relation, &other),
+            _ => return,
+        };
+        for column in &parent.columns {
+            let source = ColumnId { relation: parent.oid, number: column.number };
+            if let Some(own) = child.column(&column.name) {
+                self.fills_column(child, &column.name, &Sources::from([source]));
+                self.touched.flows.kept.insert(ColumnId { relation: child.oid, number: own.number });
+            }
+        }
+    }
+
+    /// A column that is added is filled with its default.
+    fn fills_by_default(&mut self, relation: &Relation, column: &nodes::ColumnDef, scope: &Scope<'_>) {
+        for node in column.constraints() {
+            if let Node::Constraint(constraint) = node
+                && constraint.contype == raw::ConstrType::CONSTR_DEFAULT
+            {
+                let value = self.expr(constraint.raw_expr(), scope);
+                self.fills_column(relation, column.colname().unwrap_or_default(), &value.sources);
             }
         }
     }
@@ -180,6 +221,7 @@ impl Analyzer<'_> {
     }
 
     fn renamed(&mut self, rename: &nodes::RenameStmt) {
+        self.moves(rename);
         let Some((_, _, scope)) = self.subject(rename.relation()) else { return };
         if rename.rename_type == raw::ObjectType::OBJECT_COLUMN
             && let Some(column) = rename.subname().and_then(|name| scope.column(name))

@@ -37,11 +37,14 @@ impl Analyzer<'_> {
         Some(Target { relation, fields, rel })
     }
 
-    /// Marks a column of the target as written; a view's column is written through to what it shows.
-    fn write(&mut self, target: &Target, name: &str) {
+    /// Marks a column of the target as written from a value; a view's column is written through to what it shows.
+    fn write(&mut self, target: &Target, name: &str, value: Option<&Value>) {
         if let Some(field) = target.fields.iter().find(|field| &*field.name == name) {
             let written: Sources = field.value.sources.clone();
             self.touched.mark(&written, WRITE);
+            if let Some(value) = value {
+                self.touched.flows.add(&written, &value.sources);
+            }
         }
     }
 
@@ -59,7 +62,8 @@ impl Analyzer<'_> {
         let read = sources(&fields);
         self.touched.packs |= !read.is_empty();
         self.touched.mark(&read, REVEAL);
-        self.inserted(&target, insert.cols(), fields.len());
+        let values: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
+        self.inserted(&target, insert.cols(), &values);
         let mut own = Scope::below(&scope);
         if let Some(conflict) = insert.on_conflict_clause() {
             own.add(Part::of(target.rel.clone()));
@@ -77,17 +81,16 @@ impl Analyzer<'_> {
         }
     }
 
-    fn inserted(&mut self, target: &Target, columns: &NodeList, width: usize) {
+    fn inserted(&mut self, target: &Target, columns: &NodeList, values: &[Value]) {
         if columns.is_empty() {
-            let names: Vec<Arc<str>> = target.fields.iter().take(width).map(|field| Arc::clone(&field.name)).collect();
-            for name in names {
-                self.write(target, &name);
+            for (field, value) in target.fields.iter().zip(values) {
+                self.write(target, &field.name, Some(value));
             }
             return;
         }
-        for node in columns {
+        for (place, node) in columns.iter().enumerate() {
             if let Node::ResTarget(column) = node {
-                self.write(target, column.name().unwrap_or_default());
+                self.write(target, column.name().unwrap_or_default(), values.get(place));
             }
         }
     }
@@ -113,7 +116,7 @@ impl Analyzer<'_> {
                 .rel
                 .fields
                 .iter()
-                .map(|field| Field { name: Arc::clone(&field.name), value: Value::default() })
+                .map(|field| Field { name: Arc::clone(&field.name), value: self.proposed(&field.name, target) })
                 .collect();
             scope.rels.push(Rel { alias: "excluded".into(), schema: None, fields, oid: None, scalar: false });
             self.excluded(target, conflict);
@@ -121,6 +124,12 @@ impl Analyzer<'_> {
             self.probe_expr(conflict.where_clause(), scope);
             self.fire(&target.relation, UPDATE);
         }
+    }
+
+    /// What the statement was to insert into a column: what flows into it so far.
+    fn proposed(&self, name: &str, target: &Target) -> Value {
+        let written = target.rel.field(name).unwrap_or_default().sources;
+        Value::of(written.iter().filter_map(|column| self.touched.flows.into.get(column)).flatten().copied().collect())
     }
 
     /// Columns of `excluded` decide by the target's own types and defaults: they count as asked for.
@@ -150,10 +159,15 @@ impl Analyzer<'_> {
         scope: &Scope<'_>,
     ) {
         for assignment in list {
-            self.write(target, assignment.name().unwrap_or_default());
             let value = self.expr(assignment.val(), scope);
+            self.write(target, assignment.name().unwrap_or_default(), Some(&value));
             self.touched.packs |= !value.sources.is_empty();
             self.touched.mark(&value.sources, REVEAL);
+            // `home.city = …` puts a part into the value that is there.
+            if !assignment.indirection().is_empty() {
+                let kept = target.rel.field(assignment.name().unwrap_or_default()).unwrap_or_default();
+                self.touched.mark(&kept.sources, PROBE);
+            }
             for index in assignment.indirection() {
                 self.probe_expr(index, scope);
             }
@@ -246,7 +260,7 @@ impl Analyzer<'_> {
                     self.touched.packs |= !value.sources.is_empty();
                     self.touched.mark(&value.sources, REVEAL);
                 }
-                self.inserted(target, when.target_list(), values.len());
+                self.inserted(target, when.target_list(), &values);
                 self.fire(&target.relation, INSERT);
             }
             raw::CmdType::CMD_UPDATE => {
@@ -298,7 +312,7 @@ impl Analyzer<'_> {
         let names = strings(copy.attlist());
         let fields: Vec<Arc<str>> = target.fields.iter().map(|field| Arc::clone(&field.name)).collect();
         for name in fields.iter().filter(|name| names.is_empty() || names.contains(&&***name)) {
-            self.write(&target, name);
+            self.write(&target, name, None);
         }
         let mut scope = Scope::default();
         scope.add(Part::of(target.rel.clone()));

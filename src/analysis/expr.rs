@@ -155,7 +155,7 @@ impl Analyzer<'_> {
             }
             raw::SubLinkType::EXPR_SUBLINK | raw::SubLinkType::MULTIEXPR_SUBLINK => Value::row(fields.into()),
             kind => {
-                if kind == raw::SubLinkType::ARRAY_SUBLINK && self.gathers(link.subselect()) {
+                if kind == raw::SubLinkType::ARRAY_SUBLINK && self.brings_rows_together(link.subselect()) {
                     self.touched.packs |= fields.iter().any(|field| !field.value.sources.is_empty());
                 }
                 tested.fields = None;
@@ -167,7 +167,7 @@ impl Analyzer<'_> {
 
     /// Whether a subquery can bring values of several stored rows together. One that reads no relation, and calls nothing
     /// but the server's own functions, takes its values from the row outside.
-    fn gathers(&self, query: Node<'_>) -> bool {
+    fn brings_rows_together(&self, query: Node<'_>) -> bool {
         let gathers = |node: Node<'_>| match node {
             Node::RangeVar(_) => true,
             Node::FuncCall(call) => {
@@ -253,9 +253,16 @@ impl Analyzer<'_> {
     /// `(value).field`, `(value).*` without its star, `value[…]`.
     pub(super) fn indirection(&mut self, path: &nodes::A_Indirection, scope: &Scope<'_>) -> Value {
         let mut value = self.expr(path.arg(), scope);
+        let mut named = names_item(path.arg(), scope);
         for step in path.indirection() {
             value = match step {
-                Node::String(name) => self.field_of(value, name.sval().unwrap_or_default()),
+                Node::String(name) => {
+                    // A field of a FROM item is a column like any other; elsewhere the whole row is made first.
+                    if !std::mem::take(&mut named) {
+                        self.touched.mark(&value.sources, PROBE);
+                    }
+                    self.field_of(value, name.sval().unwrap_or_default())
+                }
                 Node::A_Indices(index) => {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
@@ -311,6 +318,12 @@ impl Analyzer<'_> {
         let category = |oid: u32| self.catalog().type_of(oid).map(|found| found.category);
         category(source) == Some('S') && category(target).is_some_and(|category| category != 'S')
     }
+}
+
+/// Whether an expression is a FROM item by its name alone.
+fn names_item(node: Node<'_>, scope: &Scope<'_>) -> bool {
+    let Node::ColumnRef(column) = node else { return false };
+    matches!(strings(column.fields()).as_slice(), [alias] if scope.column(alias).is_none() && scope.rel(None, alias).is_some())
 }
 
 /// The operators that a form of expression runs without spelling them.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::flows::Flows;
+
 /// What a statement does, in the order of gravity: the gravest of its kinds names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -249,6 +251,8 @@ pub struct StatementFacts {
     pub scans: BTreeSet<RelationName>,
     /// A plain SELECT, VALUES, TABLE or COPY TO without side effects: a cancel in mid-stream undoes it.
     pub pure_read: bool,
+    /// Where the values go that it reads.
+    pub flows: Flows,
     /// What Postgres's confirmation changes in the session.
     pub effects: Vec<SessionEffect>,
     /// DDL findings for the card: rewrites, strong locks, missing WHERE.
@@ -276,6 +280,7 @@ impl StatementFacts {
             packs: true,
             scans: BTreeSet::new(),
             pure_read: false,
+            flows: Flows::default(),
             effects: Vec::new(),
             findings: Vec::new(),
             unresolved: false,
@@ -295,6 +300,10 @@ impl StatementFacts {
         self.functions.extend(inner.functions.iter().cloned());
         self.outputs.clone_from(&inner.outputs);
         self.opaque.extend(inner.opaque.iter().cloned());
+        self.flows.extend(&inner.flows);
+        self.flows.fill(&inner.outputs, |column| {
+            inner.columns.get(column).map(|facts| facts.tags.clone()).unwrap_or_default()
+        });
         self.scans.extend(inner.scans.iter().cloned());
         self.bound = inner.bound;
         self.packs |= inner.packs;

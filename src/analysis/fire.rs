@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, is_leaf, relation_scope, stored};
 use super::parse::{Node, nodes, parse};
 use super::scope::{Rel, Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Value};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value};
 use crate::catalog::{Function, Reference, Relation, SearchPath, Trigger};
 
 /// What a statement does to its target, in the words of `pg_rewrite.ev_type` and `pg_trigger.tgtype`.
@@ -27,17 +27,22 @@ impl Analyzer<'_> {
             return;
         }
         self.open.push(relation.oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
-        self.rules(relation, event);
+        self.as_defined(|analyzer| analyzer.rules(relation, event));
         if !is_leaf(relation) {
             self.fire_below(relation, event);
         }
         for member in self.catalog().family(relation.oid).into_iter().map(Arc::clone).collect::<Vec<_>>() {
             self.fire_stored(&member, event);
         }
-        self.path = path;
         self.open.pop();
         self.leave();
+    }
+
+    /// Definitions have their names qualified; the body of a trigger's function sees the caller's path.
+    fn as_defined(&mut self, read: impl FnOnce(&mut Self)) {
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        read(self);
+        self.path = path;
     }
 
     /// A view without triggers of its own writes through to what it shows.
@@ -58,7 +63,7 @@ impl Analyzer<'_> {
             self.trigger(relation, trigger);
         }
         if event == INSERT || event == UPDATE {
-            self.computed(relation);
+            self.as_defined(|analyzer| analyzer.computed(relation));
         }
         for reference in &relation.references {
             self.cascade(reference, event);
@@ -112,17 +117,20 @@ impl Analyzer<'_> {
 
     fn trigger(&mut self, relation: &Arc<Relation>, trigger: &Trigger) {
         if let Some(definition) = trigger.definition.as_deref() {
-            self.trigger_condition(relation, definition);
+            self.as_defined(|analyzer| analyzer.trigger_condition(relation, definition));
         }
         let Some(function) = self.catalog().function(trigger.function).cloned() else {
             self.touched.opaque(format!("the function of trigger \"{}\" is not known", trigger.name));
             return;
         };
         self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
-        let value = self.routine(&function, &Value::default());
-        self.touched.mark(&value.sources, PROBE);
-        let named = row_columns(relation, trigger, &function);
+        let named: Sources = row_columns(relation, trigger, &function).into_iter().collect();
         self.touched.mark(&named, PROBE);
+        let value = self.routine(&function, &Value::of(named));
+        self.touched.mark(&value.sources, PROBE);
+        if let Some(source) = function.source.as_deref() {
+            self.row_assignments(relation, source, &value.sources);
+        }
     }
 
     fn trigger_condition(&mut self, relation: &Arc<Relation>, definition: &str) {
@@ -143,14 +151,19 @@ impl Analyzer<'_> {
         let fields = stored(relation);
         let scope = relation_scope(relation, &fields);
         for text in relation.columns.iter().filter_map(|column| column.default.as_deref()) {
-            drop(self.expression_text(text, &scope));
+            self.compute(relation, text, &scope);
         }
         for expression in &relation.expressions {
-            drop(self.expression_text(&expression.text, &scope));
+            self.compute(relation, &expression.text, &scope);
         }
         for column in &relation.columns {
             self.type_checks(column.type_oid);
         }
+    }
+
+    fn compute(&mut self, relation: &Relation, text: &str, scope: &Scope<'_>) {
+        let made_of = self.expression_text(text, scope);
+        self.touched.mark(made_of.iter().filter(|column| column.relation != relation.oid), PROBE);
     }
 
     /// What a value runs when it becomes one of this type: the checks of its domains.

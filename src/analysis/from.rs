@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading};
-use super::parse::{Node, NodeList, nodes, strings};
+use super::parse::{Node, NodeList, nodes, raw, strings};
 use super::query::column_names;
 use super::scope::{Part, Rel, Scope, rename, sources};
 use super::touch::{Field, Value};
@@ -102,11 +102,11 @@ impl Analyzer<'_> {
         let mut scope = Scope::below(beside);
         scope.rels = left.rels;
         scope.rels.extend(right.rels);
-        let (columns, merged) = merge(left.columns, right.columns, &using);
-        scope.columns = columns;
-        for field in &merged {
+        for field in left.columns.iter().chain(&right.columns).filter(|field| using.contains(&field.name)) {
             self.touched.mark(&field.value.sources, super::touch::PROBE);
         }
+        let (columns, merged) = merge(join.jointype, left.columns, right.columns, &using);
+        scope.columns = columns;
         self.probe_expr(join.quals(), &scope);
         if !using.is_empty() {
             self.operator("=");
@@ -253,15 +253,33 @@ fn part(alias: Option<&nodes::Alias>, default: &str, fields: &Arc<[Field]>) -> P
 }
 
 /// The columns of a join: the merged ones first, then the rest of both sides; and the merged ones alone.
-fn merge(left: Vec<Field>, right: Vec<Field>, using: &[Arc<str>]) -> (Vec<Field>, Vec<Field>) {
+fn merge(
+    kind: raw::JoinType::Type,
+    left: Vec<Field>,
+    right: Vec<Field>,
+    using: &[Arc<str>],
+) -> (Vec<Field>, Vec<Field>) {
     let mut merged: Vec<Field> = Vec::with_capacity(using.len());
     for name in using {
-        let mut value = Value::default();
-        for field in left.iter().chain(&right).filter(|field| field.name == *name) {
-            value.add(field.value.clone());
-        }
-        merged.push(Field { name: Arc::clone(name), value });
+        let side = |fields: &[Field]| {
+            fields.iter().find(|field| field.name == *name).map(|field| field.value.clone()).unwrap_or_default()
+        };
+        merged.push(Field { name: Arc::clone(name), value: merged_value(kind, side(&left), side(&right)) });
     }
     let rest = left.into_iter().chain(right).filter(|field| !using.contains(&field.name));
     (merged.iter().cloned().chain(rest).collect(), merged)
+}
+
+/// The side whose value a merged column shows (`buildMergedJoinVar`). An inner join shows the one that needs no cast:
+/// the left one where the types are the same, else either.
+fn merged_value(kind: raw::JoinType::Type, mut left: Value, right: Value) -> Value {
+    match kind {
+        raw::JoinType::JOIN_LEFT => left,
+        raw::JoinType::JOIN_RIGHT => right,
+        raw::JoinType::JOIN_INNER if left.type_oid != 0 && left.type_oid == right.type_oid => left,
+        _ => {
+            left.add(right);
+            left
+        }
+    }
 }

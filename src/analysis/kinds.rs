@@ -1,7 +1,12 @@
 //! The closed-world table: every statement that the grammar makes, with its kind and its command tag.
 
+mod nodes;
+mod reads;
+
+use self::nodes::{CREATE_FOREIGN_TABLE, Place, place};
+pub(super) use self::reads::also_reads;
 use super::facts::Kind;
-use super::parse::{Node, nodes, raw};
+use super::parse::{Node, nodes as grammar, raw};
 use raw::ObjectType as O;
 
 /// Kind and command of a statement; `None` for a node that is no statement or not listed: opaque.
@@ -50,7 +55,7 @@ pub(super) fn classify(node: Node<'_>) -> Option<(Kind, String)> {
         Node::SecLabelStmt(_) => (Dcl, "SECURITY LABEL"),
         Node::ClusterStmt(_) => (Ddl, "CLUSTER"),
         Node::ReindexStmt(_) => (Ddl, "REINDEX"),
-        Node::VacuumStmt(vacuum) => (Ddl, if vacuum.is_vacuumcmd { "VACUUM" } else { "ANALYZE" }),
+        Node::VacuumStmt(vacuum) => vacuum_command(vacuum),
         Node::RefreshMatViewStmt(_) => (Ddl, "REFRESH MATERIALIZED VIEW"),
         Node::CreateTableAsStmt(create) => (
             Ddl,
@@ -136,14 +141,15 @@ pub(super) fn classify(node: Node<'_>) -> Option<(Kind, String)> {
         Node::AlterTSDictionaryStmt(_) => (Ddl, "ALTER TEXT SEARCH DICTIONARY"),
         Node::AlterTSConfigurationStmt(_) => (Ddl, "ALTER TEXT SEARCH CONFIGURATION"),
         Node::AlterCollationStmt(_) => (Ddl, "ALTER COLLATION"),
-        // The bindings have no type for this one.
-        Node::Invalid(other) if other.type_ == raw::NodeTag::T_CreateForeignTableStmt => (Ddl, "CREATE FOREIGN TABLE"),
-        _ => return None,
+        other => match place(other) {
+            Place::Statement(CREATE_FOREIGN_TABLE) => (Ddl, "CREATE FOREIGN TABLE"),
+            Place::Statement(_) | Place::Part | Place::Unbound => return None,
+        },
     };
     Some((kind, command.to_owned()))
 }
 
-fn transaction_command(transaction: &nodes::TransactionStmt) -> (Kind, String) {
+fn transaction_command(transaction: &grammar::TransactionStmt) -> (Kind, String) {
     use raw::TransactionStmtKind as T;
     let (kind, command) = match transaction.kind {
         T::TRANS_STMT_BEGIN => (Kind::Transaction, "BEGIN"),
@@ -161,7 +167,26 @@ fn transaction_command(transaction: &nodes::TransactionStmt) -> (Kind, String) {
     (kind, command.to_owned())
 }
 
-fn set_command(set: &nodes::VariableSetStmt) -> (Kind, String) {
+/// VACUUM FULL rewrites its table under the strongest lock; the others only keep books.
+fn vacuum_command(vacuum: &grammar::VacuumStmt) -> (Kind, &'static str) {
+    let full = vacuum.options().iter().any(|option| option.defname() == Some("full") && !is_off(option.arg()));
+    match (vacuum.is_vacuumcmd, full) {
+        (true, true) => (Kind::Ddl, "VACUUM"),
+        (true, false) => (Kind::Write, "VACUUM"),
+        (false, _) => (Kind::Write, "ANALYZE"),
+    }
+}
+
+/// A boolean option that is switched off; one without a value is on.
+fn is_off(value: Node<'_>) -> bool {
+    match value {
+        Node::Integer(number) => number.ival == 0,
+        Node::Boolean(flag) => !flag.boolval,
+        other => other.as_str().is_some_and(|text| ["false", "off"].iter().any(|off| text.eq_ignore_ascii_case(off))),
+    }
+}
+
+fn set_command(set: &grammar::VariableSetStmt) -> (Kind, String) {
     let name = set.name().unwrap_or_default().to_ascii_lowercase();
     let reset = matches!(set.kind, raw::VariableSetKind::VAR_RESET | raw::VariableSetKind::VAR_RESET_ALL);
     let kind = if is_identity_setting(&name) { Kind::Dcl } else { Kind::Session };
@@ -183,7 +208,7 @@ pub(super) fn is_identity_setting(name: &str) -> bool {
     )
 }
 
-fn alter_kind(alter: &nodes::AlterTableStmt) -> Kind {
+fn alter_kind(alter: &grammar::AlterTableStmt) -> Kind {
     use raw::AlterTableType as A;
     let dcl = alter.cmds().iter().any(|node| match node {
         Node::AlterTableCmd(cmd) => matches!(
@@ -199,11 +224,11 @@ fn alter_kind(alter: &nodes::AlterTableStmt) -> Kind {
     if dcl { Kind::Dcl } else { Kind::Ddl }
 }
 
-fn rename_kind(rename: &nodes::RenameStmt) -> Kind {
+fn rename_kind(rename: &grammar::RenameStmt) -> Kind {
     if matches!(rename.rename_type, O::OBJECT_ROLE | O::OBJECT_POLICY) { Kind::Dcl } else { Kind::Ddl }
 }
 
-fn renamed(rename: &nodes::RenameStmt) -> &'static str {
+fn renamed(rename: &grammar::RenameStmt) -> &'static str {
     match rename.rename_type {
         O::OBJECT_COLUMN | O::OBJECT_TABCONSTRAINT | O::OBJECT_ATTRIBUTE => object(rename.relation_type),
         kind => object(kind),
@@ -257,3 +282,6 @@ fn object(kind: O::Type) -> &'static str {
         _ => "OBJECT",
     }
 }
+
+#[cfg(test)]
+mod tests;

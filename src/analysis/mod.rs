@@ -3,6 +3,7 @@
 //! Must not: do I/O, or let the parser's types out. Unknown is a fact here: what cannot be read or resolved makes its
 //! statement opaque, never empty. Start reading at [`analyze`].
 mod analyzer;
+mod assigned;
 mod bound;
 mod builtins;
 mod cache;
@@ -13,6 +14,7 @@ mod expr;
 mod facts;
 mod findings;
 mod fire;
+mod flows;
 mod from;
 mod kinds;
 mod names;
@@ -21,6 +23,7 @@ mod plpgsql;
 mod prescan;
 mod query;
 mod render;
+mod replay;
 mod routines;
 pub mod scan;
 mod scope;
@@ -34,9 +37,11 @@ mod witness;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
-pub use context::{Context, Encoding, Overlay, Rejected, STATEMENT_MAX};
+pub use context::{Context, Encoding, Rejected, STATEMENT_MAX};
 pub use facts::*;
+pub use flows::{Fill, Flow, Flows, Move};
 pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
+pub use replay::Replay;
 
 use crate::catalog::fold;
 

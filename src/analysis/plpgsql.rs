@@ -13,25 +13,28 @@ use super::touch::{ColumnId, Field, REVEAL, Sources, Value};
 use crate::catalog::{Relation, clip, fold};
 
 /// One word, operator or punctuation mark of a body.
-struct Word {
-    text: String,
+pub(super) struct Word {
+    pub(super) text: String,
     /// It can be a name: a word or a quoted identifier.
-    name: bool,
-    quoted: bool,
+    pub(super) name: bool,
+    pub(super) quoted: bool,
+    /// Where it begins.
+    pub(super) at: usize,
 }
 
 /// The words of a body; comments are left out, literals are kept as empty marks.
-fn words(source: &str) -> Vec<Word> {
+pub(super) fn words(source: &str) -> Vec<Word> {
     let bytes = source.as_bytes();
     tokens(bytes, StringMode::Standard)
         .filter(|token| !token.kind.is_comment())
         .map(|token| {
+            let at = token.range.start;
             let text = source.get(token.range).unwrap_or_default();
             match token.kind {
-                TokenKind::Word => Word { text: fold(text), name: true, quoted: false },
-                TokenKind::QuotedIdent => Word { text: unquote(text), name: true, quoted: true },
-                kind if kind.is_string() => Word { text: String::new(), name: false, quoted: true },
-                _ => Word { text: text.to_owned(), name: false, quoted: false },
+                TokenKind::Word => Word { text: fold(text), name: true, quoted: false, at },
+                TokenKind::QuotedIdent => Word { text: unquote(text), name: true, quoted: true, at },
+                kind if kind.is_string() => Word { text: String::new(), name: false, quoted: true, at },
+                _ => Word { text: text.to_owned(), name: false, quoted: false, at },
             }
         })
         .collect()
@@ -50,18 +53,19 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
     }
     kinds(analyzer, &words);
     settings(analyzer, &words);
-    functions(analyzer, &words);
+    let of_rows = functions(analyzer, &words);
     unwritten(analyzer, &words);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let mut all = Sources::new();
     for (relation, place) in relations(analyzer, &words) {
         let fields = analyzer.read_relation(&relation, Reading::Family);
-        let whole = takes_all(&words, place);
+        let whole = of_rows || takes_all(&words, place);
         for field in fields.iter().filter(|field| whole || named.contains(&*field.name)) {
             all.extend(&field.value.sources);
         }
     }
     analyzer.touched.mark(&all, REVEAL);
+    analyzer.body_writes(source, &words, &all);
     vec![Field { name: "result".into(), value: Value::of(all) }]
 }
 
@@ -218,8 +222,9 @@ fn kinds(analyzer: &mut Analyzer<'_>, words: &[Word]) {
     }
 }
 
-/// The functions that a body calls.
-fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
+/// The functions that a body calls; true where one of them takes a whole row that is not spelled as an argument.
+fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) -> bool {
+    let mut of_rows = false;
     let mut done = BTreeSet::new();
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
         let called = words.get(place + 1).is_some_and(|next| next.text == "(");
@@ -234,9 +239,10 @@ fn functions(analyzer: &mut Analyzer<'_>, words: &[Word]) {
         }
         // `row.name` is `name(row)` where the row has no such field.
         if dotted && !called && done.insert((None, word.text.as_str())) {
-            analyzer.named_of_row(&word.text);
+            of_rows |= analyzer.named_of_row(&word.text);
         }
     }
+    of_rows
 }
 
 impl Analyzer<'_> {
@@ -259,8 +265,8 @@ impl Analyzer<'_> {
 }
 
 impl Analyzer<'_> {
-    /// Functions of a name that take one row.
-    fn named_of_row(&mut self, name: &str) {
+    /// Functions of a name that take one row; whether there are any.
+    fn named_of_row(&mut self, name: &str) -> bool {
         let of_row = |function: &Arc<crate::catalog::Function>| {
             function.takes(1)
                 && function.arguments.first().is_some_and(|oid| {
@@ -268,9 +274,11 @@ impl Analyzer<'_> {
                         || self.catalog().type_of(*oid).is_some_and(|found| found.kind == 'p')
                 })
         };
-        if self.catalog().find_functions(&self.path, name).filter(|found| !found.is_built_in()).any(of_row) {
+        let found = self.catalog().find_functions(&self.path, name).filter(|found| !found.is_built_in()).any(of_row);
+        if found {
             self.named_function(None, name);
         }
+        found
     }
 
     /// A type of a name: its checks, and every cast to or from it.

@@ -7,7 +7,7 @@ use super::from::alias_names;
 use super::names::output_name;
 use super::parse::{Node, NodeList, constant_integer, nodes, raw, strings};
 use super::scope::{Cte, Scope, rename, sources};
-use super::touch::{Field, PROBE, Value};
+use super::touch::{ColumnId, Field, PROBE, Value};
 
 impl Analyzer<'_> {
     /// Analyses a query and returns its result columns. Columns that decide are marked; the result's are the caller's.
@@ -290,6 +290,7 @@ impl Analyzer<'_> {
             _ => Vec::new(),
         };
         let mut fields = rename(&anchor.into(), names);
+        self.gathers(cte, name, &fields, scope);
         // Each round but the last adds a column to a field, and three rounds carry it through a chain of ordinary length.
         for _ in 0..RECURSION_ROUNDS {
             let known: Arc<[Field]> = search_and_cycle(cte, Arc::clone(&fields));
@@ -307,6 +308,34 @@ impl Analyzer<'_> {
         // Too long a chain of columns: every field is made from every column.
         let all = sources(&fields);
         fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: Value::of(all.clone()) }).collect()
+    }
+}
+
+impl Analyzer<'_> {
+    /// Whether a recursive CTE gathers tagged values of many rows into one: a column of a round is made from a column of
+    /// the round before and from a tagged one. Rows that come out do not show how many went in.
+    fn gathers(&mut self, cte: &nodes::CommonTableExpr, name: &Arc<str>, fields: &Arc<[Field]>, scope: &mut Scope<'_>) {
+        let outer = std::mem::take(&mut self.touched);
+        let before = fields.iter().enumerate().map(|(place, field)| {
+            let number = i16::try_from(place).unwrap_or(i16::MAX);
+            Field { name: Arc::clone(&field.name), value: Value::of([ColumnId { relation: 0, number }].into()) }
+        });
+        let before: Arc<[Field]> = before.collect();
+        scope.ctes.push(Cte { name: Arc::clone(name), fields: search_and_cycle(cte, before) });
+        // What the anchor brings is the first row's; what the recursive part makes of it is in question.
+        let round = match cte.ctequery() {
+            Node::SelectStmt(select) if select.with_clause().is_none() => {
+                select.rarg().map(|right| self.query(right, scope)).unwrap_or_default()
+            }
+            query => self.query_node(query, scope),
+        };
+        scope.ctes.pop();
+        self.touched = outer;
+        let tagged = |column: &ColumnId| !self.catalog().tags(column.relation, column.number).is_empty();
+        self.touched.packs |= round.iter().any(|field| {
+            let made_of = &field.value.sources;
+            made_of.iter().any(|column| column.relation == 0) && made_of.iter().any(tagged)
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::analyzer::{Analyzer, relation_scope, stored};
 use super::facts::{Access, Bound, ColumnFacts, ColumnName, Kind, Output, RelationName, StatementFacts, Tag};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, WRITE};
+use super::touch::{ColumnId, Field, PLACES_MAX, PROBE, REVEAL, WRITE};
 use crate::catalog::{Oid, Relation, RelationKind};
 
 /// The result of a statement.
@@ -31,6 +31,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
     for column in seen {
         analyzer.touched.columns.entry(column).or_insert(PROBE);
     }
+    let flows = analyzer.flows();
     let columns = columns(&mut analyzer);
     let outputs = parts
         .outcome
@@ -60,9 +61,10 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         unresolved: opaque.iter().any(|why| why.contains("not in the catalog")),
         opaque,
         bound: parts.outcome.bound,
-        packs: analyzer.touched.packs,
+        packs: analyzer.touched.packs || analyzer.touched.places > PLACES_MAX,
         scans: parts.scans.iter().filter_map(|oid| relation_name(&analyzer, *oid)).collect(),
         pure_read,
+        flows,
         effects: std::mem::take(&mut analyzer.touched.effects),
         findings: parts.findings,
         session_local: analyzer.touched.session_local,
@@ -86,8 +88,7 @@ fn columns(analyzer: &mut Analyzer<'_>) -> BTreeMap<ColumnName, ColumnFacts> {
 }
 
 fn relation(analyzer: &Analyzer<'_>, oid: Oid) -> Option<Arc<Relation>> {
-    let own = analyzer.context.overlay.and_then(|overlay| overlay.by_oid(oid));
-    own.or_else(|| analyzer.catalog().relation(oid)).map(Arc::clone)
+    analyzer.catalog().relation(oid).map(Arc::clone)
 }
 
 fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {
@@ -95,7 +96,7 @@ fn relation_name(analyzer: &Analyzer<'_>, oid: Oid) -> Option<RelationName> {
         .map(|relation| RelationName { schema: Arc::clone(&relation.schema), name: Arc::clone(&relation.name) })
 }
 
-fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
+pub(super) fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
     let relation = relation(analyzer, id.relation)?;
     let column = relation.column_number(id.number)?;
     Some(ColumnName {
@@ -105,7 +106,7 @@ fn column_name(analyzer: &Analyzer<'_>, id: ColumnId) -> Option<ColumnName> {
 }
 
 /// The tags of a column: its own, its children's, and those of what a materialised view or a generated column is made from.
-fn tags(analyzer: &mut Analyzer<'_>, id: ColumnId) -> BTreeSet<Tag> {
+pub(super) fn tags(analyzer: &mut Analyzer<'_>, id: ColumnId) -> BTreeSet<Tag> {
     let mut tags: BTreeSet<Tag> = analyzer.catalog().tags(id.relation, id.number).iter().cloned().collect();
     let Some(relation) = relation(analyzer, id.relation) else { return tags };
     let Some(column) = relation.column_number(id.number) else { return tags };

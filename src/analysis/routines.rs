@@ -7,7 +7,7 @@ use super::builtins::{self, Builtin};
 use super::facts::Kind;
 use super::parse::{Node, constant_text, nodes, parse, strings};
 use super::scope::{Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
@@ -249,6 +249,12 @@ impl Analyzer<'_> {
         }
         let body = self.body(function);
         self.touched.absorb(&body.touched);
+        if !arguments.sources.is_empty() {
+            // An argument can go wherever the body writes.
+            let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
+            let written: Sources = written.map(|(column, _)| *column).collect();
+            self.touched.flows.add(&written, &arguments.sources);
+        }
         let mut value = Value::of(sources(&body.fields));
         value.sources.extend(&arguments.sources);
         if !body.touched.columns.is_empty() {
@@ -415,6 +421,13 @@ impl Analyzer<'_> {
         self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
         let value = self.routine(&function, &Value::default());
         self.touched.mark(&value.sources, REVEAL);
+    }
+
+    /// Whether a function is neither the server's nor compiled for an extension.
+    pub(super) fn is_people_code(&self, oid: Oid) -> bool {
+        self.catalog().function(oid).is_none_or(|found| {
+            !found.is_built_in() && (found.language() != Language::Compiled || found.extension.is_none())
+        })
     }
 
     /// A function that runs without being written: it counts where it reads relations or cannot be known.

@@ -6,7 +6,8 @@ use super::analyzer::Analyzer;
 use super::bound;
 use super::facts::{Bound, Kind, SessionEffect, StatementFacts};
 use super::fire::TRUNCATE;
-use super::kinds::classify;
+use super::flows::Found;
+use super::kinds::{also_reads, classify};
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
 use super::touch::{Field, PROBE, REVEAL, Value};
@@ -38,6 +39,9 @@ impl Analyzer<'_> {
             self.touched.opaque(format!("{command} is a statement that no analysis can know"));
         }
         self.touched.kinds.insert(kind);
+        if also_reads(node) {
+            self.touched.kinds.insert(Kind::Read);
+        }
         if !matches!(kind, Kind::Transaction | Kind::Session) {
             self.unwritten();
         }
@@ -141,6 +145,9 @@ impl Analyzer<'_> {
         });
         self.touched.acts |= analyze;
         let outcome = self.dispatch(inner);
+        if !analyze {
+            self.touched.flows = Found::default();
+        }
         // A plan prints conditions and estimates, never rows.
         self.touched.mark(&sources(&outcome.outputs), PROBE);
         Outcome { outputs: vec![Field { name: "QUERY PLAN".into(), value: Value::default() }], ..Outcome::nothing() }
@@ -193,6 +200,9 @@ impl Analyzer<'_> {
             query => self.query_node(query, top),
         };
         self.touched.mark(&sources(&outputs), REVEAL);
+        if let (Node::ExecuteStmt(_), Some(into)) = (create.query(), create.into()) {
+            self.fills(into);
+        }
         self.created(create.into(), &outputs);
         Outcome::nothing()
     }
@@ -201,6 +211,9 @@ impl Analyzer<'_> {
     fn created(&mut self, into: Option<&nodes::IntoClause>, outputs: &[Field]) {
         self.touched.acts = true;
         self.touched.packs |= !sources(outputs).is_empty();
+        if let Some(into) = into {
+            self.makes(into, outputs);
+        }
         if into.and_then(nodes::IntoClause::rel).is_some_and(is_temporary) {
             self.touched.kinds.remove(&Kind::Ddl);
             self.touched.kinds.insert(Kind::Write);
@@ -292,7 +305,10 @@ impl Analyzer<'_> {
     /// The relations and expressions of a utility statement.
     fn mentioned(&mut self, node: Node<'_>) {
         match node {
-            Node::AlterObjectSchemaStmt(alter) => self.each(alter.relation()),
+            Node::AlterObjectSchemaStmt(alter) => {
+                self.each(alter.relation());
+                self.moves_schema(alter);
+            }
             Node::RefreshMatViewStmt(refresh) => self.refreshed(refresh),
             Node::ClusterStmt(cluster) => self.each(cluster.relation()),
             Node::ReindexStmt(reindex) => self.each(reindex.relation()),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::facts::{Kind, SessionEffect};
+use super::flows::Found;
 use crate::catalog::Oid;
 
 /// A column by where it is kept.
@@ -79,6 +80,8 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// How many places of its text bring a value of a tagged relation into one row.
+    pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
     pub(super) acts: bool,
     pub(super) session_local: bool,
@@ -88,6 +91,8 @@ pub(super) struct Touched {
     pub(super) seen: Sources,
     /// Relations that are read without their children.
     pub(super) only: BTreeSet<Oid>,
+    /// Where values go.
+    pub(super) flows: Found,
 }
 
 impl Touched {
@@ -119,10 +124,15 @@ impl Touched {
         self.kinds.extend(&other.kinds);
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs;
+        self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;
         self.path_dependent |= other.path_dependent;
         self.seen.extend(&other.seen);
         self.only.extend(&other.only);
+        self.flows.absorb(&other.flows);
     }
 }
+
+/// With more places than these, one row holds what many rows would.
+pub(super) const PLACES_MAX: usize = 32;

@@ -14,8 +14,9 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
-use crate::catalog::Catalog;
+use super::memory::{Arrival, DerivedTag, Memory, MemoryError, Review, View};
 use crate::catalog::tags::TagRules;
+use crate::catalog::{Catalog, Oid, Remembered};
 
 /// A catalog that takes longer to read than this is not waited for.
 const LOAD_WAIT: Duration = Duration::from_secs(20);
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub version: u64,
     /// The catalog, with its tags.
     pub catalog: Arc<Catalog>,
+    /// The state of the database's tags that is in it.
+    pub tags: u64,
 }
 
 /// Why there is no current catalog.
@@ -65,6 +68,7 @@ pub struct Databases {
     credential: Option<Credential>,
     rules: ArcSwap<TagRules>,
     versions: AtomicU64,
+    memory: Memory,
     known: DashMap<String, Arc<Database>>,
 }
 
@@ -73,6 +77,10 @@ pub struct Databases {
 pub struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     stale: AtomicBool,
+    /// Counts what came to be known of tags.
+    tags: AtomicU64,
+    /// A snapshot gets its tags and its place at once.
+    installing: std::sync::Mutex<()>,
     loading: Mutex<Loader>,
 }
 
@@ -87,12 +95,13 @@ struct Loader {
 impl Databases {
     /// No snapshot yet.
     #[must_use]
-    pub fn new(upstream: Upstream, credential: Option<Credential>, rules: TagRules) -> Self {
+    pub fn new(upstream: Upstream, credential: Option<Credential>, rules: TagRules, memory: Memory) -> Self {
         Self {
             upstream,
             credential,
             rules: ArcSwap::from_pointee(rules),
             versions: AtomicU64::new(1),
+            memory,
             known: DashMap::new(),
         }
     }
@@ -119,9 +128,45 @@ impl Databases {
     pub fn retag(&self, rules: TagRules) {
         self.rules.store(Arc::new(rules));
         for entry in &self.known {
-            if let Some(snapshot) = entry.value().snapshot.load_full() {
-                self.install(entry.key(), entry.value(), &snapshot.catalog);
-            }
+            self.tag_again(entry.key(), entry.value());
+        }
+    }
+
+    /// What is remembered of tags.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Remembers tags that come to columns. When this returns they count for whoever asks next.
+    ///
+    /// # Errors
+    /// They cannot be written down.
+    pub fn learn(&self, name: &str, oid: Oid, arrivals: Vec<Arrival>) -> Result<(), MemoryError> {
+        self.memory.learn((name, oid), arrivals)?;
+        self.tag_again(name, &self.database(name));
+        Ok(())
+    }
+
+    /// Writes down what a person said of a derived tag, and lets it count.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn review(&self, id: u64, review: Review, by: &str) -> Result<Option<DerivedTag>, MemoryError> {
+        let reviewed = self.memory.review(id, review, by)?;
+        for entry in &self.known {
+            self.tag_again(entry.key(), entry.value());
+        }
+        Ok(reviewed)
+    }
+
+    /// The snapshot of a database, with the tags of now. Snapshots with older ones are outdated.
+    fn tag_again(&self, name: &str, database: &Database) {
+        let _one = database.install_lock();
+        database.tags.fetch_add(1, Ordering::SeqCst);
+        if let Some(snapshot) = database.snapshot.load_full() {
+            let tagged = self.tagged(name, database, &snapshot.catalog, &Remembered::default());
+            database.snapshot.store(Some(tagged));
         }
     }
 
@@ -140,9 +185,10 @@ impl Databases {
         }
         // Cleared before reading: a change that comes in between makes the new snapshot stale again.
         database.stale.store(false, Ordering::SeqCst);
+        let view = View::Shared(self.memory.ended());
         let answer = tokio::time::timeout(LOAD_WAIT, self.load(name, &mut loader)).await;
         match answer.unwrap_or(Err(CatalogFailure::Late(LOAD_WAIT))) {
-            Ok(catalog) => Ok(self.install(name, &database, &catalog)),
+            Ok(catalog) => Ok(self.install(name, &database, &catalog, &view)),
             Err(error) => {
                 database.stale.store(true, Ordering::SeqCst);
                 loader.client = None;
@@ -155,13 +201,31 @@ impl Databases {
     pub fn offer(&self, name: &str, catalog: &Catalog) -> Arc<Snapshot> {
         let database = self.database(name);
         database.stale.store(false, Ordering::SeqCst);
-        self.install(name, &database, catalog)
+        self.install(name, &database, catalog, &View::Own)
     }
 
-    /// A catalog with its tags and a version of its own, for one session alone.
-    pub fn private(&self, name: &str, catalog: &Catalog) -> Arc<Snapshot> {
-        let catalog = Arc::new(catalog.with_tags(name, &self.rules.load()));
-        Arc::new(Snapshot { version: self.versions.fetch_add(1, Ordering::SeqCst), catalog })
+    /// A catalog with its tags and a version of its own, for one session alone; `own` is what only that session knows.
+    pub fn private(&self, name: &str, catalog: &Catalog, own: &Remembered) -> Arc<Snapshot> {
+        self.observe(catalog, &View::Own);
+        self.tagged(name, &self.database(name), catalog, own)
+    }
+
+    /// The same catalog with the tags of now and with some that are not remembered.
+    pub fn tagged(&self, name: &str, database: &Database, catalog: &Catalog, own: &Remembered) -> Arc<Snapshot> {
+        // Read first: what is learned from here on outdates the snapshot.
+        let tags = database.tags();
+        let mut memory = self.memory.of(catalog.database_oid());
+        if !own.is_empty() {
+            Arc::make_mut(&mut memory).extend(own);
+        }
+        let catalog = Arc::new(catalog.with_memory(name, &self.rules.load(), &memory));
+        Arc::new(Snapshot { version: self.versions.fetch_add(1, Ordering::SeqCst), catalog, tags })
+    }
+
+    fn observe(&self, catalog: &Catalog, view: &View) {
+        if let Err(error) = self.memory.observe(catalog, &self.rules.load(), view) {
+            tracing::error!(%error, "what was learned of tags is not on disk yet");
+        }
     }
 
     /// Marks the snapshot stale where the database has changed behind the proxy's back.
@@ -188,8 +252,10 @@ impl Databases {
         }
     }
 
-    fn install(&self, name: &str, database: &Database, catalog: &Catalog) -> Arc<Snapshot> {
-        let snapshot = self.private(name, catalog);
+    fn install(&self, name: &str, database: &Database, catalog: &Catalog, view: &View) -> Arc<Snapshot> {
+        self.observe(catalog, view);
+        let _one = database.install_lock();
+        let snapshot = self.tagged(name, database, catalog, &Remembered::default());
         database.snapshot.store(Some(snapshot.clone()));
         snapshot
     }
@@ -234,6 +300,16 @@ impl Database {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Snapshot>> {
         if self.stale.load(Ordering::SeqCst) { None } else { self.snapshot.load_full() }
+    }
+
+    /// The state of the tags; a snapshot with another one is outdated.
+    #[must_use]
+    pub fn tags(&self) -> u64 {
+        self.tags.load(Ordering::SeqCst)
+    }
+
+    fn install_lock(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.installing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Something may have changed.

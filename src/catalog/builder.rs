@@ -1,10 +1,10 @@
 //! Rows of the catalog queries become a [`Catalog`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::model::{Store, Type};
 use super::{
@@ -26,8 +26,11 @@ pub enum CatalogError {
         source: serde_json::Error,
     },
     /// A snapshot file is not one.
-    #[error("the catalog snapshot cannot be read")]
+    #[error("it is no catalog snapshot")]
     Snapshot(#[from] serde_json::Error),
+    /// A snapshot file of another version.
+    #[error("the snapshot has version {0}; this program reads version {VERSION}", VERSION = super::snapshot::VERSION)]
+    Version(u32),
 }
 
 /// Collects rows.
@@ -42,6 +45,13 @@ pub struct CatalogBuilder {
     expressions: Vec<Expression>,
     references: Vec<Reference>,
     hash: DefaultHasher,
+}
+
+#[derive(Deserialize)]
+struct Database {
+    name: Arc<str>,
+    #[serde(default)]
+    oid: super::Oid,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +76,11 @@ impl CatalogBuilder {
             .find(|known| known.name == query)
             .map(|known| known.name)
             .ok_or_else(|| CatalogError::UnknownQuery(query.to_owned()))?;
-        self.read(query, row).map_err(|source| CatalogError::Row { query, source })?;
+        // A row means the same however its JSON is spaced: a snapshot and its server have one signature.
+        let row = serde_json::from_str(row)
+            .map(|row: serde_json::Value| row.to_string())
+            .map_err(|source| CatalogError::Row { query, source })?;
+        self.read(query, &row).map_err(|source| CatalogError::Row { query, source })?;
         if query != source::SIZES {
             self.hash.write(query.as_bytes());
             self.hash.write(row.as_bytes());
@@ -77,7 +91,11 @@ impl CatalogBuilder {
 
     fn read(&mut self, query: &'static str, row: &str) -> Result<(), serde_json::Error> {
         match query {
-            source::DATABASE => self.store.database = serde_json::from_str::<Named>(row)?.name,
+            source::DATABASE => {
+                let row: Database = serde_json::from_str(row)?;
+                self.store.database = row.name;
+                self.store.database_oid = row.oid;
+            }
             source::SCHEMAS => drop(self.store.schemas.insert(serde_json::from_str::<Named>(row)?.name)),
             source::RELATIONS => self.relations.push(serde_json::from_str(row)?),
             source::SIZES => self.size(&serde_json::from_str(row)?),
@@ -108,6 +126,9 @@ impl CatalogBuilder {
     }
 
     fn add_type(&mut self, row: Type) {
+        if row.relation != 0 {
+            self.store.row_types.insert(row.relation, row.oid);
+        }
         let names = self.store.type_names.entry(Arc::clone(&row.schema)).or_default();
         names.insert(Arc::clone(&row.name), row.oid);
         if row.category == 'A' && row.element != 0 {
@@ -151,15 +172,9 @@ impl CatalogBuilder {
             self.store.relations.insert(relation.oid, Arc::new(relation));
         }
         let tags = tagging::own_tags(&self.store);
-        Catalog { store: Arc::new(self.store), tags: Arc::new(tags), signature: self.hash.finish() }
+        let content = self.hash.finish();
+        Catalog { store: Arc::new(self.store), tags: Arc::new(tags), content, signature: content }
     }
-}
-
-/// A snapshot as a file.
-#[derive(Deserialize, Serialize)]
-struct Snapshot {
-    version: u32,
-    rows: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -185,34 +200,5 @@ fn attach<T>(
         if let Some(relation) = places.get(&owner(&row)).and_then(|place| relations.get_mut(*place)) {
             slot(relation).push(row);
         }
-    }
-}
-
-impl Catalog {
-    /// The snapshot as JSON: the rows of each query, each as the text that came in.
-    ///
-    /// # Errors
-    /// None that a catalog can cause; the serializer's type has one.
-    pub fn to_json(&self) -> Result<String, CatalogError> {
-        let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (query, row) in &self.store.rows {
-            rows.entry((*query).to_owned()).or_default().push(row.to_string());
-        }
-        Ok(serde_json::to_string_pretty(&Snapshot { version: 1, rows })?)
-    }
-
-    /// Reads what [`Catalog::to_json`] wrote.
-    ///
-    /// # Errors
-    /// Text that is not such a snapshot.
-    pub fn from_json(text: &str) -> Result<Self, CatalogError> {
-        let snapshot: Snapshot = serde_json::from_str(text)?;
-        let mut builder = CatalogBuilder::new();
-        for query in source::QUERIES {
-            for row in snapshot.rows.get(query.name).into_iter().flatten() {
-                builder.add(query.name, row)?;
-            }
-        }
-        Ok(builder.finish())
     }
 }

@@ -3,8 +3,11 @@
 //! Must not: query anything. Rows come in through [`CatalogBuilder`], whoever ran [`source::QUERIES`].
 //! Start reading at [`Catalog`].
 mod builder;
+mod edit;
 mod model;
 mod names;
+mod remembered;
+mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
@@ -17,6 +20,8 @@ pub use model::{
     RelationKind, Rule, Trigger, Type,
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
+pub use remembered::{ColumnKey, ColumnPath, Expected, Remembered};
+pub use tagging::comment_tags;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;
@@ -29,6 +34,8 @@ pub const PG_TEMP: &str = "pg_temp";
 pub struct Catalog {
     store: Arc<model::Store>,
     tags: Arc<tagging::Tags>,
+    /// A hash of the definitions alone.
+    content: u64,
     signature: u64,
 }
 
@@ -54,6 +61,12 @@ impl Catalog {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.store.database
+    }
+
+    /// The OID of the database; 0 in a snapshot of an older form.
+    #[must_use]
+    pub fn database_oid(&self) -> Oid {
+        self.store.database_oid
     }
 
     /// A cheap hash of the content, tags included: two catalogs with the same signature say the same.

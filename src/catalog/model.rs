@@ -45,6 +45,18 @@ impl Parsed {
         Arc::clone(self.0.get()?).downcast().ok()
     }
 
+    /// Whether something was kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// The same thing, for a definition that says the same.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     /// Keeps a value; the first one stays.
     pub fn keep<T: Send + Sync + 'static>(&self, value: Arc<T>) {
         // Two sessions may make the same value at the same time; either will do.
@@ -123,6 +135,12 @@ const fn permanent() -> char {
 }
 
 impl Relation {
+    /// The same relation with what was made of its definition: for an edit that leaves the definition as it is.
+    #[must_use]
+    pub fn alike(&self) -> Self {
+        Self { parsed: self.parsed.share(), ..self.clone() }
+    }
+
     /// A column by name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -286,6 +304,9 @@ pub struct Type {
     /// What a domain is over; 0 where it is none.
     #[serde(default)]
     pub base: Oid,
+    /// The type of a range's bounds, or the range of a multirange; 0 where it is none.
+    #[serde(default)]
+    pub subtype: Oid,
     /// A domain's check expressions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Arc<str>>,
@@ -449,9 +470,12 @@ pub struct Cast {
 pub(super) type FunctionNames = HashMap<Arc<str>, Vec<Arc<Function>>>;
 
 /// Everything, indexed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     pub(super) database: Arc<str>,
+    pub(super) database_oid: Oid,
+    /// The row type of each relation.
+    pub(super) row_types: HashMap<Oid, Oid>,
     pub(super) schemas: HashSet<Arc<str>>,
     pub(super) relations: HashMap<Oid, Arc<Relation>>,
     pub(super) relation_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,

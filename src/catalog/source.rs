@@ -32,7 +32,8 @@ pub(super) const CASTS: &str = "casts";
 pub const QUERIES: &[CatalogQuery] = &[
     CatalogQuery {
         name: DATABASE,
-        sql: "SELECT CAST(pg_catalog.json_build_object('name', pg_catalog.current_database()) AS pg_catalog.text)",
+        sql: "SELECT CAST(pg_catalog.json_build_object('name', d.datname, 'oid', CAST(d.oid AS pg_catalog.int8)) \
+              AS pg_catalog.text) FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()",
     },
     CatalogQuery {
         name: SCHEMAS,
@@ -70,7 +71,7 @@ pub const QUERIES: &[CatalogQuery] = &[
         name: SIZES,
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
-              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384",
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
     CatalogQuery {
         name: KEYS,
@@ -134,6 +135,10 @@ pub const QUERIES: &[CatalogQuery] = &[
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(t.oid AS pg_catalog.int8), 'schema', n.nspname, 'name', t.typname, \
               'kind', t.typtype, 'category', t.typcategory, 'relation', CAST(t.typrelid AS pg_catalog.int8), 'element', CAST(t.typelem AS pg_catalog.int8), \
               'base', CAST(t.typbasetype AS pg_catalog.int8), \
+              'subtype', COALESCE((SELECT CAST(r.rngsubtype AS pg_catalog.int8) FROM pg_catalog.pg_range r \
+              WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid), \
+              (SELECT CAST(r.rngtypid AS pg_catalog.int8) FROM pg_catalog.pg_range r \
+              WHERE r.rngmultitypid OPERATOR(pg_catalog.=) t.oid), 0), \
               'checks', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_expr(k.conbin, 0) ORDER BY k.oid) \
               FROM pg_catalog.pg_constraint k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL), '[]')) \
               AS pg_catalog.text) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n \

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::model::Store;
 use super::tags::TagRules;
-use super::{Catalog, Oid, Relation, Tag};
+use super::{Catalog, Oid, Relation, Remembered, Tag};
 
 /// What columns with values out of other tables or statements carry.
 const SYSTEM_VALUES: &str = "system.values";
@@ -69,12 +69,13 @@ pub(super) fn own_tags(store: &Store) -> Tags {
             }
         }
     }
-    inherit(store, &mut tags);
+    spread(store, &mut tags);
     tags.into_iter().map(|(place, tags)| (place, tags.into_iter().collect())).collect()
 }
 
 /// The tags in a comment: `@pii(user.contact.email)`, several by commas or by further `@pii(…)`.
-fn comment_tags(comment: &str) -> Vec<Tag> {
+#[must_use]
+pub fn comment_tags(comment: &str) -> Vec<Tag> {
     comment
         .split("@pii(")
         .skip(1)
@@ -86,23 +87,73 @@ fn comment_tags(comment: &str) -> Vec<Tag> {
         .collect()
 }
 
-/// A child's column has the tags of its parents' columns of the same name.
-fn inherit(store: &Store, tags: &mut HashMap<(Oid, i16), BTreeSet<Tag>>) {
+/// A child's column has what its parents' columns of the same name have.
+pub(super) fn inherit<T: Clone + Ord>(store: &Store, found: &mut HashMap<(Oid, i16), BTreeSet<T>>) -> bool {
     // A chain of parents is as deep as the number of relations at most; the loop ends when nothing changes.
+    let mut ever = false;
     let mut changed = true;
     while changed {
         changed = false;
         for (parent, children) in &store.children {
             let Some(parent) = store.relations.get(parent) else { continue };
             for column in &parent.columns {
-                let Some(found) = tags.get(&(parent.oid, column.number)).cloned() else { continue };
+                let Some(above) = found.get(&(parent.oid, column.number)).cloned() else { continue };
                 for child in children.iter().filter_map(|child| store.relations.get(child)) {
                     let Some(own) = child.column(&column.name) else { continue };
-                    let known = tags.entry((child.oid, own.number)).or_default();
+                    let known = found.entry((child.oid, own.number)).or_default();
                     let before = known.len();
-                    known.extend(found.iter().cloned());
+                    known.extend(above.iter().cloned());
                     changed |= known.len() != before;
                 }
+            }
+        }
+        ever |= changed;
+    }
+    ever
+}
+
+/// The tags that values of a type carry: those of a row's columns, of what a domain is over, of an array's elements.
+fn type_tags(store: &Store, tags: &HashMap<(Oid, i16), BTreeSet<Tag>>) -> HashMap<Oid, BTreeSet<Tag>> {
+    let mut found: HashMap<Oid, BTreeSet<Tag>> = HashMap::new();
+    for ((relation, _), own) in tags {
+        let made = store.relations.get(relation).is_some_and(|relation| !relation.is_built_in());
+        if let Some(row_type) = store.row_types.get(relation).filter(|_| made) {
+            found.entry(*row_type).or_default().extend(own.iter().cloned());
+        }
+    }
+    let mut changed = !found.is_empty();
+    while changed {
+        changed = false;
+        for made_of in store.types.values() {
+            let parts = [made_of.base, made_of.element, made_of.subtype];
+            let above: BTreeSet<Tag> = parts.iter().filter_map(|part| found.get(part)).flatten().cloned().collect();
+            if !above.is_empty() {
+                let known = found.entry(made_of.oid).or_default();
+                let before = known.len();
+                known.extend(above);
+                changed |= known.len() != before;
+            }
+        }
+    }
+    found
+}
+
+/// A column has the tags of its parents' columns, and those that values of its type carry.
+fn spread(store: &Store, tags: &mut HashMap<(Oid, i16), BTreeSet<Tag>>) {
+    let mut changed = true;
+    while changed {
+        changed = inherit(store, tags);
+        let carried = type_tags(store, tags);
+        if carried.is_empty() {
+            continue;
+        }
+        for relation in store.relations.values() {
+            for column in &relation.columns {
+                let Some(found) = carried.get(&column.type_oid) else { continue };
+                let known = tags.entry((relation.oid, column.number)).or_default();
+                let before = known.len();
+                known.extend(found.iter().cloned());
+                changed |= known.len() != before;
             }
         }
     }
@@ -112,6 +163,12 @@ impl Catalog {
     /// The same catalog, its columns tagged by the rules as well.
     #[must_use]
     pub fn with_tags(&self, database: &str, rules: &TagRules) -> Self {
+        self.with_memory(database, rules, &Remembered::default())
+    }
+
+    /// The same catalog, its columns tagged by the rules, by the names that they had, and by what came into them.
+    #[must_use]
+    pub fn with_memory(&self, database: &str, rules: &TagRules, memory: &Remembered) -> Self {
         let own = own_tags(&self.store);
         let mut tags: HashMap<(Oid, i16), BTreeSet<Tag>> =
             own.into_iter().map(|(place, tags)| (place, tags.iter().cloned().collect())).collect();
@@ -123,14 +180,27 @@ impl Catalog {
                 }
             }
         }
-        inherit(&self.store, &mut tags);
+        for (key, names) in memory.names.iter().filter(|(key, _)| self.has(key)) {
+            for name in names {
+                let found = rules.tags_for(database, &name.schema, &name.relation, &name.column);
+                tags.entry((key.relation, key.number)).or_default().extend(found);
+            }
+        }
+        for (key, found) in memory.derived.iter().filter(|(key, _)| self.has(key)) {
+            tags.entry((key.relation, key.number)).or_default().extend(found.iter().cloned());
+        }
+        for (key, expected) in self.found(&memory.expected) {
+            tags.entry((key.relation, key.number)).or_default().insert(Arc::clone(&expected.tag));
+        }
+        spread(&self.store, &mut tags);
+        tags.retain(|_, found| !found.is_empty());
         let mut order: Vec<_> = tags.iter().collect();
         order.sort();
         let mut hash = DefaultHasher::new();
-        self.signature.hash(&mut hash);
+        self.content.hash(&mut hash);
         order.hash(&mut hash);
         let tags = tags.into_iter().map(|(place, tags)| (place, tags.into_iter().collect())).collect();
-        Self { store: Arc::clone(&self.store), tags: Arc::new(tags), signature: hash.finish() }
+        Self { store: Arc::clone(&self.store), tags: Arc::new(tags), content: self.content, signature: hash.finish() }
     }
 }
 

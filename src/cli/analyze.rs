@@ -1,19 +1,26 @@
 //! `holdgate analyze`: facts and verdicts for SQL on standard input or in files.
 
-use std::collections::BTreeSet;
-use std::io::{IsTerminal, Read, Write};
+mod answer;
+mod files;
+mod play;
+mod print;
+mod sarif;
+mod script;
+
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::analysis::{self, Access, Facts, StatementFacts, settings};
-use crate::catalog::Catalog;
-use crate::clock::Clock;
-use crate::policy::{Decision, Policy, Request, Source, Verdict};
-use crate::principal::{Principal, PrincipalKind};
+use self::answer::Total;
+use self::play::Judge;
+use self::print::Printer;
+use super::source::{self, Start};
+use crate::config::{ConfigError, policy_sources};
+use crate::policy::Policy;
 
 /// Facts and verdicts for SQL on standard input or in files.
 #[derive(Debug, clap::Args)]
@@ -21,7 +28,7 @@ pub(super) struct Analyze {
     /// The database whose catalog gives names their meaning.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// A catalog snapshot instead of a database.
+    /// A catalog snapshot instead of a database, as `catalog dump` writes it.
     #[arg(long, value_name = "FILE", conflicts_with = "upstream")]
     catalog: Option<PathBuf>,
     /// A policy file, or a directory of them; the shipped policy where there is none.
@@ -33,21 +40,41 @@ pub(super) struct Analyze {
     /// What comes in: SQL, or a JSON object with `id` and `sql` a line. Standard input is jsonl where the output is.
     #[arg(long, value_enum)]
     input: Option<Input>,
-    /// Files of SQL; standard input where there are none.
-    #[arg(value_name = "FILE")]
+    /// Exit code 1 where a statement touches tagged columns, is held, is denied, or cannot be known; several by commas.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    fail_on: Vec<FailOn>,
+    /// Files of SQL, or directories of `.sql` files; standard input where there are none.
+    #[arg(value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// For people.
     Text,
+    /// A JSON object a line, for each file or line that comes in.
     Jsonl,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Input {
     Sql,
     Jsonl,
+}
+
+/// What makes the answer no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// A statement touches a tagged column.
+    Tag,
+    /// A statement would be held.
+    Hold,
+    /// A statement would be denied.
+    Deny,
+    /// A statement is opaque.
+    Opaque,
 }
 
 /// One text to analyse.
@@ -57,283 +84,113 @@ struct Item {
     sql: String,
 }
 
-/// The session that the texts are analysed in.
-struct Session {
-    catalog: Catalog,
-    policy: Policy,
-    principal: Principal,
-    database: String,
-    search_path: Vec<String>,
-    role: String,
-}
-
-impl Session {
-    fn new(catalog: Catalog, search_path: Vec<String>, role: String) -> Self {
-        let principal = Principal {
-            name: role.clone(),
-            kind: PrincipalKind::default(),
-            human: None,
-            groups: Vec::new(),
-            role: role.clone(),
-        };
-        Self {
-            database: catalog.database().to_owned(),
-            catalog,
-            policy: Policy::shipped(),
-            principal,
-            search_path,
-            role,
-        }
-    }
-
-    /// The same session under a policy: its tags are on the catalog.
-    fn judged_by(self, policy: Policy) -> Self {
-        let catalog = self.catalog.with_tags(&self.database, policy.tag_rules());
-        Self { catalog, policy, ..self }
-    }
-
-    fn judge(&self, facts: &StatementFacts) -> Decision {
-        self.policy.evaluate(&Request {
-            principal: &self.principal,
-            database: &self.database,
-            client: None,
-            environment: None,
-            intent: None,
-            facts,
-            estimate: None,
-            at: Clock::System.now(),
-        })
-    }
-}
-
 impl Analyze {
-    /// The policy; its problems are printed, and there is none then.
-    fn policy(&self) -> anyhow::Result<Option<Policy>> {
-        let Some(path) = &self.policies else { return Ok(Some(Policy::shipped())) };
-        let mut files = vec![path.clone()];
-        if path.is_dir() {
-            files = std::fs::read_dir(path)
-                .with_context(|| path.display().to_string())?
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<_, _>>()?;
-            files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"));
-            files.sort();
-        }
-        let mut sources = Vec::new();
-        for file in files {
-            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            sources.push(Source { path: file.display().to_string(), text });
-        }
-        Ok(Policy::load(&sources).map_err(|findings| findings.iter().for_each(|finding| eprintln!("{finding}"))).ok())
-    }
-
     /// Runs the command; the exit code is one of [`super::exit`].
     ///
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let session = match (&self.upstream, &self.catalog) {
-            (Some(url), _) => match connect(url) {
-                Ok(session) => session,
+        let start = match (&self.upstream, &self.catalog) {
+            (Some(url), _) => match source::upstream(url) {
+                Ok(start) => start,
                 Err(error) => {
                     eprintln!("error: {error:#}");
                     return Ok(super::exit::UNREACHABLE.into());
                 }
             },
-            (None, Some(file)) => snapshot(file)?,
+            (None, Some(file)) => source::snapshot(file)?,
             (None, None) => anyhow::bail!("analyze needs --upstream or --catalog"),
         };
         let Some(policy) = self.policy()? else { return Ok(super::exit::USAGE.into()) };
-        let session = session.judged_by(policy);
-        let mut out = std::io::stdout().lock();
-        for item in self.items()? {
-            let answer = Answer::new(&session, item);
-            match self.format {
-                Format::Jsonl => serde_json::to_writer(&mut out, &answer)?,
-                Format::Text => answer.print(&mut out)?,
-            }
-            out.write_all(b"\n")?;
-        }
-        Ok(super::exit::DONE.into())
+        let total = match self.answer(start, policy) {
+            Err(error) if is_broken_pipe(&error) => return Ok(super::exit::DONE.into()),
+            total => total?,
+        };
+        Ok(if self.fails(&total) { super::exit::NO } else { super::exit::DONE }.into())
     }
 
-    fn items(&self) -> anyhow::Result<Vec<Item>> {
+    /// The policy; its problems are printed, and there is none then.
+    fn policy(&self) -> anyhow::Result<Option<Policy>> {
+        let Some(path) = &self.policies else { return Ok(Some(Policy::shipped())) };
+        let findings = match policy_sources(path) {
+            Ok(sources) => match Policy::load(&sources) {
+                Ok(policy) => return Ok(Some(policy)),
+                Err(findings) => findings,
+            },
+            Err(ConfigError::Findings(findings)) => findings,
+            Err(error) => return Err(error.into()),
+        };
+        for finding in findings {
+            eprintln!("{finding}");
+        }
+        Ok(None)
+    }
+
+    fn answer(&self, start: Start, policy: Policy) -> anyhow::Result<Total> {
+        let judge = Judge::new(start, policy);
+        let out = BufWriter::new(std::io::stdout().lock());
+        let mut printer = match self.format {
+            Format::Text => Printer::text(out),
+            Format::Jsonl => Printer::jsonl(out),
+            Format::Sarif => Printer::sarif(out)?,
+        };
         if self.files.is_empty() {
             anyhow::ensure!(!std::io::stdin().is_terminal(), "analyze needs files, or SQL on standard input");
-            let mut text = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut text)?;
-            let jsonl = self.input.unwrap_or(if self.format == Format::Jsonl { Input::Jsonl } else { Input::Sql });
-            return read(&text, jsonl, "-");
+            let usual = if self.format == Format::Jsonl { Input::Jsonl } else { Input::Sql };
+            read(&judge, &mut printer, (std::io::stdin().lock(), "-"), self.input.unwrap_or(usual))?;
         }
-        let mut items = Vec::new();
-        for file in &self.files {
-            let text = std::fs::read(file).with_context(|| file.display().to_string())?;
-            items.extend(read(&text, self.input.unwrap_or(Input::Sql), &file.display().to_string())?);
+        for file in files::walk(&self.files)? {
+            let name = files::name(&file);
+            let reader = BufReader::new(std::fs::File::open(&file).with_context(|| name.clone())?);
+            read(&judge, &mut printer, (reader, &name), self.input.unwrap_or(Input::Sql))
+                .with_context(|| name.clone())?;
         }
-        Ok(items)
+        printer.finish()
     }
-}
 
-fn read(text: &[u8], input: Input, name: &str) -> anyhow::Result<Vec<Item>> {
-    let text = String::from_utf8_lossy(text);
-    if input == Input::Sql {
-        return Ok(vec![Item { id: name.into(), sql: text.into_owned() }]);
-    }
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(place, line)| {
-            serde_json::from_str(line).with_context(|| format!("{name}: line {} is no {{id, sql}}", place + 1))
+    fn fails(&self, total: &Total) -> bool {
+        self.fail_on.iter().any(|what| {
+            let found = match what {
+                FailOn::Tag => total.tagged,
+                FailOn::Hold => total.held,
+                FailOn::Deny => total.denied,
+                FailOn::Opaque => total.opaque,
+            };
+            found > 0
         })
-        .collect()
+    }
 }
 
-fn snapshot(file: &PathBuf) -> anyhow::Result<Session> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let catalog = Catalog::from_json(&text).with_context(|| file.display().to_string())?;
-    Ok(Session::new(catalog, settings::split("\"$user\", public"), String::new()))
+/// Analyses one file: of SQL, which is one session, or of lines, each of which is one.
+fn read<R: BufRead, W: Write>(
+    judge: &Judge,
+    printer: &mut Printer<W>,
+    (reader, name): (R, &str),
+    input: Input,
+) -> anyhow::Result<()> {
+    if input == Input::Sql {
+        return judge.file(reader, name, printer);
+    }
+    for (place, line) in reader.split(b'\n').enumerate() {
+        let line = line?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let item: Item =
+            serde_json::from_slice(&line).with_context(|| format!("{name}: line {} is no {{id, sql}}", place + 1))?;
+        let answer = judge.line(item.id, &item.sql);
+        printer.answer(&answer)?;
+    }
+    Ok(())
 }
 
-fn connect(url: &str) -> anyhow::Result<Session> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (client, connection) =
-            tokio_postgres::connect(url, tokio_postgres::NoTls).await.context("the upstream cannot be reached")?;
-        let driver = tokio::spawn(connection);
-        let catalog = crate::backend::catalog::load(&client).await.context("the catalog cannot be read")?;
-        let row = client
-            .query_one("SELECT pg_catalog.current_setting('search_path'), CAST(current_user AS pg_catalog.text)", &[])
-            .await
-            .context("the session cannot be read")?;
-        let search_path = settings::split(row.get(0));
-        drop(client);
-        driver.await.context("the connection ended badly")?.context("the connection ended badly")?;
-        Ok(Session::new(catalog, search_path, row.get(1)))
+/// A reader that has seen enough, such as `head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(broken)
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .is_some_and(|error| error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe))
     })
-}
-
-/// What is said of one text: a line of the output.
-#[derive(Debug, Serialize)]
-struct Answer {
-    id: serde_json::Value,
-    verdict: Verdict,
-    rule: String,
-    statements: Vec<Statement>,
-}
-
-#[derive(Debug, Serialize)]
-struct Statement {
-    kind: String,
-    command: String,
-    relations: Vec<String>,
-    reads: Vec<String>,
-    reveals: Vec<String>,
-    probes: Vec<String>,
-    writes: Vec<String>,
-    outputs: Vec<Column>,
-    tags: serde_json::Map<String, serde_json::Value>,
-    opaque: Vec<String>,
-    bound: String,
-    verdict: Verdict,
-    rule: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Column {
-    name: String,
-    sources: Vec<String>,
-}
-
-impl Answer {
-    fn new(session: &Session, item: Item) -> Self {
-        let context = analysis::Context::new(&session.catalog, &session.database, &session.search_path, &session.role);
-        let statements = match analysis::analyze(item.sql.as_bytes(), &context) {
-            Ok(Facts { statements }) => {
-                statements.iter().map(|facts| Statement::new(facts, &session.judge(facts))).collect()
-            }
-            Err(rejected) => vec![Statement::rejected(&rejected)],
-        };
-        // The strictest verdict of its statements is the text's; the first that has it names the rule.
-        let strictest = statements.iter().rev().max_by_key(|statement| statement.verdict);
-        let (verdict, rule) = strictest.map_or((Verdict::Allow, String::new()), |it| (it.verdict, it.rule.clone()));
-        Self { id: item.id, verdict, rule, statements }
-    }
-
-    fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
-        for statement in &self.statements {
-            writeln!(out, "{} ({})", statement.command, statement.kind)?;
-            for (title, names) in [
-                ("relations", &statement.relations),
-                ("reveals", &statement.reveals),
-                ("probes", &statement.probes),
-                ("writes", &statement.writes),
-                ("opaque", &statement.opaque),
-            ] {
-                if !names.is_empty() {
-                    writeln!(out, "  {title}: {}", names.join(", "))?;
-                }
-            }
-            for (column, tags) in &statement.tags {
-                writeln!(out, "  tag: {column} {tags}")?;
-            }
-            writeln!(out, "  bound: {}", statement.bound)?;
-            writeln!(out, "  verdict: {} ({})", statement.verdict.as_str(), statement.rule)?;
-        }
-        Ok(())
-    }
-}
-
-impl Statement {
-    fn new(facts: &StatementFacts, decision: &Decision) -> Self {
-        let with = |wanted: &[Access]| -> Vec<String> {
-            let fits = |access: &BTreeSet<Access>| wanted.iter().any(|kind| access.contains(kind));
-            facts.columns.iter().filter(|(_, column)| fits(&column.access)).map(|(name, _)| name.to_string()).collect()
-        };
-        let tagged = facts.columns.iter().filter(|(_, column)| !column.tags.is_empty());
-        Self {
-            kind: facts.kind().to_string(),
-            command: facts.command.clone(),
-            relations: facts.relations.iter().map(ToString::to_string).collect(),
-            reads: with(&[Access::Reveal, Access::Probe]),
-            reveals: with(&[Access::Reveal]),
-            probes: with(&[Access::Probe]),
-            writes: with(&[Access::Write]),
-            outputs: facts
-                .outputs
-                .iter()
-                .map(|output| Column {
-                    name: output.name.clone(),
-                    sources: output.sources.iter().map(ToString::to_string).collect(),
-                })
-                .collect(),
-            tags: tagged
-                .map(|(name, column)| {
-                    let tags: Vec<&str> = column.tags.iter().map(|tag| &**tag).collect();
-                    (name.to_string(), tags.into())
-                })
-                .collect(),
-            opaque: facts.opaque.clone(),
-            bound: facts.bound.to_string(),
-            verdict: decision.verdict,
-            rule: decision.rule.to_string(),
-        }
-    }
-
-    /// A text that is not even parsed.
-    fn rejected(why: &analysis::Rejected) -> Self {
-        Self {
-            kind: analysis::Kind::Opaque.to_string(),
-            command: "UNKNOWN".to_owned(),
-            relations: Vec::new(),
-            reads: Vec::new(),
-            reveals: Vec::new(),
-            probes: Vec::new(),
-            writes: Vec::new(),
-            outputs: Vec::new(),
-            tags: serde_json::Map::new(),
-            opaque: vec![why.to_string()],
-            bound: analysis::Bound::Unbounded.to_string(),
-            verdict: Verdict::Deny,
-            rule: "limits".to_owned(),
-        }
-    }
 }

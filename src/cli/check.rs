@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::exit;
+use super::{exit, source};
 use crate::config::{Config, ConfigError, Environment, ServeFlags, policy_sources};
 use crate::ids::NAME;
 use crate::policy::{Finding, Place, Policy, Source, schema};
@@ -22,6 +22,9 @@ pub(crate) struct Check {
     /// A policy file, or a directory of them. The shipped policy where neither is given.
     #[arg(long, value_name = "DIR|FILE")]
     policies: Option<PathBuf>,
+    /// A catalog snapshot: its columns that look personal or secret and are untagged are findings.
+    #[arg(long, value_name = "FILE")]
+    catalog: Option<PathBuf>,
     /// How findings are printed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -61,14 +64,14 @@ impl Check {
     }
 
     /// All findings, and the texts that they are in.
-    fn findings(&self) -> Result<(Vec<Finding>, BTreeMap<String, String>), ConfigError> {
+    fn findings(&self) -> anyhow::Result<(Vec<Finding>, BTreeMap<String, String>)> {
         let (mut findings, mut texts) = (Vec::new(), BTreeMap::new());
         let mut policies = self.policies.clone();
         if let Some(file) = &self.config {
             match Config::load(Some(file), &ServeFlags::default(), &Environment::process()) {
                 Ok(config) => policies = policies.or(config.policies),
                 Err(ConfigError::Findings(found)) => findings.extend(found),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             texts.extend(fs::read_to_string(file).map(|text| (file.display().to_string(), text)));
         }
@@ -79,14 +82,47 @@ impl Check {
                     findings.extend(found);
                     Vec::new()
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             },
             None => vec![Policy::shipped_source()],
         };
         findings.extend(Policy::check(&sources));
+        if let (Some(file), Ok(policy)) = (&self.catalog, Policy::load(&sources)) {
+            findings.extend(untagged(file, &policy)?);
+        }
         texts.extend(sources.into_iter().map(|Source { path, text }| (path, text)));
         Ok((findings, texts))
     }
+}
+
+/// Columns of a snapshot that look personal or secret, and that neither a rule nor a comment tags.
+fn untagged(file: &PathBuf, policy: &Policy) -> anyhow::Result<Vec<Finding>> {
+    let catalog = source::snapshot(file)?.catalog;
+    let rules = policy.tag_rules();
+    let catalog = catalog.with_tags(catalog.database(), rules);
+    let path = file.display().to_string();
+    let mut relations: Vec<_> =
+        catalog.relations().filter(|relation| !relation.is_built_in() && relation.stores()).collect();
+    relations.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
+    let mut findings = Vec::new();
+    for relation in relations {
+        for column in &relation.columns {
+            let looks = rules.looks_like(catalog.database(), &relation.schema, &relation.name, &column.name);
+            if looks.is_empty() || !catalog.tags(relation.oid, column.number).is_empty() {
+                continue;
+            }
+            let message = format!(
+                "the column {}.{}.{} looks like {} and is not tagged",
+                relation.schema,
+                relation.name,
+                column.name,
+                looks.join(", ")
+            );
+            let finding = Finding::warning(&path, Place::default(), "untagged-column", message);
+            findings.push(finding.hint("tag it in the policy, or by a comment `@pii(…)` on the column"));
+        }
+    }
+    Ok(findings)
 }
 
 fn text(findings: &[Finding], texts: &BTreeMap<String, String>) -> String {

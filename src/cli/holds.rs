@@ -1,6 +1,6 @@
 //! `holdgate holds`: shows and decides holds over the HTTP API.
 
-mod api;
+pub(super) mod api;
 mod show;
 
 use std::collections::HashSet;
@@ -25,8 +25,8 @@ pub struct Holds {
 }
 
 /// Where the proxy is, and who asks.
-#[derive(Debug, Args)]
-struct Target {
+#[derive(Clone, Debug, Args)]
+pub(super) struct Target {
     /// The proxy's HTTP address.
     #[arg(long, env = "HOLDGATE_URL", default_value = "http://127.0.0.1:6480")]
     url: String,
@@ -35,11 +35,11 @@ struct Target {
     token: String,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people.
     #[default]
     Table,

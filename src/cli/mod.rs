@@ -3,11 +3,14 @@
 //! Must not: decide anything. Start reading at [`Command`].
 
 mod analyze;
+mod catalog;
 mod check;
 mod demo;
 mod holds;
 mod log;
 mod serve;
+mod source;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -40,7 +43,9 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Analyze(analyze::Analyze),
+    Catalog(catalog::Catalog),
     Holds(holds::Holds),
+    Tags(tags::Tags),
     Log(log::Log),
     Demo(demo::Demo),
 }
@@ -55,7 +60,9 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Analyze(command) => command.run(),
+            Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
+            Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Demo(command) => command.run(),
         }

@@ -11,12 +11,13 @@ mod operators;
 mod ports;
 mod pump;
 mod sweep;
+pub mod tags;
 
 use std::sync::Arc;
 
 pub use operators::{FIRST_OPERATOR, OperatorEntry, Operators, OperatorsError, ScramVerifier, TOKEN_FILE};
 pub use ports::{
-    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Unwired,
+    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags, Unwired,
 };
 pub use pump::Pump;
 pub use sweep::sweep;
@@ -41,6 +42,8 @@ pub struct ControlParts {
     pub reload: Arc<dyn Reload>,
     /// The log, for reading.
     pub events: Arc<dyn EventSource>,
+    /// What personal data was copied to.
+    pub tags: Arc<dyn Tags>,
     /// Upstream and log.
     pub health: Arc<dyn Health>,
     /// The effective configuration as names and values, without secrets.
@@ -59,6 +62,15 @@ pub enum ActError {
     /// The operator's roles do not allow it.
     #[error("only an admin may do this")]
     NotAnAdmin,
+    /// The operator is a viewer.
+    #[error("a viewer may not decide")]
+    NotAnOperator,
+    /// There is no such derived tag.
+    #[error("there is no such derived tag")]
+    NoTag,
+    /// The memory of tags did not take it.
+    #[error("the memory of tags cannot be written: {0}")]
+    Memory(String),
     /// There is no such session.
     #[error("there is no such session")]
     NotFound,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::backend::memory::{DerivedTag, Review};
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::lineage::StatementRecord;
@@ -85,6 +86,16 @@ pub trait EventSource: Send + Sync {
     fn query(&self, filters: Vec<(String, String)>) -> BoxFuture<'_, Result<Vec<StatementRecord>, EventError>>;
 }
 
+/// The memory of derived tags.
+pub trait Tags: Send + Sync {
+    /// All of them, the oldest first.
+    fn list(&self) -> Vec<DerivedTag>;
+    /// One by its number.
+    fn get(&self, id: u64) -> Option<DerivedTag>;
+    /// Writes down a person's word and lets it count; `None` where there is no such tag, a sentence where it failed.
+    fn review(&self, id: u64, review: Review, by: String) -> BoxFuture<'_, Result<Option<DerivedTag>, String>>;
+}
+
 /// What else must work before clients are served.
 pub trait Health: Send + Sync {
     /// One sentence for each thing that does not; empty where all does.
@@ -116,6 +127,20 @@ impl Reload for Unwired {
 impl EventSource for Unwired {
     fn query(&self, _filters: Vec<(String, String)>) -> BoxFuture<'_, Result<Vec<StatementRecord>, EventError>> {
         Box::pin(async { Err(EventError::Log("there is no log".to_owned())) })
+    }
+}
+
+impl Tags for Unwired {
+    fn list(&self) -> Vec<DerivedTag> {
+        Vec::new()
+    }
+
+    fn get(&self, _id: u64) -> Option<DerivedTag> {
+        None
+    }
+
+    fn review(&self, _id: u64, _review: Review, _by: String) -> BoxFuture<'_, Result<Option<DerivedTag>, String>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn room() -> Room {
         sessions: Arc::new(Unwired),
         reload: Arc::new(Unwired),
         events: Arc::new(Unwired),
+        tags: Arc::new(Unwired),
         health: Arc::new(Unwired),
         config: vec![("listen".to_owned(), "127.0.0.1:6432".to_owned())],
     });

@@ -18,7 +18,7 @@ use crate::control::{Control, card};
 /// Holds that a page has at most.
 const LIMIT_MAX: u32 = 1000;
 /// The longest reason, bytes.
-const REASON_MAX: usize = 4096;
+pub(super) const REASON_MAX: usize = 4096;
 
 /// The body of a decision.
 #[derive(Debug, Deserialize)]
@@ -112,7 +112,7 @@ fn states(text: &str) -> Result<Vec<HoldState>, Problem> {
         .collect()
 }
 
-fn unreadable(rejection: BytesRejection) -> Problem {
+pub(super) fn unreadable(rejection: BytesRejection) -> Problem {
     if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::too_large()
     } else {

@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod holds;
 mod problem;
+mod tags;
 
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub fn router(control: Control) -> Router {
         .route("/api/v1/holds/{id}", get(holds::show))
         .route("/api/v1/holds/{id}/decision", post(holds::decide))
         .route("/api/v1/events", get(events::query))
+        .route("/api/v1/tags", get(tags::list))
+        .route("/api/v1/tags/{id}/review", post(tags::review))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

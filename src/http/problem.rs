@@ -62,6 +62,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The operator's roles do not allow it.
+    #[must_use]
+    pub fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+}
+
 impl From<DecideError> for Problem {
     fn from(error: DecideError) -> Self {
         match error {

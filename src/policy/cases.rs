@@ -8,7 +8,7 @@ use super::decision::{Decision, Estimate, Request};
 use super::document::{Document, Expect, Given, TestEntry};
 use super::finding::{Finding, Place};
 use super::yaml::At;
-use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Kind, RelationName, StatementFacts, Tag};
+use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Flows, Kind, RelationName, StatementFacts, Tag};
 use crate::clock::Timestamp;
 use crate::principal::Principal;
 
@@ -107,6 +107,7 @@ fn facts(given: &Given, policy: &Policy) -> StatementFacts {
         bound: given.rows.map_or(Bound::Unbounded, Bound::Rows),
         packs: given.packs,
         pure_read: true,
+        flows: Flows::default(),
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,

@@ -62,8 +62,8 @@ pub(super) fn suspect(compare: Compare, amount: Amount) -> Answer {
     }
     match compare {
         Compare::Above(most) => match (amount.proved, amount.likely) {
-            (Some(proved), _) if proved <= most => Answer::No,
-            (_, Some(likely)) if likely <= most => Answer::Within(most),
+            // A proof that is wrong must cost a hold, not the rows.
+            (Some(known), _) | (_, Some(known)) if known <= most => Answer::Within(most),
             (None, None) if !amount.whole => Answer::Within(most),
             _ => Answer::Yes,
         },
@@ -103,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_proved_small_raises_no_suspicion() {
-        assert_eq!(suspect(Compare::Above(500), proved(500)), Answer::No);
+    fn what_is_proved_small_raises_no_suspicion_and_is_counted_all_the_same() {
+        assert_eq!(suspect(Compare::Above(500), proved(500)), Answer::Within(500));
         assert_eq!(suspect(Compare::Above(500), proved(501)), Answer::Yes);
     }
 

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approvals::{Approvals, ApprovalsConfig, StoreError};
 use crate::backend::databases::Databases;
+use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::Clock;
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
@@ -30,7 +31,7 @@ use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
 use crate::{analysis, http};
 
-pub use options::{Options, PolicySource, Tls};
+pub use options::{Options, PolicySource, Tls, reach};
 use ports::{LogSink, Ports};
 
 /// Texts whose facts are kept.
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The memory of tags.
+    #[error("derived tags: {0}")]
+    Tags(#[from] MemoryError),
     /// The operators.
     #[error("operators: {0}")]
     Operators(#[from] OperatorsError),
@@ -92,7 +96,8 @@ impl Server {
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
         log.append_strict(started(&options, recovered.unknown.len())).await?;
-        let services = Arc::new(services(&options, clock, log.clone(), approvals.clone()));
+        let memory = Memory::open(&options.store)?;
+        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
         let sink = Arc::new(LogSink(log.clone()));
         let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
         let control = Control::new(ControlParts {
@@ -102,6 +107,7 @@ impl Server {
             sessions: ports.clone(),
             reload: ports.clone(),
             events: ports.clone(),
+            tags: ports.clone(),
             health: ports.clone(),
             config: options.effective(),
         });
@@ -211,7 +217,8 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> Services {
+fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
+    let (log, approvals, memory) = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
@@ -221,7 +228,7 @@ fn services(options: &Options, clock: Clock, log: Log, approvals: Approvals) -> 
         upstream: options.upstream.clone(),
         database: options.database.clone(),
         environment: options.environment.clone(),
-        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets: Budgets::default(),
         registry: Registry::default(),
@@ -262,6 +269,13 @@ async fn check_catalogs(services: Arc<Services>, stop: CancellationToken) {
         }
         if !services.databases.has_credential() {
             continue;
+        }
+        for sentence in services.databases.memory().take_dropped() {
+            let mut record = StatementRecord::new(StatementId::new(), Event::System);
+            record.text = sentence;
+            if let Err(error) = services.log.append_strict(record).await {
+                tracing::error!(%error, "that a derived tag was forgotten was not written to the log");
+            }
         }
         for name in services.databases.names() {
             if let Err(error) = services.databases.check(&name).await {

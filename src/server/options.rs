@@ -162,25 +162,14 @@ impl Options {
         }
         let dsn = &only.upstream;
         let tls = config.tls.as_ref().map(|tls| tls::server_config(&tls.cert, &tls.key)).transpose()?;
-        let encryption = encryption(dsn)?;
-        if tls.is_some() && !matches!(encryption, Encryption::Never) && !config.auth.relay_allow_nonbinding {
+        let (upstream, credential) = reach(dsn)?;
+        if tls.is_some() && !matches!(upstream.encryption, Encryption::Never) && !config.auth.relay_allow_nonbinding {
             return Err(OptionsError::NotServed(NONBINDING));
         }
         let policies = config.policies.clone().map_or(PolicySource::Shipped, PolicySource::Path);
         Ok(Self {
-            upstream: Upstream {
-                host: match &dsn.host {
-                    Host::Tcp(name) => name.clone(),
-                    Host::Unix(dir) => dir.display().to_string(),
-                },
-                port: dsn.port,
-                encryption,
-                timeout: dsn.connect_timeout,
-            },
-            credential: dsn.user.clone().map(|user| Credential {
-                user,
-                password: dsn.password.as_ref().map(|password| password.expose().to_owned()),
-            }),
+            upstream,
+            credential,
             database: dsn.database.clone(),
             environment: only.environment.clone(),
             listen: config.listen.to_string(),
@@ -221,6 +210,27 @@ impl Options {
 const NONBINDING: &str = "TLS to clients and TLS to the upstream have different certificates, so that SCRAM clients that know \
     channel binding are refused by the server as downgraded, and sslmode=prefer silently goes on in clear: use \
     sslmode=disable to an upstream on this machine, or set auth.relay_allow_nonbinding";
+
+/// Where a DSN leads, and as whom.
+///
+/// # Errors
+/// A certificate that cannot be used.
+pub fn reach(dsn: &dsn::Upstream) -> Result<(Upstream, Option<Credential>), TlsError> {
+    let upstream = Upstream {
+        host: match &dsn.host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(dir) => dir.display().to_string(),
+        },
+        port: dsn.port,
+        encryption: encryption(dsn)?,
+        timeout: dsn.connect_timeout,
+    };
+    let credential = dsn
+        .user
+        .clone()
+        .map(|user| Credential { user, password: dsn.password.as_ref().map(|password| password.expose().to_owned()) });
+    Ok((upstream, credential))
+}
 
 fn encryption(dsn: &dsn::Upstream) -> Result<Encryption, TlsError> {
     let root = dsn.sslrootcert.as_deref();

@@ -10,7 +10,10 @@ use futures_util::future::BoxFuture;
 
 use super::options::PolicySource;
 use super::reload;
-use crate::control::{Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError};
+use crate::backend::memory::{DerivedTag, Review};
+use crate::control::{
+    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags,
+};
 use crate::ids::{SessionId, StatementId};
 use crate::lineage::{Event, Filters, StatementRecord};
 use crate::log::{self, Log};
@@ -101,6 +104,24 @@ impl EventSource for Ports {
             let scan = move || -> Result<Vec<StatementRecord>, log::LogError> { log::query(&dir, &filters)?.collect() };
             let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
             found.map_err(|error| EventError::Log(error.to_string()))
+        })
+    }
+}
+
+impl Tags for Ports {
+    fn list(&self) -> Vec<DerivedTag> {
+        self.services.databases.memory().list()
+    }
+
+    fn get(&self, id: u64) -> Option<DerivedTag> {
+        self.services.databases.memory().get(id)
+    }
+
+    fn review(&self, id: u64, review: Review, by: String) -> BoxFuture<'_, Result<Option<DerivedTag>, String>> {
+        let services = self.services.clone();
+        Box::pin(async move {
+            let reviewed = tokio::task::spawn_blocking(move || services.databases.review(id, review, &by)).await;
+            reviewed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
         })
     }
 }

@@ -46,6 +46,13 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn clear(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
+        match self.permit(run, form).await? {
+            Cleared::Go if !self.is_failed_transaction() => self.learn(run).await,
+            cleared => Ok(cleared),
+        }
+    }
+
+    async fn permit(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
         if self.services.registry.is_paused() {
             let registry = self.services.registry.clone();
             self.wait_for(async move { registry.resumed().await }).await?;

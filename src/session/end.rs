@@ -9,6 +9,7 @@ use super::phase::Status;
 use super::relay::End;
 use crate::analysis::{Kind, SessionEffect, StatementFacts};
 use crate::approvals::HoldEnd;
+use crate::catalog::Remembered;
 use crate::lineage::StatementRecord;
 use crate::log::Log;
 use crate::report::Report;
@@ -97,6 +98,7 @@ impl Session {
             self.end_with(&report).await;
         }
         self.close_lost_runs();
+        self.abandon_expected();
         let ended = std::mem::take(&mut self.scribe.ended_holds);
         for id in std::mem::take(&mut self.released) {
             let end = ended.iter().find(|(hold, _)| *hold == id).map_or(HoldEnd::Unknown, |(_, end)| *end);
@@ -115,6 +117,7 @@ impl Session {
     pub(super) fn end_transaction(&mut self) {
         self.transaction_since = None;
         self.names.end_transaction();
+        self.settle_expected();
         self.settings.transaction_ended();
         if self.changed {
             // Now other sessions see it, or nobody does.
@@ -141,6 +144,7 @@ impl Session {
                 self.snapshot = None;
                 self.private = false;
                 self.has_own = false;
+                self.own = Remembered::default();
             }
             _ => {}
         }

@@ -284,7 +284,7 @@ impl Session {
             Err(report) => return Ok(Err(report)),
         };
         if !is_unresolved(&facts) {
-            return Ok(Ok(facts));
+            return Ok(Ok(self.in_sequence(text, facts)));
         }
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
@@ -296,16 +296,16 @@ impl Session {
         }
         let facts = self.analyse(text);
         if !self.has_own || self.private || !facts.as_ref().is_ok_and(|facts| is_unresolved(facts)) {
-            return Ok(facts);
+            return Ok(facts.map(|facts| self.in_sequence(text, facts)));
         }
         // A temporary relation, perhaps: only this connection can see it.
         self.private = true;
         self.snapshot = None;
         self.refresh().await?;
-        Ok(self.analyse(text))
+        Ok(self.analyse(text).map(|facts| self.in_sequence(text, facts)))
     }
 
-    fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
+    pub(super) fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
         let Some((snapshot, names)) = self.snapshot.as_ref().zip(self.settings.names.as_ref()) else {
             let why = "the catalog or the search path of this session is not known";
             let facts = StatementFacts::opaque("unknown", 0..text.len(), why);
@@ -318,7 +318,6 @@ impl Session {
             role: &names.role,
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: Encoding::of(&self.settings.client_encoding),
-            overlay: None,
             statement_max: self.services.bounds.statement_max,
         };
         self.services.facts.analyze(text, &context).map_err(|rejected| {
@@ -329,6 +328,7 @@ impl Session {
 
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.
     async fn refresh(&mut self) -> Result<(), End> {
+        self.follow_tags();
         if self.settings.names.is_some() && self.is_current() {
             return Ok(());
         }
@@ -377,7 +377,9 @@ impl Session {
         let databases = &self.services.databases;
         let snapshot: Arc<Snapshot> = if uncommitted || self.private {
             self.private = true;
-            databases.private(&self.who.database, &catalog)
+            let snapshot = databases.private(&self.who.database, &catalog, &self.own);
+            self.keep_own(&snapshot);
+            snapshot
         } else {
             databases.offer(&self.who.database, &catalog)
         };

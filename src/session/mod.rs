@@ -14,6 +14,7 @@ mod end;
 mod hold;
 mod intercept;
 mod judge;
+mod launder;
 mod names;
 mod phase;
 mod redact;
@@ -37,8 +38,9 @@ use crate::analysis;
 use crate::approvals::Approvals;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
+use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
-use crate::ids::HoldId;
+use crate::ids::{HoldId, StatementId};
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -150,6 +152,10 @@ struct Session {
     has_own: bool,
     /// This session has changed definitions that other sessions may not see yet.
     changed: bool,
+    /// What is remembered of this session's temporary relations.
+    own: Remembered,
+    /// Statements of the open transaction that make relations with tags.
+    expecting: Vec<StatementId>,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

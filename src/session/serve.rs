@@ -13,6 +13,7 @@ use super::scribe::Scribe;
 use super::settings::Settings;
 use super::{Services, Session, Who};
 use crate::auth::relay::{self as login, LoggedIn, LoginFailed, Trust};
+use crate::catalog::Remembered;
 use crate::clock::Timestamp;
 use crate::ids::{NAME, SessionId, StatementId};
 use crate::lineage::{Event, StatementRecord};
@@ -158,6 +159,8 @@ async fn greet(
         private_base: 0,
         has_own: false,
         changed: false,
+        own: Remembered::default(),
+        expecting: Vec::new(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),

@@ -285,6 +285,7 @@ impl Session {
             let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
             let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
             let could_set = facts.is_none_or(could_set);
+            let prepared = facts.is_some_and(|facts| facts.command == "PREPARE TRANSACTION");
             let suspended =
                 (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
             run.current += 1;
@@ -292,6 +293,9 @@ impl Session {
                 && let Some(portal) = self.names.portal_mut(&name)
             {
                 portal.rows_sent = portal.rows_sent.saturating_add(rows);
+            }
+            if prepared {
+                self.abandon_expected();
             }
             if could_set {
                 self.settings.forget_names();

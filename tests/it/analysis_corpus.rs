@@ -18,11 +18,11 @@ use holdgate::backend::catalog::{load, signature};
 use holdgate::catalog::Catalog;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use super::analysis_truth::{Place, Truth};
+use super::oracle::{Place, Truth};
 
 /// A server of this test's own, reached over a socket in its directory.
-struct Server {
-    home: tempfile::TempDir,
+pub(crate) struct Server {
+    pub(crate) home: tempfile::TempDir,
     bin: PathBuf,
 }
 
@@ -38,7 +38,7 @@ fn binaries() -> PathBuf {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = Self { home: tempfile::tempdir().unwrap(), bin: binaries() };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(server.home.path()));
@@ -90,13 +90,13 @@ fn run(command: &mut Command) {
 }
 
 /// A connection whose notices are kept.
-struct Session {
-    client: Client,
+pub(crate) struct Session {
+    pub(crate) client: Client,
     notices: Arc<Mutex<Vec<String>>>,
 }
 
 impl Session {
-    async fn open(home: &Path) -> Self {
+    pub(crate) async fn open(home: &Path) -> Self {
         let options = format!("host={} user=postgres dbname=postgres", home.display());
         let (client, mut connection) = tokio_postgres::connect(&options, NoTls).await.unwrap();
         let notices = Arc::new(Mutex::new(Vec::new()));
@@ -113,13 +113,19 @@ impl Session {
 
     /// What the server's rewritten tree of a query touches; the error where the server refuses it.
     async fn truth(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
-        self.client
-            .batch_execute("SET ROLE reader; SET debug_print_rewritten = on; SET client_min_messages = log")
-            .await?;
+        self.client.batch_execute("SET ROLE reader").await?;
+        let truth = self.truth_as_is(query).await;
+        self.client.batch_execute("RESET ROLE").await?;
+        truth
+    }
+
+    /// The same as whoever the session is.
+    pub(crate) async fn truth_as_is(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
+        self.client.batch_execute("SET debug_print_rewritten = on; SET client_min_messages = log").await?;
         self.notices.lock().unwrap().clear();
         let prepared = self.client.batch_execute(&format!("PREPARE truth AS {query}")).await;
         let trees = std::mem::take(&mut *self.notices.lock().unwrap());
-        self.client.batch_execute("RESET debug_print_rewritten; DEALLOCATE ALL; RESET ROLE").await?;
+        self.client.batch_execute("RESET debug_print_rewritten; RESET client_min_messages; DEALLOCATE ALL").await?;
         prepared?;
         let tree = trees.iter().rev().find(|tree| !tree.contains("PREPARESTMT")).expect("the server printed no tree");
         Ok(Truth::read(tree))
@@ -136,7 +142,7 @@ fn queries(name: &str) -> Vec<String> {
 }
 
 /// Truth in the analysis's words; a whole row is each of its columns.
-fn names(catalog: &Catalog, places: &BTreeSet<Place>) -> BTreeSet<String> {
+pub(crate) fn names(catalog: &Catalog, places: &BTreeSet<Place>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (oid, number) in places {
         let Some(relation) = catalog.relation(*oid) else { continue };
@@ -149,7 +155,7 @@ fn names(catalog: &Catalog, places: &BTreeSet<Place>) -> BTreeSet<String> {
     names
 }
 
-fn read(facts: &StatementFacts) -> BTreeSet<String> {
+pub(crate) fn read(facts: &StatementFacts) -> BTreeSet<String> {
     let reads = facts.columns.iter().filter(|(_, column)| column.access.iter().any(|access| *access != Access::Write));
     reads.map(|(name, _)| name.to_string()).collect()
 }

@@ -5,18 +5,23 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of tests")]
 
 mod analysis_corpus;
-mod analysis_truth;
+mod analysis_lineage;
+mod analyze;
 mod demo;
 mod drivers;
 mod drivers_rust;
+mod evasions;
 mod harness;
 mod holds;
+mod laundering;
 mod log;
 mod malformed;
 mod observe;
+mod oracle;
 mod policy_check;
 mod quiet;
 mod relay;
+mod sizes;
 mod splits;
 mod streams;
 mod tidy;

@@ -56,7 +56,8 @@ fn shop(label: &str) -> TestDb {
 
 /// The answers for texts against the live catalog, under the shipped policy.
 fn analyze(db: &TestDb, texts: &[&str]) -> Vec<Answer> {
-    let lines = texts.iter().enumerate().map(|(id, sql)| serde_json::json!({ "id": id, "sql": sql }).to_string() + "\n");
+    let lines =
+        texts.iter().enumerate().map(|(id, sql)| serde_json::json!({ "id": id, "sql": sql }).to_string() + "\n");
     let mut child = Command::new(env!("CARGO_BIN_EXE_holdgate"))
         .args(["analyze", "--upstream", &db.dsn(), "--format", "jsonl"])
         .stdin(Stdio::piped())
@@ -110,10 +111,7 @@ fn is_quiet(tool: &str, least: usize) {
 
 /// The verdicts, rules and columns alone.
 fn said(bothered: &[Bothered]) -> Vec<(&str, &str, Vec<&str>)> {
-    bothered
-        .iter()
-        .map(|it| (&*it.verdict, &*it.rule, it.columns.iter().map(String::as_str).collect()))
-        .collect()
+    bothered.iter().map(|it| (&*it.verdict, &*it.rule, it.columns.iter().map(String::as_str).collect())).collect()
 }
 
 const MAPPINGS: &str = "pg_catalog.pg_user_mappings.umoptions";
@@ -123,8 +121,7 @@ const ACTIVITY: &str = "pg_catalog.pg_stat_activity.query";
 #[test]
 fn psql_is_bothered_only_where_it_shows_passwords() {
     let bothered = bothered_of("psql", 100);
-    let expected =
-        [("hold", "credentials-in-bulk", vec![MAPPINGS]), ("allow", "ordinary-work", vec![CONNINFO])];
+    let expected = [("hold", "credentials-in-bulk", vec![MAPPINGS]), ("allow", "ordinary-work", vec![CONNINFO])];
     assert_eq!(said(&bothered), expected, "\\deu+ and \\dRs+: {bothered:#?}");
 }
 
@@ -138,7 +135,8 @@ fn pg_dump_of_a_schema_is_never_held() {
 #[test]
 fn pgadmin_is_bothered_only_where_it_shows_values_or_passwords() {
     let bothered = bothered_of("pgadmin", 200);
-    let stats = ["histogram_bounds", "most_common_elems", "most_common_vals"].map(|it| format!("pg_catalog.pg_stats.{it}"));
+    let stats =
+        ["histogram_bounds", "most_common_elems", "most_common_vals"].map(|it| format!("pg_catalog.pg_stats.{it}"));
     let expected = [
         ("hold", "credentials-in-bulk", vec![MAPPINGS]),
         ("hold", "sampled-values", stats.iter().map(String::as_str).collect()),
@@ -154,7 +152,10 @@ fn django_is_let_through_and_tagged_only_where_it_reads_the_first_row_of_a_table
     let bothered = bothered_of("django", 80);
     assert!(!bothered.is_empty());
     for it in bothered {
-        assert!(it.verdict == "allow" && it.sql.starts_with("SELECT * FROM \"") && it.sql.ends_with("LIMIT 1"), "{it:#?}");
+        assert!(
+            it.verdict == "allow" && it.sql.starts_with("SELECT * FROM \"") && it.sql.ends_with("LIMIT 1"),
+            "{it:#?}"
+        );
     }
 }
 
@@ -206,10 +207,15 @@ fn a_setting_or_an_array_that_could_hide_something_is_not_let_through() {
         format!("SELECT set_config(setting, 'x', false) FROM pg_settings {one}"),
         format!("SELECT set_config(name, 'x', false) FROM pg_settings {one} OR true"),
         "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'role'".to_owned(),
-        format!("SELECT set_config(b.name, 'x', false) FROM pg_settings a, pg_settings b {}", one.replace("name", "a.name")),
+        format!(
+            "SELECT set_config(b.name, 'x', false) FROM pg_settings a, pg_settings b {}",
+            one.replace("name", "a.name")
+        ),
         format!("SELECT (SELECT set_config(a.name, 'x', false) FROM pg_settings b {one}) FROM pg_settings a"),
         format!("SELECT set_config(name, 'x', false) FROM pg_settings AS s (setting, name) {one}"),
-        format!("WITH pg_settings AS (SELECT 'role' AS name) SELECT set_config(name, 'x', false) FROM pg_settings {one}"),
+        format!(
+            "WITH pg_settings AS (SELECT 'role' AS name) SELECT set_config(name, 'x', false) FROM pg_settings {one}"
+        ),
         format!("SELECT 1 FROM pg_settings {one} AND set_config(name, 'x', false) = 'x'"),
     ];
     let arrays = [
@@ -236,13 +242,69 @@ fn client(program: &str, db: &TestDb, port: u16, arguments: &[&str]) -> (bool, S
 }
 
 const PSQL: &[&str] = &[
-    r"\d", r"\dS+", r"\d+ customers", r"\d+ events", r"\d events_2026_01", r"\d support_tickets", r"\d+ monthly_sales",
-    r"\d+ customer_contacts", r"\d warehouse.*", r"\d+ warehouse.shelves", r"\d customers_pkey", r"\d customers_id_seq",
-    r"\d no_such_table", r"\da+ *.*", r"\dA+", r"\dAc+", r"\dAf+", r"\dAo+", r"\dAp+", r"\db+", r"\dc+", r"\dC+", r"\dd *.*",
-    r"\dD+", r"\ddp", r"\dE+ *.*", r"\des+", r"\det+ *.*", r"\deu", r"\dew+", r"\df", r"\df+ *.*", r"\dF+", r"\dFd+",
-    r"\dFp+", r"\dFt+", r"\dg+", r"\di+ *.*", r"\dl+", r"\dL+", r"\dm+", r"\dn+", r"\do+ warehouse.*", r"\dO+", r"\dp",
-    r"\dP+", r"\dRp+", r"\dRs+", r"\ds+", r"\dt+", r"\dt *.*", r"\dT+", r"\du+", r"\dv+", r"\dx+", r"\dX+ *.*", r"\dy+",
-    r"\l", r"\z", r"\sf customer_email", r"\sf+ order_count", r"\sv customer_contacts", r"\sv+ warehouse.full_shelves",
+    r"\d",
+    r"\dS+",
+    r"\d+ customers",
+    r"\d+ events",
+    r"\d events_2026_01",
+    r"\d support_tickets",
+    r"\d+ monthly_sales",
+    r"\d+ customer_contacts",
+    r"\d warehouse.*",
+    r"\d+ warehouse.shelves",
+    r"\d customers_pkey",
+    r"\d customers_id_seq",
+    r"\d no_such_table",
+    r"\da+ *.*",
+    r"\dA+",
+    r"\dAc+",
+    r"\dAf+",
+    r"\dAo+",
+    r"\dAp+",
+    r"\db+",
+    r"\dc+",
+    r"\dC+",
+    r"\dd *.*",
+    r"\dD+",
+    r"\ddp",
+    r"\dE+ *.*",
+    r"\des+",
+    r"\det+ *.*",
+    r"\deu",
+    r"\dew+",
+    r"\df",
+    r"\df+ *.*",
+    r"\dF+",
+    r"\dFd+",
+    r"\dFp+",
+    r"\dFt+",
+    r"\dg+",
+    r"\di+ *.*",
+    r"\dl+",
+    r"\dL+",
+    r"\dm+",
+    r"\dn+",
+    r"\do+ warehouse.*",
+    r"\dO+",
+    r"\dp",
+    r"\dP+",
+    r"\dRp+",
+    r"\dRs+",
+    r"\ds+",
+    r"\dt+",
+    r"\dt *.*",
+    r"\dT+",
+    r"\du+",
+    r"\dv+",
+    r"\dx+",
+    r"\dX+ *.*",
+    r"\dy+",
+    r"\l",
+    r"\z",
+    r"\sf customer_email",
+    r"\sf+ order_count",
+    r"\sv customer_contacts",
+    r"\sv+ warehouse.full_shelves",
 ];
 
 #[test]
@@ -259,14 +321,19 @@ fn psql_describes_the_same_through_the_proxy() {
 
 /// The key of `\restrict` is made anew for each dump.
 fn without_keys(dump: &str) -> String {
-    dump.lines().filter(|line| !line.starts_with(r"\restrict") && !line.starts_with(r"\unrestrict")).collect::<Vec<_>>().join("\n")
+    dump.lines()
+        .filter(|line| !line.starts_with(r"\restrict") && !line.starts_with(r"\unrestrict"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
 fn pg_dump_writes_the_same_schema_through_the_proxy() {
     let db = shop("quiet_dump");
     let proxy = Proxy::start(&db, Options { arguments: &["--hold-wait", "1s"], ..Options::default() });
-    for arguments in [&["--schema-only"][..], &["--schema-only", "--schema=warehouse"], &["--schema-only", "-t", "orders"]] {
+    for arguments in
+        [&["--schema-only"][..], &["--schema-only", "--schema=warehouse"], &["--schema-only", "-t", "orders"]]
+    {
         let (ok, direct, _) = client("pg_dump", &db, db.port, arguments);
         assert!(ok && direct.contains("CREATE TABLE"));
         let (ok, through, said) = client("pg_dump", &db, proxy.port, arguments);

@@ -26,7 +26,7 @@ pub(super) enum Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ApiError {
+pub(in crate::cli) enum ApiError {
     #[error("{0} is no URL of a proxy")]
     Url(String),
     #[error("{url} cannot be reached: {error}")]
@@ -46,7 +46,7 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    pub(super) fn exit_code(&self) -> u8 {
+    pub(in crate::cli) fn exit_code(&self) -> u8 {
         match self {
             Self::Unreachable { .. } | Self::Unauthorized | Self::Forbidden(_) | Self::Failed(_) => exit::UNREACHABLE,
             Self::NotFound(_) => exit::NO,
@@ -57,14 +57,14 @@ impl ApiError {
 
 /// One proxy, as one operator.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(in crate::cli) struct Api {
     client: Client,
     base: Url,
     token: String,
 }
 
 impl Api {
-    pub(super) fn new(target: &Target) -> Result<Self, ApiError> {
+    pub(in crate::cli) fn new(target: &Target) -> Result<Self, ApiError> {
         // An error means that it was done before.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let base = Url::parse(&target.url)
@@ -120,6 +120,28 @@ impl Api {
             StatusCode::CONFLICT => Ok(Answer::Conflict(answer.get_mut("hold").map(Value::take).unwrap_or_default())),
             _ => Err(failure(status, &answer)),
         }
+    }
+
+    /// Derived tags in a state; empty for any.
+    pub(in crate::cli) async fn tags(&self, state: &str) -> Result<Vec<Value>, ApiError> {
+        let (status, mut page) = self.send(self.request(Method::GET, &["tags"], &[("state", state)])?).await?;
+        match page.get_mut("tags").map(Value::take) {
+            Some(Value::Array(tags)) if status == StatusCode::OK => Ok(tags),
+            _ => Err(failure(status, &page)),
+        }
+    }
+
+    /// Sends the review of a derived tag.
+    pub(in crate::cli) async fn review_tag(
+        &self,
+        id: u64,
+        word: &str,
+        reason: Option<&str>,
+    ) -> Result<Value, ApiError> {
+        let body = json!({"review": word, "reason": reason});
+        let request = self.request(Method::POST, &["tags", &id.to_string(), "review"], &[])?.json(&body);
+        let (status, answer) = self.send(request).await?;
+        if status == StatusCode::OK { Ok(answer) } else { Err(failure(status, &answer)) }
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, ApiError> {

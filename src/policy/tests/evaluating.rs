@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Kind, RelationName, StatementFacts};
+use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Flows, Kind, RelationName, StatementFacts};
 use crate::clock::Timestamp;
 use crate::principal::{Principal, PrincipalKind};
 
@@ -23,6 +23,7 @@ pub(super) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> St
         packs: false,
         scans: BTreeSet::new(),
         pure_read: true,
+        flows: Flows::default(),
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,
@@ -186,14 +187,14 @@ fn an_estimate_decides_and_is_no_proof() {
 }
 
 #[test]
-fn a_proved_bound_needs_neither_estimate_nor_tripwire() {
+fn a_proved_bound_needs_no_estimate_and_keeps_the_tripwire() {
     let policy =
         with_tags("rules:\n  - {name: big, match: {tag: user.**, rows: \"> 500\"}, effect: hold}\ndefault: allow\n");
     let mut facts = statement(&policy, &[Kind::Read], &["t.email"]);
     facts.bound = Bound::One;
     let decision = ask(&policy, &facts, |_| ());
     assert_eq!((decision.verdict, decision.wants_estimate), (Verdict::Allow, false));
-    assert!(decision.limits.is_unlimited());
+    assert_eq!(decision.limits.rows, Some(500));
 }
 
 #[test]

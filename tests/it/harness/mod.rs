@@ -10,6 +10,7 @@ pub mod transcript;
 
 pub use api::Api;
 pub use postgres::TestDb;
+pub use proxy::postgres_client::Client;
 pub use proxy::{ALLOW_ALL, Options, Proxy};
 
 use std::time::{Duration, Instant};

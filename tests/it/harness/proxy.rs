@@ -48,7 +48,19 @@ impl Proxy {
 
     /// The same in front of any upstream.
     pub fn start_to(dsn: &str, database: &str, options: Options<'_>) -> Self {
-        let state = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), dsn, database, options)
+    }
+
+    /// Ends this one as an operator would, and starts another over its state and its policy.
+    pub fn restart(mut self, db: &TestDb) -> Self {
+        self.signal("TERM");
+        self.wait();
+        let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
+        let policy = fs::read_to_string(state.path().join("policy.yaml")).ok();
+        Self::start_in(state, &db.dsn(), &db.name, Options { policy: policy.as_deref(), ..Options::default() })
+    }
+
+    fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
         command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
         command.arg(state.path());
