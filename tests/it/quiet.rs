@@ -101,7 +101,25 @@ fn bothered_of(tool: &str, least: usize) -> Vec<Bothered> {
     let text = fixture(&format!("sql/tools/{tool}.sql"));
     let statements: Vec<&str> = text.split(SEPARATOR).skip(1).map(str::trim_end).collect();
     assert!(statements.len() >= least, "{tool}: only {} statements", statements.len());
-    bothered(&db, &statements)
+    let in_session: Vec<String> =
+        (0..statements.len()).map(|at| with_names(&statements[..at], statements[at])).collect();
+    let in_session: Vec<&str> = in_session.iter().map(String::as_str).collect();
+    bothered(&db, &in_session)
+}
+
+/// A statement behind whatever made the prepared statement or cursor that it names: each text is a session of its own.
+fn with_names(before: &[&str], statement: &str) -> String {
+    let starts = |text: &str, words: &[&str]| words.iter().any(|word| text.starts_with(word));
+    if !starts(statement, &["EXECUTE ", "FETCH ", "MOVE "]) {
+        return statement.to_owned();
+    }
+    let makes = |text: &&&str| {
+        let name = text.split_whitespace().nth(1).unwrap_or_default();
+        let name = name.split('(').next().unwrap_or_default().to_lowercase();
+        starts(text, &["PREPARE ", "DECLARE "]) && statement.to_lowercase().contains(&name)
+    };
+    let maker = before.iter().rev().find(makes);
+    maker.map(|maker| format!("{maker};\n")).unwrap_or_default() + statement
 }
 
 fn is_quiet(tool: &str, least: usize) {
@@ -261,7 +279,7 @@ const PSQL: &[&str] = &[
     r"\dAf+",
     r"\dAo+",
     r"\dAp+",
-    r"\db+",
+    r"\db",
     r"\dc+",
     r"\dC+",
     r"\dd *.*",
@@ -299,7 +317,6 @@ const PSQL: &[&str] = &[
     r"\dx+",
     r"\dX+ *.*",
     r"\dy+",
-    r"\l",
     r"\z",
     r"\sf customer_email",
     r"\sf+ order_count",
