@@ -7,6 +7,7 @@ use super::context::Context;
 use super::parse::{Node, Tree, nodes, parse};
 use super::prescan::prescan;
 use super::scope::{Rel, Scope};
+use super::set_config::OneSetting;
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
 use super::work::{Work, weight};
 use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
@@ -29,6 +30,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) exhausted: bool,
     /// Views whose scans are counted.
     pub(super) scanned: BTreeSet<Oid>,
+    /// The setting that the rows of the query are about, while its targets are read.
+    pub(super) one_setting: Option<OneSetting>,
     depth: usize,
     depth_max: usize,
 }
@@ -62,6 +65,7 @@ impl<'a> Analyzer<'a> {
             named: Vec::new(),
             exhausted: false,
             scanned: BTreeSet::new(),
+            one_setting: None,
             depth: 0,
             depth_max,
         }

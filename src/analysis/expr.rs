@@ -155,7 +155,7 @@ impl Analyzer<'_> {
             }
             raw::SubLinkType::EXPR_SUBLINK | raw::SubLinkType::MULTIEXPR_SUBLINK => Value::row(fields.into()),
             kind => {
-                if kind == raw::SubLinkType::ARRAY_SUBLINK {
+                if kind == raw::SubLinkType::ARRAY_SUBLINK && self.brings_rows_together(link.subselect()) {
                     self.touched.packs |= fields.iter().any(|field| !field.value.sources.is_empty());
                 }
                 tested.fields = None;
@@ -163,6 +163,26 @@ impl Analyzer<'_> {
                 tested
             }
         }
+    }
+
+    /// Whether a subquery can bring values of several stored rows together. One that reads no relation, and calls nothing
+    /// but the server's own functions, takes its values from the row outside.
+    fn brings_rows_together(&self, query: Node<'_>) -> bool {
+        let gathers = |node: Node<'_>| match node {
+            Node::RangeVar(_) => true,
+            Node::FuncCall(call) => {
+                let found = self.candidates(&strings(call.funcname()));
+                found.is_empty() || found.iter().any(|function| !function.is_built_in())
+            }
+            Node::A_Expr(expr) => {
+                strings(expr.name()).last().is_some_and(|name| !self.catalog().operators(name).is_empty())
+            }
+            Node::TypeCast(_) => !self.catalog().casts().is_empty(),
+            _ => false,
+        };
+        let visit = |node| if gathers(node) { ControlFlow::Break(()) } else { ControlFlow::Continue(Recurse::Yes) };
+        // A tree that was too deep to analyse is too deep to walk.
+        self.exhausted || walk_manual(query, visit).is_some()
     }
 
     /// A column, a whole row, a field of a row, or a function of a row.

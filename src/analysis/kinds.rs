@@ -193,14 +193,14 @@ fn set_command(set: &grammar::VariableSetStmt) -> (Kind, String) {
     (kind, if reset { "RESET" } else { "SET" }.to_owned())
 }
 
-/// Settings that change who one is, or switch off what guards data.
+/// Settings that change who one is, or switch off what guards data. `row_security` is none: off, it turns a filtered
+/// answer into an error (the manual, Row Security Policies).
 pub(super) fn is_identity_setting(name: &str) -> bool {
     matches!(
         name,
         "role"
             | "session_authorization"
             | "session_replication_role"
-            | "row_security"
             | "session_preload_libraries"
             | "local_preload_libraries"
             | "dynamic_library_path"

@@ -30,6 +30,7 @@ mod routines;
 pub mod scan;
 mod scope;
 mod sequence;
+mod set_config;
 pub mod settings;
 mod shape;
 mod statement;

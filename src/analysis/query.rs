@@ -50,9 +50,12 @@ impl Analyzer<'_> {
     }
 
     fn simple(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
+        let above = self.one_setting.take();
         let scope = self.scope_of_from(select.from_clause(), outer);
         self.probe_expr(select.where_clause(), &scope);
+        self.one_setting = self.one_setting(select, &scope);
         let outputs = self.targets(select.target_list().iter(), &scope);
+        self.one_setting = above;
         for node in select.group_clause() {
             self.group_item(node, &scope, &outputs);
         }

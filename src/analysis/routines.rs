@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading};
 use super::builtins::{self, Builtin};
-use super::facts::{Kind, SessionEffect};
+use super::facts::Kind;
 use super::parse::{Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
@@ -92,25 +92,9 @@ impl Analyzer<'_> {
                 Some(name) => self.read_named(&name),
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
-            Builtin::SetConfig => match (literal(0), literal(1)) {
-                (Some(name), Some(value)) => self.set_config(&name, Some(value)),
-                (Some(name), None) => {
-                    self.set_config(&name, None);
-                    self.touched.opaque(format!("it sets {name} to a value that is not in its text"));
-                }
-                _ => self.touched.opaque("it changes a setting that its text does not name"),
-            },
+            Builtin::SetConfig => self.set_config_call(call, scope),
             _ => {}
         }
-    }
-
-    fn set_config(&mut self, name: &str, value: Option<String>) {
-        self.touched.acts = true;
-        let name = name.to_ascii_lowercase();
-        if super::kinds::is_identity_setting(&name) {
-            self.touched.kinds.insert(Kind::Dcl);
-        }
-        self.touched.effects.push(SessionEffect::Set { name, value });
     }
 
     /// SQL inside a literal: its result is revealed.

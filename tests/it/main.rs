@@ -23,6 +23,7 @@ mod malformed;
 mod observe;
 mod oracle;
 mod policy_check;
+mod quiet;
 mod relay;
 mod session_truth;
 mod sizes;
