@@ -104,8 +104,8 @@ impl Analyzer<'_> {
             })
         };
         let own = columns().filter_map(nodes::ColumnDef::colname);
-        let mut scope = Scope::default();
-        scope.columns = own.map(|name| Field { name: name.into(), value: Value::default() }).collect();
+        let own = own.map(|name| Field { name: name.into(), value: Value::default() }).collect();
+        let scope = Scope { columns: own, ..Scope::default() };
         for column in columns() {
             self.column_constraints(column, &scope);
         }

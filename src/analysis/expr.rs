@@ -235,7 +235,7 @@ impl Analyzer<'_> {
         if self.candidates(&[name]).is_empty() {
             return None;
         }
-        self.call_named(&[name], vec![row.clone()])
+        self.call_named(&[name], std::slice::from_ref(row))
     }
 
     /// Gives a value whose type is a row type the fields of that type.

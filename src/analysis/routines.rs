@@ -41,7 +41,7 @@ impl Analyzer<'_> {
         {
             self.literal_arguments(what, call, scope);
         }
-        self.call_named(&names, arguments).unwrap_or_default()
+        self.call_named(&names, &arguments).unwrap_or_default()
     }
 
     /// The arguments; `t.*` is one argument, the row.
@@ -132,7 +132,7 @@ impl Analyzer<'_> {
     }
 
     /// A call by name; `None` where the name is neither a function nor a field of its only argument.
-    pub(super) fn call_named(&mut self, names: &[&str], arguments: Vec<Value>) -> Option<Value> {
+    pub(super) fn call_named(&mut self, names: &[&str], arguments: &[Value]) -> Option<Value> {
         let name = *names.last()?;
         let all = self.candidates(names);
         let mut found: Vec<Arc<Function>> =
@@ -140,7 +140,7 @@ impl Analyzer<'_> {
         if found.is_empty() {
             found = all;
         }
-        if let ([_], [argument]) = (names, arguments.as_slice())
+        if let ([_], [argument]) = (names, arguments)
             && let Some(field) = self.with_fields(argument.clone()).field(name)
             && (found.is_empty() || found.iter().all(|function| function.is_built_in()))
         {
@@ -151,9 +151,9 @@ impl Analyzer<'_> {
             if !is_syntax(name) {
                 self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             }
-            return Some(combined(&arguments));
+            return Some(combined(arguments));
         }
-        Some(self.apply(&found, &arguments))
+        Some(self.apply(&found, arguments))
     }
 
     /// Calls every function that the name can mean.

@@ -18,7 +18,7 @@ impl Definitions {
         Self { builder, next: OWN }
     }
 
-    fn relation(mut self, name: &str, kind: char, definition: Option<String>) -> Self {
+    fn relation(mut self, name: &str, kind: char, definition: Option<&str>) -> Self {
         let row = serde_json::json!({
             "oid": self.oid(), "schema": "public", "name": name, "kind": kind, "persistence": "p", "row_security": false,
             "parents": [], "definition": definition,
@@ -34,7 +34,7 @@ impl Definitions {
     }
 
     fn view(self, name: &str, definition: &str) -> Self {
-        self.relation(name, 'v', Some(definition.to_owned()))
+        self.relation(name, 'v', Some(definition))
     }
 
     fn function(mut self, name: &str, language: &str, source: &str) -> Self {
@@ -177,11 +177,9 @@ fn a_body_that_nests_deeper_than_a_statement_may_is_opaque() {
 
 #[test]
 fn columns_that_double_with_every_with_are_given_up() {
-    let mut sql = "WITH c0 AS (SELECT 1 AS a)".to_owned();
-    for level in 1..40 {
-        let below = level - 1;
-        sql += &format!(", c{level} AS (SELECT * FROM c{below} x, c{below} y)");
-    }
+    let levels: Vec<String> =
+        (1..40).map(|level| format!(", c{level} AS (SELECT * FROM c{0} x, c{0} y)", level - 1)).collect();
+    let sql = format!("WITH c0 AS (SELECT 1 AS a){}", levels.concat());
     let facts = analyze_in(&Catalog::empty(), &format!("{sql} SELECT * FROM c39"));
     assert!(!facts.statements[0].opaque.is_empty());
     let rows = sql.replace("SELECT *", "SELECT x, y");

@@ -97,7 +97,6 @@ pub(super) fn unknown(text: &Bytes, why: &str) -> Arc<Facts> {
     Arc::new(Facts { statements: vec![StatementFacts::opaque("unknown", 0..text.len(), why)] })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "an error on its way")]
 pub(super) fn too_hard(rejected: Rejected) -> Report {
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string()).hint("Split the statement into smaller ones.")
 }

@@ -113,12 +113,12 @@ fn with_names(before: &[&str], statement: &str) -> String {
     if !starts(statement, &["EXECUTE ", "FETCH ", "MOVE "]) {
         return statement.to_owned();
     }
-    let makes = |text: &&&str| {
+    let prepares = |text: &&&str| {
         let name = text.split_whitespace().nth(1).unwrap_or_default();
         let name = name.split('(').next().unwrap_or_default().to_lowercase();
         starts(text, &["PREPARE ", "DECLARE "]) && statement.to_lowercase().contains(&name)
     };
-    let maker = before.iter().rev().find(makes);
+    let maker = before.iter().rev().find(prepares);
     maker.map(|maker| format!("{maker};\n")).unwrap_or_default() + statement
 }
 

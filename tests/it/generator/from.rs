@@ -3,7 +3,7 @@
 use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::query;
-use super::schema::{Column, Schema, Table};
+use super::schema::{Column, Table};
 use super::scope::{Cte, Item, Level};
 
 impl Maker<'_> {
@@ -73,7 +73,7 @@ impl Maker<'_> {
             text += " TABLESAMPLE BERNOULLI (10)";
         }
         let of = (!aliased).then(|| (table.schema.clone(), table.name.clone()));
-        let item = Item { alias, table: of, columns: columns.clone(), row: Schema::row_type(&table) };
+        let item = Item { alias, table: of, columns: columns.clone() };
         (text.into(), Level { items: vec![item], bare: columns, grouped: None })
     }
 
@@ -82,7 +82,7 @@ impl Maker<'_> {
         let cte = self.ctes.iter().rev().find(|other| other.name == cte.name).unwrap_or(cte).clone();
         let aliased = taken.contains(&cte.name) || self.random.chance(50);
         let (alias, columns, named) = self.aliased(&cte.name, &cte.columns, aliased, taken);
-        let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
+        let item = Item { alias, table: None, columns: columns.clone() };
         ((self.name(&cte.name) + &named).into(), Level { items: vec![item], bare: columns, grouped: None })
     }
 
@@ -121,7 +121,7 @@ impl Maker<'_> {
         }
         let (alias, columns, named) = self.aliased("", &columns, true, &taken);
         let word = if lateral { "LATERAL (" } else { "(" };
-        let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
+        let item = Item { alias, table: None, columns: columns.clone() };
         (pieces![word, query, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 
@@ -135,7 +135,7 @@ impl Maker<'_> {
         let column = |(name, kind): (&str, &str)| Column { name: name.into(), kind: kind.into(), writable: false };
         let columns: Vec<Column> = [("column1", kinds[0]), ("column2", kinds[1])].map(column).into();
         let (alias, columns, named) = self.aliased("", &columns, true, &taken);
-        let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
+        let item = Item { alias, table: None, columns: columns.clone() };
         (pieces!["(VALUES ", rows, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 
@@ -176,10 +176,10 @@ impl Maker<'_> {
         let columns = self.renamed(&columns);
         let names = self.names(&columns);
         let with = if counted { " WITH ORDINALITY" } else { "" };
-        let item = Item { alias: alias.clone(), table: None, columns: columns.clone(), row: "record".to_owned() };
-        let named = format!("{with} AS {}{names}", super::lexis::plain(&alias));
+        let item = Item { alias: alias.clone(), table: None, columns: columns.clone() };
+        let behind = format!("{with} AS {}{names}", super::lexis::plain(&alias));
         let lateral = if self.random.chance(30) { "LATERAL " } else { "" };
-        (pieces![lateral, text, named], Level { items: vec![item], bare: columns, grouped: None })
+        (pieces![lateral, text, behind], Level { items: vec![item], bare: columns, grouped: None })
     }
 
     /// A join of two items: ON, USING, NATURAL, CROSS; sometimes with an alias of its own.
@@ -228,7 +228,7 @@ impl Maker<'_> {
             let taken = self.taken_with(&level);
             let alias = self.alias(&taken);
             text = pieces![text, format!(" AS {}", super::lexis::plain(&alias))];
-            level.items.push(Item { alias, table: None, columns: using, row: "record".to_owned() });
+            level.items.push(Item { alias, table: None, columns: using });
             return (text, level);
         }
         self.join_alias(text, level)
@@ -253,7 +253,7 @@ impl Maker<'_> {
         }
         let taken = self.taken_with(&level);
         let (alias, columns, named) = self.aliased("", &level.bare, true, &taken);
-        let item = Item { alias, table: None, columns: columns.clone(), row: "record".to_owned() };
+        let item = Item { alias, table: None, columns: columns.clone() };
         (pieces!["(", text, ")", named], Level { items: vec![item], bare: columns, grouped: None })
     }
 }

@@ -39,18 +39,6 @@ pub struct Score {
     notes: usize,
 }
 
-impl Score {
-    pub fn add(&mut self, other: Self) {
-        self.made += other.made;
-        self.refused += other.refused;
-        self.said += other.said;
-        self.beyond += other.beyond;
-        self.outputs += other.outputs;
-        self.outputs_wrong += other.outputs_wrong;
-        self.failures.extend(other.failures);
-    }
-}
-
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

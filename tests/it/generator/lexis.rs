@@ -41,15 +41,12 @@ fn capital(name: &str) -> String {
 
 /// Some letters as `\0061` or `\+000061`.
 fn escape(name: &str, random: &mut Random) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        match random.below(6) {
-            0 => text.push_str(&format!("\\{:04X}", u32::from(letter))),
-            1 => text.push_str(&format!("\\+{:06x}", u32::from(letter))),
-            _ => text.push(letter),
-        }
-    }
-    text
+    let letters = name.chars().map(|letter| match random.below(6) {
+        0 => format!("\\{:04X}", u32::from(letter)),
+        1 => format!("\\+{:06x}", u32::from(letter)),
+        _ => letter.to_string(),
+    });
+    letters.collect::<Vec<_>>().concat()
 }
 
 /// A literal of a text in one of its forms.

@@ -34,7 +34,6 @@ pub struct Table {
 /// A function of the schema's own.
 #[derive(Clone, Debug)]
 pub struct Function {
-    pub schema: String,
     pub name: String,
     pub arguments: Vec<Column>,
     /// How many of the last arguments may be left out.
@@ -86,8 +85,8 @@ const FUNCTIONS: &str = "
 impl Schema {
     /// Reads it; the search path is the one that statements will run under.
     pub async fn read(client: &Client) -> Self {
-        let mut schema = Self::default();
-        schema.database = client.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+        let database = client.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+        let mut schema = Self { database, ..Self::default() };
         for row in client.query(COLUMNS, &[]).await.unwrap() {
             let (space, name, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));
             let column = Column { name: row.get(3), kind: row.get(4), writable: row.get(5) };
@@ -118,11 +117,6 @@ impl Schema {
         }
         schema
     }
-
-    /// The row type of a table.
-    pub fn row_type(table: &Table) -> String {
-        format!("{}.{}", super::lexis::quoted(&table.schema), super::lexis::plain(&table.name))
-    }
 }
 
 fn function(row: &tokio_postgres::Row) -> Function {
@@ -141,7 +135,6 @@ fn function(row: &tokio_postgres::Row) -> Function {
     }
     let defaults: i32 = row.get(2);
     Function {
-        schema: row.get(0),
         name: row.get(1),
         arguments,
         defaults: usize::try_from(defaults).unwrap(),

@@ -10,8 +10,6 @@ pub struct Item {
     /// Schema and table, where the item can be qualified by them too.
     pub table: Option<(String, String)>,
     pub columns: Vec<Column>,
-    /// Its row type, where that has a name; `record` otherwise.
-    pub row: String,
 }
 
 /// One query's FROM.

@@ -3,7 +3,7 @@
 use super::doc::{Doc, pieces};
 use super::maker::Maker;
 use super::query;
-use super::schema::{Column, Schema, Table};
+use super::schema::{Column, Table};
 use super::scope::{Item, Level};
 
 /// A statement that writes.
@@ -43,7 +43,7 @@ fn target(maker: &mut Maker<'_>, table: &Table, only: &str) -> (String, Level) {
     let text =
         if aliased { format!("{only}{name} AS {}", super::lexis::plain(&alias)) } else { format!("{only}{name}") };
     let of = (!aliased).then(|| (table.schema.clone(), table.name.clone()));
-    let item = Item { alias, table: of, columns: table.columns.clone(), row: Schema::row_type(table) };
+    let item = Item { alias, table: of, columns: table.columns.clone() };
     (text, Level { items: vec![item], bare: table.columns.clone(), grouped: None })
 }
 
@@ -113,7 +113,7 @@ fn conflict(maker: &mut Maker<'_>, table: &Table) -> Doc {
     if maker.random.chance(30) {
         return format!(" ON CONFLICT ({}) DO NOTHING", key.join(", ")).into();
     }
-    let excluded = Item { alias: "excluded".into(), table: None, columns: table.columns.clone(), row: "record".into() };
+    let excluded = Item { alias: "excluded".into(), table: None, columns: table.columns.clone() };
     let level = maker.levels.0.last_mut().unwrap();
     let bare = level.bare.clone();
     level.bare = level.bare.iter().chain(&table.columns).cloned().collect();

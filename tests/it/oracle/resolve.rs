@@ -136,7 +136,9 @@ impl Flow {
             return self.output(query, target, &levels);
         }
         let found = results(query).iter().find(|result| result.number("resno") == target);
-        found.into_iter().for_each(|result| self.field(result.field("expr"), number, &levels));
+        if let Some(result) = found {
+            self.field(result.field("expr"), number, &levels);
+        }
     }
 
     fn var<'t>(&mut self, var: &'t Tree, levels: &Levels<'t>) {
@@ -146,7 +148,7 @@ impl Flow {
     }
 
     /// A column of an entry of the range table; system columns say nothing of the row.
-    fn entry<'t>(&mut self, place: i64, number: i64, levels: &Levels<'t>) {
+    fn entry(&mut self, place: i64, number: i64, levels: &Levels<'_>) {
         let entry = usize::try_from(place - 1).ok().and_then(|at| levels.query().field("rtable").items().get(at));
         let Some(entry) = entry.filter(|_| number >= 0) else { return };
         match entry.number("rtekind") {
