@@ -24,7 +24,8 @@
 //! - [`lineage`]: the log's own versioned line, its masking, its rendering as `OpenLineage`.
 //! - [`telemetry`]: metrics and diagnostics.
 //! - [`net`]: byte streams and TLS.
-//! - [`frontend`]: first packets of a client. [`backend`]: connections to the upstream and its catalogs. [`approvals`]: the
+//! - [`frontend`]: first packets of a client. [`backend`]: connections to the upstream, its catalogs, and what is remembered
+//!   of their tags. [`approvals`]: the
 //!   hold store. [`log`]: the append-only log with its Merkle tree.
 //! - [`auth`]: relayed log-ins.
 //! - [`session`]: the data plane. Its only place that waits for sockets is one file, its judgement of protocol another.

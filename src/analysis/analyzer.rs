@@ -1,12 +1,15 @@
 //! The state of one analysis, and how it reads relations: views expanded, policies applied, children known.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::parse::{Node, nodes, parse};
+use super::parse::{Node, Tree, nodes, parse};
+use super::prescan::prescan;
 use super::scope::{Rel, Scope};
 use super::set_config::OneSetting;
 use super::touch::{ColumnId, Field, Sources, Touched, Value};
+use super::work::{Work, weight};
 use crate::catalog::{Catalog, Oid, PG_TEMP, Relation, RelationKind, SearchPath};
 
 /// Why a statement is opaque whose views and functions go down further than the stack.
@@ -15,6 +18,7 @@ pub(super) const TOO_DEEP: &str = "it nests too deeply";
 /// One analysis.
 pub(super) struct Analyzer<'a> {
     pub(super) context: &'a Context<'a>,
+    pub(super) work: &'a Work,
     /// The effective search path; that of a function while its body is read.
     pub(super) path: SearchPath,
     pub(super) touched: Touched,
@@ -22,10 +26,12 @@ pub(super) struct Analyzer<'a> {
     pub(super) open: Vec<Oid>,
     /// The WITH names in force while sizes are proved.
     pub(super) named: Vec<super::bound::Named>,
-    /// It came to the end of its stack: what it found is not all.
+    /// It came to the end of its stack, or of its work: what it found is not all.
     pub(super) exhausted: bool,
     /// The setting that the rows of the query are about, while its targets are read.
     pub(super) one_setting: Option<OneSetting>,
+    /// Views whose scans are counted.
+    pub(super) scanned: BTreeSet<Oid>,
     depth: usize,
     depth_max: usize,
 }
@@ -48,19 +54,32 @@ pub(super) struct Expansion {
 
 impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
-    pub(super) fn new(context: &'a Context<'a>, depth_max: usize) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, work: &'a Work, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
         Self {
             context,
+            work,
             path,
             touched: Touched::default(),
             open: Vec::new(),
             named: Vec::new(),
             exhausted: false,
             one_setting: None,
+            scanned: BTreeSet::new(),
             depth: 0,
             depth_max,
         }
+    }
+
+    /// Parses a text that is not the client's own: a definition, a body, a literal. It has the same bounds.
+    pub(super) fn parse(&mut self, text: &str) -> Result<Tree, String> {
+        let context = Context { standard_conforming_strings: true, ..*self.context };
+        let found = prescan(text.as_bytes(), &context).map_err(|rejected| rejected.to_string())?;
+        if found.depth > self.depth_left() {
+            self.too_deep();
+            return Err(TOO_DEEP.to_owned());
+        }
+        if self.spend(text.len() / 64) { parse(text) } else { Err("no work is left".to_owned()) }
     }
 
     pub(super) fn catalog(&self) -> &'a Catalog {
@@ -69,14 +88,21 @@ impl<'a> Analyzer<'a> {
 
     /// One level deeper; false where the statement is deeper than the pre-scan can have let through.
     pub(super) fn enter(&mut self) -> bool {
+        if !self.spend(1) {
+            return false;
+        }
         self.depth += 1;
         if self.depth > self.depth_max {
-            self.exhausted = true;
-            self.touched.opaque(TOO_DEEP);
+            self.too_deep();
             self.depth -= 1;
             return false;
         }
         true
+    }
+
+    fn too_deep(&mut self) {
+        self.exhausted = true;
+        self.touched.opaque(TOO_DEEP);
     }
 
     /// How deep an analysis beside this one may go.
@@ -137,6 +163,9 @@ impl<'a> Analyzer<'a> {
             return Arc::new([]);
         }
         let expansion = self.expansion(view);
+        if !self.spend(expansion.touched.weight() + weight(&expansion.fields)) {
+            return Arc::new([]);
+        }
         self.touched.absorb(&expansion.touched);
         if !self.catalog().is_tagged(view) {
             return Arc::clone(&expansion.fields);
@@ -195,7 +224,7 @@ impl<'a> Analyzer<'a> {
             self.touched.opaque(format!("the definition of view \"{}\" is not known", view.name));
             return Vec::new();
         };
-        let Ok(tree) = parse(text) else {
+        let Ok(tree) = self.parse(text) else {
             self.touched.opaque(format!("the definition of view \"{}\" cannot be read", view.name));
             return Vec::new();
         };
@@ -225,7 +254,7 @@ impl<'a> Analyzer<'a> {
     /// What an expression that the catalog holds as text is made from.
     pub(super) fn expression_text(&mut self, text: &str, scope: &Scope<'_>) -> Sources {
         let text = format!("SELECT {text}");
-        let Ok(tree) = parse(&text) else {
+        let Ok(tree) = self.parse(&text) else {
             self.touched.opaque("an expression of the catalog cannot be read");
             return Sources::new();
         };

@@ -412,8 +412,15 @@ fn var_scans(analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) -> Vec<Oid> {
     let found = analyzer.find_relation(var.schemaname(), var.relname().unwrap_or_default());
     match found {
         Some(relation) if relation.kind == RelationKind::View => {
+            // A view that is joined twice scans what it scans once.
+            if !analyzer.scanned.insert(relation.oid) || !analyzer.enter() {
+                return Vec::new();
+            }
             let text = relation.definition.clone().unwrap_or_default();
-            let Ok(tree) = super::parse::parse(&text) else { return Vec::new() };
+            let Ok(tree) = analyzer.parse(&text) else {
+                analyzer.leave();
+                return Vec::new();
+            };
             let path = std::mem::replace(&mut analyzer.path, crate::catalog::SearchPath::of_definitions());
             let hidden = std::mem::take(&mut analyzer.named);
             let inner = match tree.statements(&text).next().map(|statement| statement.node) {
@@ -422,6 +429,7 @@ fn var_scans(analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) -> Vec<Oid> {
             };
             analyzer.named = hidden;
             analyzer.path = path;
+            analyzer.leave();
             inner
         }
         Some(relation) => vec![relation.oid],

@@ -1,6 +1,6 @@
 //! Facts that are known already: by exact text, and by shape where no value matters.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -12,9 +12,29 @@ use super::shape;
 /// Facts of texts that were analysed before, in all sessions of an upstream.
 #[derive(Debug)]
 pub struct Cache {
-    entries: DashMap<u64, Entry>,
+    entries: DashMap<u64, Entry, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     entries_max: usize,
+}
+
+/// Hands on a key that is a hash already: hashing it again would cost as much as hashing a short text.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
 }
 
 #[derive(Debug)]
@@ -66,7 +86,7 @@ impl Cache {
     /// An empty cache of at most that many texts.
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: DashMap::new(), hasher: RandomState::new(), entries_max }
+        Self { entries: DashMap::default(), hasher: RandomState::new(), entries_max }
     }
 
     /// The facts of a text, analysed where they are not known. A session with relations of its
@@ -89,6 +109,8 @@ impl Cache {
         }
         let facts = Arc::new(super::analyze(text, context)?);
         match shape {
+            // Another caller may grant it more work.
+            _ if facts.is_unfinished() => {}
             Some(shape) if shape::is_general(&facts) => self.keep(&shape, context, &facts),
             _ => self.keep(text, context, &facts),
         }

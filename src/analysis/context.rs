@@ -58,6 +58,8 @@ pub struct Context<'a> {
     pub encoding: Encoding,
     /// The most bytes that a text has.
     pub statement_max: usize,
+    /// The most steps that its analysis takes; a statement that would take more is opaque.
+    pub work_max: usize,
 }
 
 impl<'a> Context<'a> {
@@ -72,6 +74,7 @@ impl<'a> Context<'a> {
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
             statement_max: STATEMENT_MAX,
+            work_max: super::WORK_MAX,
         }
     }
 }
@@ -105,6 +108,24 @@ pub enum Rejected {
     /// An operator longer than any that Postgres takes.
     #[error("operator exceeds the limit of {max} bytes")]
     OperatorTooLong {
+        /// The bound.
+        max: usize,
+    },
+    /// More statements in one text than are kept of it.
+    #[error("a text has more statements than the limit of {max}")]
+    TooManyStatements {
+        /// The bound.
+        max: usize,
+    },
+    /// More comments in a row than a lexer can pass over.
+    #[error("more comments in a row than the limit of {max}")]
+    TooManyComments {
+        /// The bound.
+        max: usize,
+    },
+    /// Operators and comments one behind the other, without a blank: each costs Postgres's lexer a look at all of the rest.
+    #[error("operators and comments in one run exceed the limit of {max} bytes to look ahead")]
+    RunTooLong {
         /// The bound.
         max: usize,
     },

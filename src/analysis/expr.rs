@@ -24,7 +24,7 @@ impl Analyzer<'_> {
         }
         let value = self.expr_inner(node, scope);
         self.leave();
-        value
+        self.carried(value)
     }
 
     fn expr_inner(&mut self, node: Node<'_>, scope: &Scope<'_>) -> Value {
@@ -188,6 +188,9 @@ impl Analyzer<'_> {
     /// A column, a whole row, a field of a row, or a function of a row.
     fn column_ref(&mut self, column: &nodes::ColumnRef, scope: &Scope<'_>) -> Value {
         let names = strings(column.fields());
+        if !self.spend(scope.columns.len() / 64) {
+            return Value::default();
+        }
         let value = self.column_path(&names, scope);
         if matches!(column.fields().iter().next_back(), Some(Node::A_Star(_))) {
             // `t.*` as an argument is the whole row; a lone star stands only where Postgres counts.

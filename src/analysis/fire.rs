@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::analyzer::{Analyzer, is_leaf, relation_scope, stored};
-use super::parse::{Node, nodes, parse};
+use super::parse::{Node, nodes};
 use super::scope::{Rel, Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value};
 use crate::catalog::{Function, Reference, Relation, SearchPath, Trigger};
@@ -93,7 +93,7 @@ impl Analyzer<'_> {
         }
         let fields = if is_leaf(relation) { stored(relation) } else { Arc::clone(&self.expansion(relation).fields) };
         for rule in relation.rules.iter().filter(|rule| rule.event == event.rule) {
-            let Ok(tree) = parse(&rule.definition) else {
+            let Ok(tree) = self.parse(&rule.definition) else {
                 self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
                 continue;
             };
@@ -135,7 +135,7 @@ impl Analyzer<'_> {
 
     fn trigger_condition(&mut self, relation: &Arc<Relation>, definition: &str) {
         let fields = stored(relation);
-        let Ok(tree) = parse(definition) else {
+        let Ok(tree) = self.parse(definition) else {
             self.touched.opaque(format!("a trigger of relation \"{}\" cannot be read", relation.name));
             return;
         };

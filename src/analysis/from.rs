@@ -29,7 +29,7 @@ impl Analyzer<'_> {
         if !self.enter() {
             return Part::default();
         }
-        let part = match node {
+        let item = match node {
             Node::RangeVar(var) => self.range_var(var, outer),
             Node::RangeSubselect(sub) => {
                 let fields = self.query_node(sub.subquery(), if sub.lateral { beside } else { outer });
@@ -53,7 +53,7 @@ impl Analyzer<'_> {
             }
         };
         self.leave();
-        part
+        if self.spend(super::work::weight(&item.columns)) { item } else { Part::default() }
     }
 
     fn range_var(&mut self, var: &nodes::RangeVar, outer: &Scope<'_>) -> Part {

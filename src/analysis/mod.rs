@@ -33,6 +33,7 @@ mod shape;
 mod statement;
 mod touch;
 mod witness;
+mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -40,8 +41,10 @@ pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use flows::{Fill, Flow, Flows, Move};
-pub use prescan::{COMMENT_DEPTH_MAX, DEPTH_MAX, OPERATOR_MAX};
+use prescan::Prescan;
+pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
+pub use work::WORK_MAX;
 
 use crate::catalog::fold;
 
@@ -60,7 +63,7 @@ pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Facts, Rejected> {
     if prescan.backslash && !context.standard_conforming_strings {
         return Ok(opaque(text.len(), "standard_conforming_strings is off and a plain string holds a backslash"));
     }
-    Ok(guarded(text, context, prescan.depth))
+    Ok(guarded(text, context, prescan))
 }
 
 /// A text that nests deeper than this is read on a thread with a stack of its own.
@@ -73,15 +76,15 @@ const DEEP_LEVELS: usize = 4 * DEPTH_MAX;
 const STACK_BYTES: usize = 512 << 20;
 
 /// Reads a text where its depth fits the stack, and turns a panic of the parser's bindings into an opaque statement.
-fn guarded(text: &str, context: &Context<'_>, depth: usize) -> Facts {
-    let read = |levels: usize| catch_unwind(AssertUnwindSafe(|| statements(text, context, levels))).ok();
+fn guarded(text: &str, context: &Context<'_>, prescan: Prescan) -> Facts {
+    let read = |levels: usize| catch_unwind(AssertUnwindSafe(|| statements(text, context, prescan, levels))).ok();
     let deep = || {
         std::thread::scope(|scope| {
             let builder = std::thread::Builder::new().name("analysis".to_owned()).stack_size(STACK_BYTES);
             builder.spawn_scoped(scope, || read(DEEP_LEVELS)).ok().and_then(|thread| thread.join().ok().flatten())
         })
     };
-    let shallow = if depth <= SHALLOW { read(SHALLOW_LEVELS).filter(is_whole) } else { None };
+    let shallow = if prescan.depth <= SHALLOW { read(SHALLOW_LEVELS).filter(is_whole) } else { None };
     shallow.or_else(deep).unwrap_or_else(|| opaque(text.len(), "the parser failed on it"))
 }
 
@@ -90,14 +93,18 @@ fn is_whole(facts: &Facts) -> bool {
     !facts.statements.iter().any(|statement| statement.opaque.iter().any(|why| why == analyzer::TOO_DEEP))
 }
 
-fn statements(text: &str, context: &Context<'_>, levels: usize) -> Facts {
+fn statements(text: &str, context: &Context<'_>, prescan: Prescan, levels: usize) -> Facts {
     let tree = match parse::parse(text) {
         Ok(tree) => tree,
         Err(error) => return opaque(text.len(), &format!("{}{error}", facts::UNPARSABLE)),
     };
-    let read = |parsed: parse::Parsed<'_>| analyzer::Analyzer::new(context, levels).statement(parsed.node, parsed.span);
+    let work = work::Work::new(context.work_max);
+    let analyzer = || analyzer::Analyzer::new(context, &work, levels);
+    let read = |parsed: parse::Parsed<'_>| analyzer().statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
-    witness::hear(context, &witness::relations(text), &mut facts);
+    if witness::can_hear(text, prescan) {
+        witness::hear(context, &witness::relations(text), &mut facts);
+    }
     facts
 }
 

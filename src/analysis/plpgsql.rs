@@ -3,14 +3,14 @@
 //! Every relation that a body names counts as read; of its columns those that the body names, or all of them where the
 //! body has a star, a whole row or a row type. Dynamic EXECUTE is opaque.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading, stored};
 use super::facts::{Kind, SessionEffect};
 use super::scan::{StringMode, TokenKind, tokens};
 use super::touch::{ColumnId, Field, REVEAL, Sources, Value};
-use crate::catalog::{Relation, clip, fold};
+use crate::catalog::{Oid, Relation, clip, fold};
 
 /// One word, operator or punctuation mark of a body.
 pub(super) struct Word {
@@ -48,6 +48,9 @@ fn unquote(text: &str) -> String {
 /// What a body can touch; the result is one field of all that it reads.
 pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
     let words = words(source);
+    if !analyzer.spend(words.len()) {
+        return Vec::new();
+    }
     if source.contains("U&\"") || source.contains("u&\"") {
         analyzer.touched.opaque("a function body hides names behind Unicode escapes");
     }
@@ -56,10 +59,11 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
     let of_rows = functions(analyzer, &words);
     unwritten(analyzer, &words);
     let named: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
+    let rows = Rows::of(&words);
     let mut all = Sources::new();
-    for (relation, place) in relations(analyzer, &words) {
+    for (relation, places) in relations(analyzer, &words) {
         let fields = analyzer.read_relation(&relation, Reading::Family);
-        let whole = of_rows || takes_all(&words, place);
+        let whole = of_rows || places.iter().any(|place| rows.takes_all(&words, *place));
         for field in fields.iter().filter(|field| whole || named.contains(&*field.name)) {
             all.extend(&field.value.sources);
         }
@@ -69,9 +73,9 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
     vec![Field { name: "result".into(), value: Value::of(all) }]
 }
 
-/// The relations that a body names, each with the place after its name.
-fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>, usize)> {
-    let mut found: Vec<(Arc<Relation>, usize)> = Vec::new();
+/// The relations that a body names, each with the places after its name.
+fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>, Vec<usize>)> {
+    let mut found: BTreeMap<Oid, (Arc<Relation>, Vec<usize>)> = BTreeMap::new();
     for (place, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
         let dotted = place.checked_sub(1).and_then(|at| words.get(at)).is_some_and(|before| before.text == ".");
         let schema = if dotted {
@@ -82,42 +86,60 @@ fn relations(analyzer: &mut Analyzer<'_>, words: &[Word]) -> Vec<(Arc<Relation>,
         if let Some(relation) = analyzer.find_relation(schema, &word.text)
             && (!relation.is_built_in() || analyzer.catalog().is_tagged(&relation))
         {
-            found.push((relation, place + 1));
+            found.entry(relation.oid).or_insert_with(|| (relation, Vec::new())).1.push(place + 1);
         }
     }
-    found
+    found.into_values().collect()
 }
 
-/// Whether all columns of a relation can be meant: a star, a row type, a row variable, or its alias used alone.
-fn takes_all(words: &[Word], after: usize) -> bool {
-    let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
-    let star = words.iter().enumerate().any(|(at, word)| {
-        word.text == "*"
-            && !word.quoted
-            && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
-            && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
-    });
-    let rows = words.iter().any(|word| WHOLE_ROWS.contains(&word.text.as_str()));
-    if star || rows {
-        return true;
+/// Where a body can mean whole rows.
+struct Rows<'w> {
+    /// A star or a row type: all columns of every relation.
+    all: bool,
+    /// The places of names that stand alone, neither before nor behind a dot.
+    alone: HashMap<&'w str, Vec<usize>>,
+}
+
+impl<'w> Rows<'w> {
+    fn of(words: &'w [Word]) -> Self {
+        let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+        let star = |(at, word): (usize, &Word)| {
+            word.text == "*"
+                && !word.quoted
+                && !(at > 0 && text(at - 1) == "(" && text(at + 1) == ")")
+                && (at == 0 || [",", ".", "select", "all", "distinct", "returning", ")"].contains(&text(at - 1)))
+        };
+        let row = |word: &Word| WHOLE_ROWS.contains(&word.text.as_str());
+        let all = words.iter().enumerate().any(star) || words.iter().any(row);
+        let mut alone: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, word) in words.iter().enumerate().filter(|(_, word)| word.name) {
+            if text(at + 1) != "." && (at == 0 || text(at - 1) != ".") {
+                alone.entry(&word.text).or_default().push(at);
+            }
+        }
+        Self { all, alone }
     }
-    let alias_at = if text(after) == "as" { after + 1 } else { after };
-    // An alias with a list of columns gives them other names.
-    if text(alias_at + 1) == "(" && words.get(alias_at).is_some_and(|word| word.name && !is_reserved(word)) {
-        return true;
-    }
-    let own = after.checked_sub(1).map_or("", text);
-    let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
-    [Some(own), alias].into_iter().flatten().any(|name| {
-        words.iter().enumerate().any(|(at, word)| {
-            word.name
-                && word.text == name
-                && at + 1 != after
-                && at != alias_at
-                && text(at + 1) != "."
-                && (at == 0 || text(at - 1) != ".")
+
+    /// Whether all columns of the relation whose name ends before `after` can be meant: its name or its alias stands
+    /// somewhere else alone.
+    fn takes_all(&self, words: &[Word], after: usize) -> bool {
+        if self.all {
+            return true;
+        }
+        let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+        let alias_at = if text(after) == "as" { after + 1 } else { after };
+        // An alias with a list of columns gives them other names.
+        if text(alias_at + 1) == "(" && words.get(alias_at).is_some_and(|word| word.name && !is_reserved(word)) {
+            return true;
+        }
+        let own = after.checked_sub(1).map_or("", text);
+        let alias = words.get(alias_at).filter(|word| word.name).map(|word| word.text.as_str());
+        [Some(own), alias].into_iter().flatten().any(|name| {
+            // Two of its places are the name and the alias themselves.
+            let places = self.alone.get(name).map_or(&[][..], Vec::as_slice);
+            places.iter().take(3).any(|at| at + 1 != after && *at != alias_at)
         })
-    })
+    }
 }
 
 /// Words of a body that can take whole rows, or columns that it does not name.

@@ -17,7 +17,7 @@ impl Analyzer<'_> {
         }
         let fields = self.query_inner(select, parent);
         self.leave();
-        fields
+        self.carried_fields(fields)
     }
 
     fn query_inner(&mut self, select: &nodes::SelectStmt, parent: &Scope<'_>) -> Vec<Field> {
@@ -92,6 +92,10 @@ impl Analyzer<'_> {
         let mut outputs = Vec::new();
         for target in list {
             self.target(target, scope, &mut outputs);
+            if outputs.len() > COLUMNS_MAX {
+                self.touched.opaque("a target list has more columns than Postgres takes");
+                return Vec::new();
+            }
         }
         outputs
     }
@@ -100,7 +104,7 @@ impl Analyzer<'_> {
     pub(super) fn target(&mut self, target: &nodes::ResTarget, scope: &Scope<'_>, outputs: &mut Vec<Field>) {
         let node = target.val();
         if let Some(fields) = self.star(node, scope) {
-            outputs.extend(fields);
+            outputs.extend(self.carried_fields(fields));
             return;
         }
         let value = self.expr(node, scope);
@@ -249,7 +253,7 @@ impl Analyzer<'_> {
         let mut values = Vec::with_capacity(list.len());
         for node in list {
             match self.star(node, scope) {
-                Some(fields) => values.extend(fields.into_iter().map(|field| field.value)),
+                Some(fields) => values.extend(self.carried_fields(fields).into_iter().map(|field| field.value)),
                 None => values.push(self.expr(node, scope)),
             }
         }
@@ -340,6 +344,9 @@ impl Analyzer<'_> {
 }
 
 const RECURSION_ROUNDS: usize = 6;
+
+/// Postgres refuses longer target lists (`MaxTupleAttributeNumber`).
+const COLUMNS_MAX: usize = 1_664;
 
 /// The columns that SEARCH and CYCLE add.
 fn search_and_cycle(cte: &nodes::CommonTableExpr, fields: Arc<[Field]>) -> Arc<[Field]> {

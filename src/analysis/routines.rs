@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::Kind;
-use super::parse::{Node, constant_text, nodes, parse, strings};
+use super::parse::{Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
+use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
@@ -35,7 +36,7 @@ impl Analyzer<'_> {
         if let Some(name) = names.last()
             && let Some(what) = self.builtin_of(&names, name)
         {
-            self.literal_arguments(what, call, scope);
+            self.literal_arguments(what, call, &arguments, scope);
         }
         self.call_named(&names, arguments).unwrap_or_default()
     }
@@ -67,7 +68,7 @@ impl Analyzer<'_> {
     }
 
     /// What the literals among the arguments say.
-    fn literal_arguments(&mut self, what: Builtin, call: &nodes::FuncCall, scope: &Scope<'_>) {
+    fn literal_arguments(&mut self, what: Builtin, call: &nodes::FuncCall, values: &[Value], scope: &Scope<'_>) {
         let literal = |place: usize| call.args().get(place).and_then(constant_text);
         match what {
             Builtin::RunsSql(place) => {
@@ -88,14 +89,14 @@ impl Analyzer<'_> {
                 Some(name) => self.read_named(&name),
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
-            Builtin::SetConfig => self.set_config_call(call, scope),
+            Builtin::SetConfig => self.set_config_call(call, values),
             _ => {}
         }
     }
 
     /// SQL inside a literal: its result is revealed.
     fn run_literal(&mut self, text: &str, _scope: &Scope<'_>) {
-        let Ok(tree) = parse(text) else {
+        let Ok(tree) = self.parse(text) else {
             self.touched.opaque("SQL inside a literal cannot be read");
             return;
         };
@@ -247,7 +248,14 @@ impl Analyzer<'_> {
         if function.kind == 'a' {
             return self.aggregate(function, arguments);
         }
+        if !self.enter() {
+            return Value::default();
+        }
         let body = self.body(function);
+        self.leave();
+        if !self.spend(body.touched.weight() + weight(&body.fields)) {
+            return Value::default();
+        }
         self.touched.absorb(&body.touched);
         if !arguments.sources.is_empty() {
             // An argument can go wherever the body writes.
@@ -365,7 +373,7 @@ impl Analyzer<'_> {
             }
             _ => text.to_owned(),
         };
-        let Ok(tree) = parse(&text) else {
+        let Ok(tree) = self.parse(&text) else {
             self.touched.opaque(format!("the body of function \"{name}\" cannot be read"));
             return Vec::new();
         };

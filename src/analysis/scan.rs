@@ -368,7 +368,8 @@ const fn is_ident(byte: u8) -> bool {
     is_tag(byte) || byte == b'$'
 }
 
-const fn is_operator(byte: u8) -> bool {
+/// Whether Postgres makes operators of it.
+pub(super) const fn is_operator(byte: u8) -> bool {
     matches!(
         byte,
         b'~' | b'!'

@@ -11,6 +11,7 @@ use super::kinds::{also_reads, classify};
 use super::parse::{ConstValue, Node, NodeList, constant_integer, constant_text, nodes, raw, strings};
 use super::scope::{Scope, sources};
 use super::touch::{Field, PROBE, REVEAL, Value};
+use super::work::weight;
 use super::{findings, plpgsql, render};
 use crate::catalog::{PG_TEMP, clip};
 
@@ -31,6 +32,9 @@ impl Outcome {
 const KEEPS_DEFINITIONS: [&str; 8] =
     ["TRUNCATE", "TRUNCATE TABLE", "LOCK", "LOCK TABLE", "VACUUM", "CLUSTER", "REINDEX", "REFRESH MATERIALIZED VIEW"];
 
+/// Steps for each column that is kept.
+const KEPT_STEPS: usize = 8;
+
 impl Analyzer<'_> {
     /// The facts of one statement.
     pub(super) fn statement(mut self, node: Node<'_>, span: Range<usize>) -> StatementFacts {
@@ -45,7 +49,11 @@ impl Analyzer<'_> {
         if !matches!(kind, Kind::Transaction | Kind::Session) {
             self.unwritten();
         }
-        let outcome = self.dispatch(node);
+        let mut outcome = self.dispatch(node);
+        // What is kept of a statement takes more room than what is read of it.
+        if !self.spend(KEPT_STEPS * (1 + self.touched.columns.len() + weight(&outcome.outputs))) {
+            outcome.outputs.clear();
+        }
         let defines = kind >= Kind::Ddl && kind != Kind::Opaque && !KEEPS_DEFINITIONS.contains(&command.as_str());
         if defines || kind == Kind::Call {
             self.touched.effects.push(SessionEffect::CatalogChange);
@@ -191,7 +199,7 @@ impl Analyzer<'_> {
 
     /// The facts of a statement inside this one, judged on its own later.
     fn inner_facts(&self, node: Node<'_>) -> StatementFacts {
-        Analyzer::new(self.context, self.depth_left()).statement(node, 0..0)
+        Analyzer::new(self.context, self.work, self.depth_left()).statement(node, 0..0)
     }
 
     fn create_as(&mut self, create: &nodes::CreateTableAsStmt, top: &Scope<'_>) -> Outcome {

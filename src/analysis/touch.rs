@@ -95,6 +95,9 @@ pub(super) struct Touched {
     pub(super) flows: Found,
 }
 
+/// Reasons that are kept: one is enough to be opaque.
+const REASONS_MAX: usize = 32;
+
 impl Touched {
     /// Marks columns.
     pub(super) fn mark<'a>(&mut self, sources: impl IntoIterator<Item = &'a ColumnId>, access: u8) {
@@ -106,9 +109,14 @@ impl Touched {
     /// Says that a part cannot be known.
     pub(super) fn opaque(&mut self, why: impl Into<String>) {
         let why = why.into();
-        if !self.opaque.contains(&why) {
+        if self.opaque.len() < REASONS_MAX && !self.opaque.contains(&why) {
             self.opaque.push(why);
         }
+    }
+
+    /// What it costs to add this to another part.
+    pub(super) fn weight(&self) -> usize {
+        self.columns.len() + self.relations.len() + self.functions.len() + self.effects.len() + self.seen.len()
     }
 
     /// Adds all that another part touches.
@@ -122,6 +130,8 @@ impl Touched {
             self.opaque(why.clone());
         }
         self.kinds.extend(&other.kinds);
+        // A function that is called twice leaves what its last call leaves.
+        self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs;
         self.places = self.places.saturating_add(other.places);

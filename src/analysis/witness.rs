@@ -12,6 +12,7 @@ use sqlparser::parser::Parser;
 
 use super::context::Context;
 use super::facts::{Facts, RelationName, SessionEffect, StatementFacts};
+use super::prescan::Prescan;
 use crate::catalog::{SearchPath, clip, fold};
 
 /// The relation names in a text, schema first; empty where the parser refuses it.
@@ -29,6 +30,16 @@ pub(super) fn relations(text: &str) -> Vec<(Option<String>, String)> {
 
 /// Deeper texts are the first witness's alone.
 const RECURSION_MAX: usize = 50;
+/// So are those in which it would make a long chain: each link of AND, of OR and of operators hangs below the next, and
+/// it takes them apart by recursion.
+const CHAIN_MAX: usize = 500;
+/// So are long ones: its trees take a hundred times the bytes of the text.
+const TEXT_MAX: usize = 128 << 10;
+
+/// Whether the witness is asked.
+pub(super) const fn can_hear(text: &str, prescan: Prescan) -> bool {
+    text.len() <= TEXT_MAX && prescan.chain <= CHAIN_MAX
+}
 
 #[derive(Default)]
 struct Names {

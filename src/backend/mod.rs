@@ -1,4 +1,4 @@
-//! The upstream's side: connecting, cancelling, and reading what a database holds.
+//! The upstream's side: connecting, cancelling, reading what a database holds, remembering which tags came where.
 //!
 //! Must not: know clients or judge statements. Start reading at [`connect::Upstream`] and [`databases::Databases`].
 

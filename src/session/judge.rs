@@ -10,7 +10,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::Run;
 use super::{Mode, Session};
-use crate::analysis::{Bound, Context, Encoding, Facts, Kind, SessionEffect, StatementFacts};
+use crate::analysis::{Bound, Facts, Kind, SessionEffect, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
@@ -279,12 +279,12 @@ impl Session {
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         self.refresh().await?;
-        let facts = match self.analyse(text) {
+        let facts = match self.read_text(text).await? {
             Ok(facts) => facts,
             Err(report) => return Ok(Err(report)),
         };
         if !is_unresolved(&facts) {
-            return Ok(Ok(self.in_sequence(text, facts)));
+            return Ok(Ok(self.in_sequence(text, facts).await?));
         }
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
@@ -294,36 +294,27 @@ impl Session {
             self.snapshot = None;
             self.refresh().await?;
         }
-        let facts = self.analyse(text);
+        let facts = self.read_text(text).await?;
         if !self.has_own || self.private || !facts.as_ref().is_ok_and(|facts| is_unresolved(facts)) {
-            return Ok(facts.map(|facts| self.in_sequence(text, facts)));
+            return self.sequenced(text, facts).await;
         }
         // A temporary relation, perhaps: only this connection can see it.
         self.private = true;
         self.snapshot = None;
         self.refresh().await?;
-        Ok(self.analyse(text).map(|facts| self.in_sequence(text, facts)))
+        let facts = self.read_text(text).await?;
+        self.sequenced(text, facts).await
     }
 
-    pub(super) fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
-        let Some((snapshot, names)) = self.snapshot.as_ref().zip(self.settings.names.as_ref()) else {
-            let why = "the catalog or the search path of this session is not known";
-            let facts = StatementFacts::opaque("unknown", 0..text.len(), why);
-            return Ok(Arc::new(Facts { statements: vec![facts] }));
-        };
-        let context = Context {
-            catalog: &snapshot.catalog,
-            database: &self.who.database,
-            search_path: &names.search_path,
-            role: &names.role,
-            standard_conforming_strings: self.settings.standard_conforming_strings,
-            encoding: Encoding::of(&self.settings.client_encoding),
-            statement_max: self.services.bounds.statement_max,
-        };
-        self.services.facts.analyze(text, &context).map_err(|rejected| {
-            Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string())
-                .hint("Split the statement into smaller ones.")
-        })
+    async fn sequenced(
+        &mut self,
+        text: &Bytes,
+        facts: Result<Arc<Facts>, Report>,
+    ) -> Result<Result<Arc<Facts>, Report>, End> {
+        match facts {
+            Ok(facts) => Ok(Ok(self.in_sequence(text, facts).await?)),
+            refused => Ok(refused),
+        }
     }
 
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.

@@ -99,9 +99,12 @@ impl Session {
     }
 
     /// Facts of a text with several statements, of which later ones may read what earlier ones write.
-    pub(super) fn in_sequence(&mut self, text: &bytes::Bytes, facts: Arc<Facts>) -> Arc<Facts> {
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn in_sequence(&mut self, text: &bytes::Bytes, facts: Arc<Facts>) -> Result<Arc<Facts>, End> {
         let several = facts.statements.len() > 1 && facts.statements.iter().any(|one| !one.flows.is_empty());
-        let Some(snapshot) = self.snapshot.clone().filter(|_| several) else { return facts };
+        let Some(snapshot) = self.snapshot.clone().filter(|_| several) else { return Ok(facts) };
         let mut facts = facts;
         let mut tentative = self.own.clone();
         for _ in 0..facts.statements.len() {
@@ -117,13 +120,13 @@ impl Session {
             let databases = &self.services.databases;
             let database = databases.database(&self.who.database);
             self.snapshot = Some(databases.tagged(&self.who.database, &database, &snapshot.catalog, &tentative));
-            match self.analyse(text) {
+            match self.read_text(text).await? {
                 Ok(again) => facts = again,
                 Err(_) => break,
             }
         }
         self.snapshot = Some(snapshot);
-        facts
+        Ok(facts)
     }
 
     fn arrivals(&self, facts: &Facts, ids: &[StatementId], catalog: &Catalog) -> Arrivals {

@@ -17,6 +17,7 @@ mod judge;
 mod launder;
 mod names;
 mod phase;
+mod read;
 mod redact;
 mod refuse;
 pub mod registry;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::analysis::SessionEffect;
+use crate::analysis::{Encoding, SessionEffect};
 use crate::ids::NAME;
 use crate::wire::startup::Parameters;
 
@@ -19,8 +19,8 @@ pub(super) struct NameContext {
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) standard_conforming_strings: bool,
-    /// `client_encoding` as the server reports it.
-    pub(super) client_encoding: String,
+    /// The class of `client_encoding` as the server reports it.
+    pub(super) encoding: Encoding,
     /// What the server last said, `None` where something may have changed it since.
     pub(super) names: Option<NameContext>,
     /// They changed inside the open transaction: its end, or a ROLLBACK TO, may change them back.
@@ -39,7 +39,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             standard_conforming_strings: true,
-            client_encoding: "UTF8".into(),
+            encoding: Encoding::Safe,
             names: None,
             touched: false,
             generation: 0,
@@ -84,7 +84,7 @@ impl Settings {
                 self.generation += 1;
             }
             b"client_encoding" => {
-                self.client_encoding = String::from_utf8_lossy(value).into_owned();
+                self.encoding = Encoding::of(&String::from_utf8_lossy(value));
                 self.generation += 1;
             }
             b"search_path" | b"session_authorization" => self.forget_names(),

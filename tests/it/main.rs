@@ -7,7 +7,9 @@
 mod analysis_corpus;
 mod analysis_lineage;
 mod analyze;
+mod bounds;
 mod demo;
+mod differential;
 mod drivers;
 mod drivers_rust;
 mod evasions;

@@ -30,7 +30,8 @@ impl State {
                 && !relation.parsed.is_kept()
         };
         for view in self.catalog.relations().filter(unread) {
-            let expansion = Analyzer::new(&context, SHALLOW_LEVELS).expansion(view);
+            let expansion =
+                Analyzer::new(&context, &super::super::work::Work::default(), SHALLOW_LEVELS).expansion(view);
             view.parsed.keep(expansion);
         }
     }

@@ -160,7 +160,8 @@ impl State {
     /// What a query comes to: its columns with their tags, and the whole expansion for a view.
     pub(super) fn query(&self, query: Node<'_>, names: &[&str]) -> Option<(Table, Expansion)> {
         let context = self.context();
-        let mut analyzer = Analyzer::new(&context, super::super::SHALLOW_LEVELS);
+        let work = super::super::work::Work::default();
+        let mut analyzer = Analyzer::new(&context, &work, super::super::SHALLOW_LEVELS);
         let fields = analyzer.query_node(query, &super::super::scope::Scope::default());
         if analyzer.exhausted {
             return None;
@@ -231,7 +232,8 @@ impl State {
             let Node::Constraint(constraint) = constraint else { continue };
             if constraint.contype == raw::ConstrType::CONSTR_GENERATED {
                 let context = self.context();
-                let mut analyzer = Analyzer::new(&context, super::super::SHALLOW_LEVELS);
+                let work = super::super::work::Work::default();
+                let mut analyzer = Analyzer::new(&context, &work, super::super::SHALLOW_LEVELS);
                 let scope = relation_scope(&relation, &stored(&relation));
                 let value = analyzer.expr(constraint.raw_expr(), &scope);
                 tags.extend(value.sources.iter().flat_map(|source| render::tags(&mut analyzer, *source)));

@@ -1,0 +1,72 @@
+//! Texts that are made to be slow or to overflow a stack, through the proxy: refused or run, and nobody else notices.
+
+use crate::harness::conn::{Conn, query};
+use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
+
+fn hostile() -> Vec<String> {
+    let many = |piece: &str| piece.repeat(100_000);
+    vec![
+        format!("SELECT 1{} FROM orders t", many(" + t.and")),
+        format!("SELECT {} 1 {}", many("CASE WHEN t.end THEN "), many("END ")),
+        format!("SELECT 1{}", many(" IS NULL BETWEEN 1 AND 2")),
+        format!("SELECT 1 {}", many("/**/")),
+        many("/*"),
+        many("++++"),
+        many("-- a\n--b\n"),
+        format!("SELECT {}1{}", many("("), many(")")),
+        format!("{}SELECT 1{}", many("SELECT ("), many(")")),
+        many(";"),
+        many("$a$$b$"),
+        format!("SELECT 1{}", many("::int")),
+    ]
+}
+
+#[test]
+fn a_hostile_text_is_an_error_of_its_own_session_and_of_no_other() {
+    let db = TestDb::new("hostile");
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    let other = proxy.connect();
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    for text in hostile() {
+        conn.send(&query(&text));
+        let frames = conn.until('Z');
+        let error = frames.iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C'));
+        assert!(matches!(error.as_deref(), Some("54000" | "42601" | "54001")), "{error:?} for {}", &text[..40]);
+        assert_eq!(other.query("SELECT 1").unwrap(), ["1"]);
+    }
+}
+
+#[test]
+fn a_megabyte_of_values_and_a_million_terms_run() {
+    let db = TestDb::new("megabyte");
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    let client = proxy.connect();
+    let values = ", 1".repeat(350_000);
+    assert_eq!(client.query(&format!("SELECT count(*) FROM orders WHERE id IN (1{values})")).unwrap(), ["1"]);
+    let terms = " OR id = 1".repeat(10_000);
+    assert_eq!(client.query(&format!("SELECT count(*) FROM orders WHERE id = 1{terms}")).unwrap(), ["1"]);
+}
+
+#[test]
+fn views_and_functions_that_double_with_every_level_leave_the_proxy_serving() {
+    let db = TestDb::new("doubling");
+    let mut made =
+        "CREATE FUNCTION f0() RETURNS text LANGUAGE sql AS 'SELECT email FROM customers LIMIT 1';".to_owned();
+    for level in 1..=14 {
+        let below = level - 1;
+        made += &format!("CREATE FUNCTION f{level}() RETURNS text LANGUAGE sql AS 'SELECT f{below}() || f{below}()';");
+    }
+    made += "CREATE VIEW v0 AS SELECT id, f0() AS a FROM customers;";
+    for level in 1..=12 {
+        let below = level - 1;
+        made += &format!("CREATE VIEW v{level} AS SELECT x.id, x.a FROM v{below} x JOIN v{below} y USING (id);");
+    }
+    db.direct(&made);
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    let client = proxy.connect();
+    for sql in ["SELECT f14() WHERE false", "SELECT id FROM v12 WHERE false"] {
+        // Whether it runs is the policy's to say; that it is answered is ours.
+        drop(client.query(sql));
+        assert_eq!(client.query("SELECT 1").unwrap(), ["1"]);
+    }
+}
