@@ -28,10 +28,10 @@ pub(super) struct Analyzer<'a> {
     pub(super) named: Vec<super::bound::Named>,
     /// It came to the end of its stack, or of its work: what it found is not all.
     pub(super) exhausted: bool,
-    /// The setting that the rows of the query are about, while its targets are read.
-    pub(super) one_setting: Option<OneSetting>,
     /// Views whose scans are counted.
     pub(super) scanned: BTreeSet<Oid>,
+    /// The setting that the rows of the query are about, while its targets are read.
+    pub(super) one_setting: Option<OneSetting>,
     depth: usize,
     depth_max: usize,
 }
@@ -64,8 +64,8 @@ impl<'a> Analyzer<'a> {
             open: Vec::new(),
             named: Vec::new(),
             exhausted: false,
-            one_setting: None,
             scanned: BTreeSet::new(),
+            one_setting: None,
             depth: 0,
             depth_max,
         }
@@ -183,7 +183,7 @@ impl<'a> Analyzer<'a> {
             return known;
         }
         let outer = std::mem::take(&mut self.touched);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         self.open.push(view.oid);
         let outputs = self.definition(view);
         self.open.pop();
@@ -234,7 +234,7 @@ impl<'a> Analyzer<'a> {
 
     fn policies(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
         self.open.push(relation.oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         let scope = relation_scope(relation, fields);
         for policy in &relation.policies {
             for text in policy.using.iter().chain(&policy.check) {

@@ -421,7 +421,10 @@ fn var_scans(analyzer: &mut Analyzer<'_>, var: &nodes::RangeVar) -> Vec<Oid> {
                 analyzer.leave();
                 return Vec::new();
             };
-            let path = std::mem::replace(&mut analyzer.path, crate::catalog::SearchPath::of_definitions());
+            let path = std::mem::replace(
+                &mut analyzer.path,
+                crate::catalog::SearchPath::of_definitions(analyzer.context.catalog),
+            );
             let hidden = std::mem::take(&mut analyzer.named);
             let inner = match tree.statements(&text).next().map(|statement| statement.node) {
                 Some(node @ Node::SelectStmt(_)) => scans(analyzer, node),

@@ -137,10 +137,11 @@ impl Analyzer<'_> {
         let mut found = Sources::new();
         let mut visit = |node: Node<'_>| {
             if let Node::ColumnRef(column) = node
-                && let ["excluded", name] = strings(column.fields()).as_slice()
-                && let Some(field) = target.fields.iter().find(|field| &*field.name == *name)
+                && let ["excluded", rest @ ..] = strings(column.fields()).as_slice()
             {
-                found.extend(&field.value.sources);
+                // Alone it is the whole row.
+                let named = target.fields.iter().filter(|field| rest.first().is_none_or(|name| &*field.name == *name));
+                found.extend(named.flat_map(|field| &field.value.sources));
             }
             true
         };
@@ -296,6 +297,8 @@ impl Analyzer<'_> {
                 self.target(item, &scope, &mut outputs);
             }
         }
+        // It is computed for every row that is written, also where WITH has it and nobody asks.
+        self.touched.mark(&sources(&outputs), PROBE);
         outputs
     }
 

@@ -302,6 +302,10 @@ impl Analyzer<'_> {
         }
         value.type_oid = target;
         let composite = self.catalog().row_relation(target).map(Arc::clone);
+        if composite.is_some() {
+            // Each field is converted, whichever of them is asked for.
+            self.touched.mark(&value.sources, PROBE);
+        }
         value.fields = match (composite, value.fields.take()) {
             (Some(relation), Some(fields)) => Some(
                 relation

@@ -40,7 +40,7 @@ impl Analyzer<'_> {
 
     /// Definitions have their names qualified; the body of a trigger's function sees the caller's path.
     fn as_defined(&mut self, read: impl FnOnce(&mut Self)) {
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         read(self);
         self.path = path;
     }
@@ -174,7 +174,7 @@ impl Analyzer<'_> {
             return;
         }
         self.open.push(oid);
-        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+        let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         let scope = Scope { arguments: Some(Arc::new([Arc::from("value")])), ..Scope::default() };
         for check in &found.checks {
             self.probe_text(check, &scope);

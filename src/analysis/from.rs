@@ -6,7 +6,7 @@ use super::analyzer::{Analyzer, Reading};
 use super::parse::{Node, NodeList, nodes, raw, strings};
 use super::query::column_names;
 use super::scope::{Part, Rel, Scope, rename, sources};
-use super::touch::{Field, Value};
+use super::touch::{Field, PROBE, Value};
 
 /// The column names of an alias.
 pub(super) fn alias_names(alias: &nodes::Alias) -> Vec<&str> {
@@ -99,7 +99,8 @@ impl Analyzer<'_> {
         } else {
             join.using_clause().iter().filter_map(|name| name.sval()).map(Arc::from).collect()
         };
-        let mut scope = Scope::below(beside);
+        // A join condition sees both sides and the queries around, not the items that stand before the join.
+        let mut scope = Scope::below(outer);
         scope.rels = left.rels;
         scope.rels.extend(right.rels);
         for field in left.columns.iter().chain(&right.columns).filter(|field| using.contains(&field.name)) {
@@ -138,11 +139,14 @@ impl Analyzer<'_> {
             let name = super::names::output_name(node);
             if let Some(columns) = self.unnested(node, beside) {
                 scalar = false;
+                self.touched.mark(&sources(&columns), PROBE);
                 fields.extend(columns);
                 alias.get_or_insert(name);
                 continue;
             }
             let value = self.expr(node, beside);
+            // The function runs, whether anybody asks for its columns or not.
+            self.touched.mark(&value.sources, PROBE);
             let value = self.with_fields(value);
             let listed = if own.is_empty() { &defined } else { &own };
             scalar &= value.fields.is_none() && listed.is_empty();

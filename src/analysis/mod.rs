@@ -17,7 +17,9 @@ mod fire;
 mod flows;
 mod from;
 mod kinds;
+mod merge;
 mod names;
+mod origin;
 mod parse;
 mod plpgsql;
 mod prescan;
@@ -27,6 +29,7 @@ mod replay;
 mod routines;
 pub mod scan;
 mod scope;
+mod sequence;
 mod set_config;
 pub mod settings;
 mod shape;
@@ -41,6 +44,7 @@ pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
 pub use context::{Context, Encoding, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use flows::{Fill, Flow, Flows, Move};
+pub use origin::{Unforeseen, unforeseen};
 use prescan::Prescan;
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
@@ -102,6 +106,7 @@ fn statements(text: &str, context: &Context<'_>, prescan: Prescan, levels: usize
     let analyzer = || analyzer::Analyzer::new(context, &work, levels);
     let read = |parsed: parse::Parsed<'_>| analyzer().statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
+    sequence::in_order(text, &sequence::Reading { context, work: &work, levels }, &mut facts);
     if witness::can_hear(text, prescan) {
         witness::hear(context, &witness::relations(text), &mut facts);
     }

@@ -1,5 +1,7 @@
 //! The only module that knows the parser: Postgres's own grammar through `libpg_query`.
 
+use super::scan::{self, StringMode};
+
 pub(super) use pg_raw_parse::list::NodeList;
 pub(super) use pg_raw_parse::walk::{Recurse, walk_manual};
 pub(super) use pg_raw_parse::{ConstValue, Node, nodes, raw};
@@ -19,7 +21,20 @@ pub(super) struct Parsed<'a> {
 
 /// Parses a text; the error is the parser's own sentence.
 pub(super) fn parse(text: &str) -> Result<Tree, String> {
-    pg_raw_parse::parse(text).map(|result| Tree(result.into_inner())).map_err(|error| error.to_string())
+    let read = |text: &str| pg_raw_parse::parse(text).map(|result| Tree(result.into_inner()));
+    // The parser looks one token ahead for `NULLS LAST`, `WITH TIME ZONE` and their kin, and a comment there hides it.
+    read(text)
+        .or_else(|error| without_comments(text).and_then(|plain| read(&plain).ok()).ok_or(error))
+        .map_err(|error| error.to_string())
+}
+
+/// The text with spaces in place of its comments, each byte where it was; `None` where it has none.
+fn without_comments(text: &str) -> Option<String> {
+    let mut bytes = text.as_bytes().to_vec();
+    for token in scan::tokens(text.as_bytes(), StringMode::Standard).filter(|token| token.kind.is_comment()) {
+        bytes.get_mut(token.range)?.fill(b' ');
+    }
+    String::from_utf8(bytes).ok().filter(|plain| plain != text)
 }
 
 impl Tree {

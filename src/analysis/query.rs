@@ -234,6 +234,8 @@ impl Analyzer<'_> {
         for row in select.values_lists() {
             let Node::NodeList(row) = row else { continue };
             for (place, value) in self.row(row, outer).into_iter().enumerate() {
+                // All of its values are computed, whichever of them is asked for.
+                self.touched.mark(&value.sources, PROBE);
                 match fields.get_mut(place) {
                     Some(field) => field.value.add(value),
                     None => fields.push(Field { name: format!("column{}", place + 1).into(), value }),

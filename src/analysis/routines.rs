@@ -12,6 +12,9 @@ use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
 
+/// Why a function is opaque whose body the session's strings make another one.
+const BACKSLASH: &str = "standard_conforming_strings is off and the body of a function holds a backslash";
+
 /// What a function's body comes to.
 #[derive(Debug)]
 struct Body {
@@ -162,6 +165,10 @@ impl Analyzer<'_> {
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
         }
+        if !own.is_empty() {
+            // Its result can be a row of another relation's columns: what it was asked with decides all the same.
+            self.touched.mark(&value.sources, PROBE);
+        }
         for function in own {
             self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
             self.unsaid_arguments(function, arguments.len(), &mut value);
@@ -182,7 +189,7 @@ impl Analyzer<'_> {
         }
         self.type_checks(function.returns);
         if let Some(text) = function.default_values.as_deref().filter(|_| given < function.arguments.len()) {
-            let path = std::mem::replace(&mut self.path, SearchPath::of_definitions());
+            let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
             value.sources.extend(self.expression_text(text, &Scope::default()));
             self.path = path;
         }
@@ -244,6 +251,12 @@ impl Analyzer<'_> {
         }
         if function.volatility == 'v' {
             self.touched.acts = true;
+        }
+        if !self.context.standard_conforming_strings
+            && function.source.as_deref().is_some_and(|text| text.contains('\\'))
+        {
+            // The server reads the body when it runs, and a backslash in it as it does now.
+            self.touched.opaque(BACKSLASH);
         }
         if function.kind == 'a' {
             return self.aggregate(function, arguments);
@@ -318,7 +331,7 @@ impl Analyzer<'_> {
         let role = if function.definer { &*function.owner } else { self.context.role };
         let path = setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), role));
         let fixed = path.is_some() || function.body.is_some();
-        let path = if function.body.is_some() { Some(SearchPath::of_definitions()) } else { path };
+        let path = if function.body.is_some() { Some(SearchPath::of_definitions(self.context.catalog)) } else { path };
         let before = path.map(|path| std::mem::replace(&mut self.path, path));
         self.open.push(function.oid);
         let fields = self.body_fields(function);

@@ -238,6 +238,10 @@ impl Analyzer<'_> {
             Node::DiscardStmt(discard) if discard.target == raw::DiscardMode::DISCARD_ALL => {
                 self.touched.effects.push(SessionEffect::DiscardAll);
             }
+            Node::DiscardStmt(discard) if discard.target == raw::DiscardMode::DISCARD_TEMP => {
+                self.touched.session_local = true;
+                self.touched.effects.push(SessionEffect::CatalogChange);
+            }
             Node::DeallocateStmt(deallocate) => {
                 let name = deallocate.name().filter(|_| !deallocate.isall).map(|name| clip(name).to_owned());
                 self.touched.effects.push(SessionEffect::Deallocate { name });
@@ -383,7 +387,7 @@ impl From<Outcome> for render::Outcome {
 }
 
 /// The INTO of a query; in a set operation it stands in the leftmost arm.
-fn into_clause(select: &nodes::SelectStmt) -> Option<&nodes::IntoClause> {
+pub(super) fn into_clause(select: &nodes::SelectStmt) -> Option<&nodes::IntoClause> {
     let mut select = select;
     loop {
         if let Some(into) = select.into_clause() {

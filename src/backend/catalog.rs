@@ -35,7 +35,7 @@ pub async fn load(client: &Client) -> Result<Catalog, LoadError> {
 }
 
 /// The search path decides what view definitions print unqualified.
-const OPEN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog; \
+const OPEN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = '2s'; \
                     SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on";
 
 async fn read(client: &Client) -> Result<Catalog, LoadError> {

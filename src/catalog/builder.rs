@@ -66,6 +66,15 @@ impl CatalogBuilder {
         Self::default()
     }
 
+    /// The search path under which the rows were read, where it was not `pg_catalog` alone: names that are visible in it
+    /// come without their schemas.
+    pub fn printed_under(&mut self, path: &[String]) {
+        self.store.printed_under = path.to_vec();
+        for name in path {
+            self.hash.write(name.as_bytes());
+        }
+    }
+
     /// Adds one row of the named query: the JSON text of its only column.
     ///
     /// # Errors

@@ -489,5 +489,7 @@ pub(super) struct Store {
     pub(super) operators: HashMap<Arc<str>, Vec<Operator>>,
     pub(super) casts: Vec<Cast>,
     pub(super) support: Vec<Oid>,
+    /// The search path that decided which names the server printed without their schemas; `pg_catalog` goes without saying.
+    pub(super) printed_under: Vec<String>,
     pub(super) rows: Vec<(&'static str, Box<str>)>,
 }

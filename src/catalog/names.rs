@@ -50,8 +50,8 @@ impl SearchPath {
 
     /// The path of definitions that the server prints: everything but `pg_catalog` is qualified in them.
     #[must_use]
-    pub fn of_definitions() -> Self {
-        Self(vec!["pg_catalog".into()])
+    pub fn of_definitions(catalog: &Catalog) -> Self {
+        Self::new(catalog, &catalog.store.printed_under, "")
     }
 
     /// The schemas in order.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::approvals::{Approvals, ApprovalsConfig, StoreError};
 use crate::backend::databases::Databases;
 use crate::backend::memory::{Memory, MemoryError};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
 use crate::lineage::{Event, StatementRecord};
@@ -40,8 +40,12 @@ const FACTS_MAX: usize = 16_384;
 /// How often lapsed holds are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// How often catalogs are compared with what is on the server.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// Catalogs are compared with what is on the server this often, and less often where comparing them takes long.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// But so often at least.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// Comparing takes at most this part of the time of one backend.
+const CHECK_SHARE: u32 = 20;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -261,12 +265,14 @@ async fn serve_http(listener: TcpListener, control: Control, stop: CancellationT
 
 /// Catalogs change behind the proxy's back too.
 async fn check_catalogs(services: Arc<Services>, stop: CancellationToken) {
+    let mut pause = CHECK_EVERY;
     loop {
         // Cancel-safe: both branches only wait.
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(CHECK_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        let since = clock::monotonic();
         if !services.databases.has_credential() {
             continue;
         }
@@ -282,5 +288,7 @@ async fn check_catalogs(services: Arc<Services>, stop: CancellationToken) {
                 tracing::debug!(database = name, %error, "the catalog could not be checked");
             }
         }
+        let took = clock::monotonic().saturating_duration_since(since);
+        pause = took.saturating_mul(CHECK_SHARE).clamp(CHECK_EVERY, CHECK_WITHIN);
     }
 }

@@ -4,6 +4,7 @@
 //! name and operator is qualified, so that the client's `search_path` decides nothing. Only between batches, and never in
 //! a failed transaction. The answers are swallowed.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -39,8 +40,12 @@ impl ServerError {
 /// Rows of an answer, each a list of text values.
 pub(super) type Answer = Vec<Vec<Option<String>>>;
 
-/// What names mean now: the schemas of the path as a JSON array, and the role.
-const NAMES: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), pg_catalog.\"current_user\"()";
+/// What names mean now: the schemas of the path as a JSON array, the role, and whether there are relations that only this
+/// session sees.
+const NAMES: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false)), \
+                     pg_catalog.\"current_user\"(), CASE WHEN pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 \
+                     THEN EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) \
+                     pg_catalog.pg_my_temp_schema()) ELSE false END";
 
 impl Session {
     /// Asks the server one question. `None`: it could not be asked now, or it failed.
@@ -72,7 +77,7 @@ impl Session {
         build::close_statement(out, &name);
         build::bare(out, b'S');
         let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
-        let portal = Portal { prepared: prepared.clone(), values: Bytes::new(), cleared: None, rows_sent: 0 };
+        let portal = Portal::new(prepared.clone());
         let name: Box<[u8]> = name.into();
         self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
         self.phase.forwarded(Request::Bind(name.clone(), portal), Whose::Ours);
@@ -120,7 +125,11 @@ impl Session {
         let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
-        self.settings.names = path.zip(values.next()).map(|(search_path, role)| NameContext { search_path, role });
+        self.settings.names =
+            path.zip(values.next()).map(|(search_path, role)| Arc::new(NameContext { search_path, role }));
+        if let Some(own) = values.next() {
+            self.note_own_relations(own == "t");
+        }
         Ok(())
     }
 }

@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// Puts the opening lines of a run on disk.
-    async fn write_down(&mut self, run: &Run) -> Result<Cleared, End> {
+    pub(super) async fn write_down(&mut self, run: &Run) -> Result<Cleared, End> {
         for index in 0..run.parts.len() {
             let Some(record) = self.scribe.record(run, index, Event::Started) else { continue };
             let log = self.services.log.clone();

@@ -119,6 +119,10 @@ impl Session {
         self.names.end_transaction();
         self.settle_expected();
         self.settings.transaction_ended();
+        if std::mem::take(&mut self.own_changed) {
+            // A temporary relation may have gone with its transaction.
+            self.snapshot = None;
+        }
         if self.changed {
             // Now other sessions see it, or nobody does.
             self.changed = false;
@@ -127,8 +131,25 @@ impl Session {
         }
     }
 
+    /// The server has said whether the session has temporary relations, however they came about.
+    pub(super) fn note_own_relations(&mut self, has_some: bool) {
+        if has_some != self.private && (has_some || self.phase.status == Status::Idle) {
+            self.private = has_some;
+            self.snapshot = None;
+        }
+    }
+
+    /// A transaction ended or went back to a savepoint, whatever status the server reports next.
+    pub(super) fn rewind(&mut self) {
+        self.settings.rolled_back();
+        if self.changed || self.own_changed {
+            self.snapshot = None;
+        }
+    }
+
     /// DDL, or something that could have been: the catalog is read again before it is relied upon.
     pub(super) fn note_catalog_change(&mut self, effect: &SessionEffect, seen_by: SeenBy) {
+        self.own_changed |= matches!(effect, SessionEffect::CatalogChange);
         match effect {
             SessionEffect::CatalogChange if seen_by == SeenBy::Session => {
                 self.has_own = true;

@@ -8,8 +8,9 @@ use super::Session;
 use super::ask::ServerError;
 use super::clear::{Cleared, Form, log_failed};
 use super::judge::PortalRun;
+use super::meaning::Plan;
 use super::names::{Portal, Prepared};
-use super::phase::{Request, Status, Whose};
+use super::phase::{Described, Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
@@ -93,10 +94,7 @@ impl Session {
             b'B' => self.on_bind(header).await,
             b'E' => self.on_execute(header).await,
             b'F' => self.on_call(header).await,
-            b'D' => {
-                self.phase.forwarded(Request::Describe, Whose::Client);
-                self.stream(header, Forward::Pass).await
-            }
+            b'D' => self.on_describe(header).await,
             _ => self.on_close(header).await,
         }
     }
@@ -165,7 +163,15 @@ impl Session {
             let report = Self::denied_by_rule(&run);
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
-        let prepared = Prepared { text, facts: run.facts.clone(), epoch: self.epoch(), by_sql: false };
+        let prepared = Prepared {
+            text,
+            facts: run.facts.clone(),
+            epoch: self.epoch(),
+            by_sql: false,
+            names: self.settings.names.clone(),
+            past: Vec::new(),
+            shows: None,
+        };
         self.forward(&frame, Request::Parse(name, prepared));
         Ok(())
     }
@@ -179,8 +185,10 @@ impl Session {
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
         let values = frame.slice_ref(values);
-        let prepared = self.prepared(names.statement).await?;
-        let mut run = match self.judge_prepared(&prepared).await? {
+        let mut prepared = self.prepared(names.statement).await?;
+        let judged = self.judge_prepared(&mut prepared, Plan::Anew).await?;
+        self.names.remember(names.statement, &prepared);
+        let mut run = match judged {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };
@@ -195,7 +203,7 @@ impl Session {
                 Cleared::Go => cleared = Some(run),
             }
         }
-        let portal = Portal { prepared, values, cleared, rows_sent: 0 };
+        let portal = Portal { statement: names.statement.into(), values, cleared, ..Portal::new(prepared) };
         self.forward(&frame, Request::Bind(names.portal.into(), portal));
         Ok(())
     }
@@ -222,6 +230,7 @@ impl Session {
         }
         // What writes and returns rows commits with its Sync: nothing behind it leaves before its rows have.
         let waits = run.reads_client_data() || run.writes_within_limits();
+        self.have_described(&name, &run);
         self.forward(&frame, Request::Execute(run));
         if waits {
             build::bare(&mut self.server.output, b'H');
@@ -250,6 +259,19 @@ impl Session {
         }
     }
 
+    async fn on_describe(&mut self, header: Header) -> Result<(), End> {
+        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
+            return self.refuse(Instead::Execute, too_large(), None);
+        };
+        let described = match frontend::target(body(&frame)) {
+            Ok(Some(Target::Statement(name))) => Described::Statement(name.into()),
+            Ok(Some(Target::Portal(name))) => Described::Portal(name.into()),
+            Ok(None) | Err(_) => Described::Nothing,
+        };
+        self.forward(&frame, Request::Describe(described));
+        Ok(())
+    }
+
     async fn on_close(&mut self, header: Header) -> Result<(), End> {
         let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
             return self.refuse(Instead::Execute, too_large(), None);
@@ -258,7 +280,7 @@ impl Session {
             Ok(Some(Target::Statement(name))) => Request::CloseStatement(name.into()),
             Ok(Some(Target::Portal(name))) => Request::ClosePortal(name.into()),
             // Postgres answers both with an error, which takes the entry with it.
-            Ok(None) | Err(_) => Request::Describe,
+            Ok(None) | Err(_) => Request::Describe(Described::Nothing),
         };
         self.forward(&frame, request);
         Ok(())

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::meaning::{Plan, names_another};
 use super::names::{Epoch, Prepared};
 use super::phase::{Request, Status};
 use super::relay::End;
-use super::run::Run;
-use super::{Mode, Session};
-use crate::analysis::{Bound, Facts, Kind, SessionEffect, StatementFacts};
+use super::run::{Revocable, Run};
+use super::{Mode, Session, read};
+use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
-use crate::catalog::{CatalogBuilder, source};
+use crate::catalog::{Catalog, CatalogBuilder, source};
 use crate::policy::{self, Decision, Estimate};
 use crate::report::Report;
 use crate::sqlstate;
@@ -39,10 +40,12 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
+        self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
             Err(report) => return Ok(Err(report)),
         };
+        self.catch_up_for(&facts).await?;
         Ok(Ok(self.decide(text.clone(), facts)))
     }
 
@@ -50,17 +53,37 @@ impl Session {
     ///
     /// # Errors
     /// The session is over.
-    pub(super) async fn judge_prepared(&mut self, prepared: &Prepared) -> Result<Result<Box<Run>, Report>, End> {
+    pub(super) async fn judge_prepared(
+        &mut self,
+        prepared: &mut Prepared,
+        plan: Plan,
+    ) -> Result<Result<Box<Run>, Report>, End> {
+        self.catch_up().await?;
         self.refresh().await?;
-        if prepared.epoch == self.epoch() {
-            return Ok(Ok(self.decide(prepared.text.clone(), prepared.facts.clone())));
+        if prepared.epoch != self.epoch() {
+            match self.facts(&prepared.text).await? {
+                Ok(facts) => self.means_now(prepared, facts, plan),
+                Err(report) => return Ok(Err(report)),
+            }
         }
-        let facts = match self.facts(&prepared.text).await? {
-            Ok(facts) if prepared.by_sql => inner_facts(&facts).unwrap_or(facts),
-            Ok(facts) => facts,
-            Err(report) => return Ok(Err(report)),
+        self.catch_up_for(&prepared.facts).await?;
+        Ok(Ok(self.decide(prepared.text.clone(), prepared.facts.clone())))
+    }
+
+    /// What is on its way to the server and may change what names mean is answered before the next text is judged.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        let touched = self.settings.touched || self.changed || self.own_changed;
+        let revocable = if touched { Revocable::Yes } else { Revocable::No };
+        let moves = |request: &Request| match request {
+            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run.changes_meaning(revocable),
+            _ => false,
         };
-        Ok(Ok(self.decide(prepared.text.clone(), facts)))
+        if self.phase.requests().any(moves) { self.settle().await } else { Ok(()) }
+    }
+
+    /// EXECUTE and FETCH mean what their names mean once all that comes before them has been answered.
+    async fn catch_up_for(&mut self, facts: &Facts) -> Result<(), End> {
+        if names_another(facts) { self.settle().await } else { Ok(()) }
     }
 
     /// Judges the call of a function by its OID.
@@ -115,15 +138,15 @@ impl Session {
             None => self.names.portal_mut(name),
         };
         let Some(portal) = portal else {
-            let prepared = Prepared::opaque(name, "no portal of this name is known");
-            let judged = self.judge_prepared(&prepared).await?;
+            let mut prepared = Prepared::opaque(name, "no portal of this name is known");
+            let judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
             return Ok(judged.map(|run| PortalRun { run, cleared: false, values: Bytes::new() }));
         };
         if let Some(run) = portal.cleared.take() {
             return Ok(Ok(PortalRun { run, cleared: true, values: Bytes::new() }));
         }
-        let (prepared, rows_sent, values) = (portal.prepared.clone(), portal.rows_sent, portal.values.clone());
-        let mut judged = self.judge_prepared(&prepared).await?;
+        let (mut prepared, rows_sent, values) = (portal.prepared.clone(), portal.rows_sent, portal.values.clone());
+        let mut judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
         if let Ok(run) = &mut judged {
             for part in &mut run.parts {
                 part.meter.rows_before = rows_sent;
@@ -162,7 +185,7 @@ impl Session {
         let judged = if run.text.starts_with(b"FunctionCall ") {
             Ok(self.decide(run.text.clone(), run.facts.clone()))
         } else {
-            self.judge_prepared(&Prepared::of(run)).await?
+            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed).await?
         };
         let mut again = match judged {
             Ok(again) => again,
@@ -190,12 +213,12 @@ impl Session {
     }
 
     #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
-    fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
+    pub(super) fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
         let now = self.services.clock.now();
-        let facts = self.resolve(&facts).unwrap_or(facts);
+        let facts = self.resolve(facts);
         let decisions = facts.statements.iter().map(|facts| {
             let mut request = policy::Request {
                 principal: &self.who.principal,
@@ -248,35 +271,6 @@ impl Session {
         }
     }
 
-    /// EXECUTE and FETCH carry the facts of what they run.
-    fn resolve(&self, facts: &Arc<Facts>) -> Option<Arc<Facts>> {
-        let resolves =
-            |effect: &SessionEffect| matches!(effect, SessionEffect::Execute { .. } | SessionEffect::Fetch { .. });
-        if !facts.statements.iter().any(|facts| facts.effects.iter().any(resolves)) {
-            return None;
-        }
-        let mut facts = Facts::clone(facts);
-        for statement in &mut facts.statements {
-            for effect in statement.effects.clone() {
-                match effect {
-                    SessionEffect::Execute { name } => {
-                        let inner = self.names.statement(name.as_bytes()).map(|prepared| &prepared.facts);
-                        carry(statement, inner, "EXECUTE of a statement that is not known");
-                    }
-                    SessionEffect::Fetch { name, rows, moves } => {
-                        let inner = self.names.portal(name.as_bytes()).map(|portal| &portal.prepared.facts);
-                        carry(statement, inner, "FETCH from a cursor that is not known");
-                        if moves || rows.is_some() {
-                            statement.bound = Bound::Rows(if moves { 0 } else { rows.unwrap_or(u64::MAX) });
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Some(Arc::new(facts))
-    }
-
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         self.refresh().await?;
         let facts = match self.read_text(text).await? {
@@ -317,6 +311,47 @@ impl Session {
         }
     }
 
+    /// The facts of a text at once; one that takes long is opaque.
+    pub(super) fn analyse(&self, text: &Bytes) -> Result<Arc<Facts>, Report> {
+        match self.context() {
+            Some(context) => self.services.facts.analyze(text, &context).map_err(read::too_hard),
+            None => Ok(self.without_names(text)),
+        }
+    }
+
+    /// The facts of a text while nothing is known of what names mean.
+    pub(super) fn without_names(&self, text: &Bytes) -> Arc<Facts> {
+        self.always_allowed(text).unwrap_or_else(|| {
+            let why = "the catalog or the search path of this session is not known";
+            read::unknown(text, why)
+        })
+    }
+
+    /// A failed transaction can be left also where nothing can be asked, and a text without a name means the same whatever
+    /// names mean.
+    fn always_allowed(&self, text: &Bytes) -> Option<Arc<Facts>> {
+        let catalog = Catalog::empty();
+        let facts = analysis::analyze(text, &Context::new(&catalog, &self.who.database, &[], "")).ok()?;
+        let nameless = |facts: &StatementFacts| {
+            facts.kind() == Kind::Read && facts.opaque.is_empty() && facts.functions.is_empty() && is_nameless(text)
+        };
+        let harmless = |facts: &StatementFacts| facts.is_always_allowed() || nameless(facts);
+        let known = !facts.statements.is_empty() && facts.statements.iter().all(harmless);
+        known.then(|| Arc::new(facts))
+    }
+
+    /// What a text is read in now; `None` where that is not known.
+    pub(super) fn context(&self) -> Option<Context<'_>> {
+        let (snapshot, names) = self.snapshot.as_ref().zip(self.settings.names.as_ref())?;
+        Some(Context {
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            encoding: self.settings.encoding,
+            statement_max: self.services.bounds.statement_max,
+            work_max: read::QUICK_WORK_MAX,
+            ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)
+        })
+    }
+
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.
     async fn refresh(&mut self) -> Result<(), End> {
         self.follow_tags();
@@ -331,10 +366,13 @@ impl Session {
             return Ok(());
         }
         let uncommitted = self.changed && self.phase.status == Status::Transaction;
-        if self.services.databases.has_credential() {
+        if uncommitted || self.private {
+            // Not waited for: its reading may wait for locks that this very transaction holds.
+            let shared = self.services.databases.database(&self.who.database).current();
+            self.private_base = shared.map_or(0, |shared| shared.version);
+        } else if self.services.databases.has_credential() {
             let (services, database) = (self.services.clone(), self.who.database.clone());
             match self.wait_for(async move { services.databases.fresh(&database).await }).await? {
-                Ok(shared) if uncommitted || self.private => self.private_base = shared.version,
                 Ok(shared) => {
                     self.snapshot = Some(shared);
                     return Ok(());
@@ -354,7 +392,9 @@ impl Session {
 
     /// Reads the catalog over the client's own connection.
     async fn read_catalog(&mut self, uncommitted: bool) -> Result<(), End> {
+        let Some(names) = self.settings.names.clone() else { return Ok(()) };
         let mut builder = CatalogBuilder::new();
+        builder.printed_under(&names.search_path);
         for query in source::QUERIES {
             let Some(rows) = self.ask(query.sql).await? else { return Ok(()) };
             for json in rows.into_iter().flatten().flatten() {
@@ -392,21 +432,9 @@ fn is_unresolved(facts: &Facts) -> bool {
     facts.statements.iter().any(|facts| facts.unresolved)
 }
 
-/// The facts of the statement inside a PREPARE or DECLARE.
-fn inner_facts(facts: &Facts) -> Option<Arc<Facts>> {
-    facts.statements.iter().flat_map(|facts| &facts.effects).find_map(|effect| match effect {
-        SessionEffect::Prepare { inner, .. } | SessionEffect::Declare { inner, .. } => {
-            Some(Arc::new(Facts { statements: vec![StatementFacts::clone(inner)] }))
-        }
-        _ => None,
-    })
-}
-
-fn carry(statement: &mut StatementFacts, inner: Option<&Arc<Facts>>, unknown: &str) {
-    if let Some(inner) = inner.and_then(|facts| facts.statements.first()) {
-        statement.carry(inner);
-    } else {
-        statement.kinds.insert(Kind::Opaque);
-        statement.opaque.push(unknown.to_owned());
-    }
+/// A SELECT of numbers: no operator, type, function or relation, all of which a search path could give another meaning.
+fn is_nameless(text: &[u8]) -> bool {
+    let mut words = text.split(|byte| matches!(byte, b' ' | b',' | b';')).filter(|word| !word.is_empty());
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"select"))
+        && words.all(|word| word.iter().all(u8::is_ascii_digit))
 }

@@ -15,6 +15,7 @@ mod hold;
 mod intercept;
 mod judge;
 mod launder;
+mod meaning;
 mod names;
 mod phase;
 mod read;
@@ -28,6 +29,7 @@ pub mod serve;
 mod settings;
 mod trip;
 mod watch;
+mod witness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,6 +155,8 @@ struct Session {
     has_own: bool,
     /// This session has changed definitions that other sessions may not see yet.
     changed: bool,
+    /// The open transaction has changed what this session sees, which its end may undo.
+    own_changed: bool,
     /// What is remembered of this session's temporary relations.
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.

@@ -4,11 +4,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::phase::Described;
 use super::run::Run;
+use super::settings::NameContext;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
+use crate::clock;
 
 /// What the meaning of a text depends on; facts under another epoch are worked out again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,24 +30,89 @@ pub(super) struct Prepared {
     pub(super) epoch: Epoch,
     /// It was made by PREPARE: its own facts are those of the inner statement.
     pub(super) by_sql: bool,
+    /// How names resolved when the facts were worked out; `None`: not known.
+    pub(super) names: Option<Arc<NameContext>>,
+    /// What the text meant before, at times when the server may have read it.
+    pub(super) past: Vec<Meaning>,
+    /// The plain columns of its result, as the server last said.
+    pub(super) shows: Option<Shows>,
+}
+
+/// The plain columns of a result, each a table OID and an attribute number, and when the server said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shows {
+    pub(super) epoch: Epoch,
+    pub(super) at: Instant,
+    pub(super) columns: Arc<[(u32, i16)]>,
+}
+
+/// How long the server's word on a result is good: what changes behind the proxy's back is not in the epoch.
+const SHOWS_FOR: Duration = Duration::from_secs(1);
+
+impl Shows {
+    /// Whether it needs not be asked for again.
+    pub(super) fn is_good(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch && clock::monotonic().saturating_duration_since(self.at) < SHOWS_FOR
+    }
+}
+
+/// What a text meant at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) names: Option<Arc<NameContext>>,
+    pub(super) facts: Arc<Facts>,
+}
+
+impl Meaning {
+    /// Whether the path was, or may have been, the same.
+    pub(super) fn has_path_of(&self, other: &Self) -> bool {
+        match (&self.names, &other.names) {
+            (Some(mine), Some(theirs)) => mine.search_path == theirs.search_path,
+            _ => true,
+        }
+    }
 }
 
 impl Prepared {
     /// A statement of which nothing is known, and which is therefore never taken for harmless.
     pub(super) fn unknown(text: Bytes) -> Self {
-        Self { text, facts: Arc::new(Facts::default()), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text,
+            facts: Arc::new(Facts::default()),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+            shows: None,
+        }
     }
 
     /// A name that is not known: never assumed to be harmless.
     pub(super) fn opaque(name: &[u8], why: &str) -> Self {
         let text = Bytes::from(format!("\"{}\"", String::from_utf8_lossy(name)));
         let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
-        Self { text, facts: Arc::new(Facts { statements: vec![facts] }), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text,
+            facts: Arc::new(Facts { statements: vec![facts] }),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+            shows: None,
+        }
     }
 
     /// The statement of a run, to be judged again.
     pub(super) fn of(run: &Run) -> Self {
-        Self { text: run.text.clone(), facts: run.facts.clone(), epoch: Epoch::default(), by_sql: false }
+        Self {
+            text: run.text.clone(),
+            facts: run.facts.clone(),
+            epoch: Epoch::default(),
+            by_sql: false,
+            names: None,
+            past: Vec::new(),
+            shows: None,
+        }
     }
 }
 
@@ -51,12 +120,23 @@ impl Prepared {
 #[derive(Clone, Debug)]
 pub(super) struct Portal {
     pub(super) prepared: Prepared,
+    /// The name of the prepared statement that was bound.
+    pub(super) statement: Box<[u8]>,
+    /// The plain columns of its result, once the server has said.
+    pub(super) shows: Option<Shows>,
     /// The values of its Bind, as they came.
     pub(super) values: Bytes,
     /// A run that was approved at Bind and is spent by the first Execute.
     pub(super) cleared: Option<Box<Run>>,
     /// Rows that earlier slices sent.
     pub(super) rows_sent: u64,
+}
+
+impl Portal {
+    /// A cursor, or a portal of a statement without a name and without values.
+    pub(super) fn new(prepared: Prepared) -> Self {
+        Self { prepared, statement: Box::default(), shows: None, values: Bytes::new(), cleared: None, rows_sent: 0 }
+    }
 }
 
 /// The maps.
@@ -81,6 +161,32 @@ impl Names {
 
     pub(super) fn set_statement(&mut self, name: Box<[u8]>, prepared: Prepared) {
         self.statements.insert(name, prepared);
+    }
+
+    /// Keeps what has become known of a statement, unless the name stands for another one by now.
+    pub(super) fn remember(&mut self, name: &[u8], prepared: &Prepared) {
+        if let Some(kept) = self.statements.get_mut(name)
+            && kept.text == prepared.text
+            && kept.epoch != prepared.epoch
+        {
+            *kept = prepared.clone();
+        }
+    }
+
+    /// The server has said what a statement or a portal shows; a portal shows what its statement does.
+    pub(super) fn shows(&mut self, described: &Described, shows: Shows) {
+        let statement = match described {
+            Described::Statement(name) => self.statements.get_mut(name),
+            Described::Portal(name) => {
+                let Some(portal) = self.portals.get_mut(name) else { return };
+                portal.shows = Some(shows.clone());
+                self.statements.get_mut(&portal.statement).filter(|kept| kept.text == portal.prepared.text)
+            }
+            Described::Nothing => None,
+        };
+        if let Some(statement) = statement {
+            statement.shows = Some(shows);
+        }
     }
 
     pub(super) fn set_portal(&mut self, name: Box<[u8]>, portal: Portal) {
@@ -120,16 +226,16 @@ impl Names {
     }
 
     /// Applies what a completed statement did to the names.
-    pub(super) fn apply(&mut self, effect: &SessionEffect, text: &Bytes, epoch: Epoch) {
+    pub(super) fn apply(&mut self, effect: &SessionEffect, made: &Made) {
         match effect {
             SessionEffect::Prepare { name, inner } => {
-                self.set_statement(name.as_bytes().into(), prepared_by_sql(inner, text, epoch));
+                self.set_statement(name.as_bytes().into(), made.holding(inner));
             }
             SessionEffect::Deallocate { name: Some(name) } => self.close_statement(name.as_bytes()),
             SessionEffect::Deallocate { name: None } => self.clear_statements(),
             SessionEffect::Declare { name, inner } => {
-                let prepared = prepared_by_sql(inner, text, epoch);
-                let portal = Portal { prepared, values: Bytes::new(), cleared: None, rows_sent: 0 };
+                let prepared = made.holding(inner);
+                let portal = Portal::new(prepared);
                 self.set_portal(name.as_bytes().into(), portal);
             }
             SessionEffect::Close { name: Some(name) } => self.close_portal(name.as_bytes()),
@@ -146,7 +252,24 @@ impl Names {
     }
 }
 
-fn prepared_by_sql(inner: &StatementFacts, text: &Bytes, epoch: Epoch) -> Prepared {
-    let facts = Arc::new(Facts { statements: vec![inner.clone()] });
-    Prepared { text: text.clone(), facts, epoch, by_sql: true }
+/// Where a name comes from that a completed statement made.
+pub(super) struct Made {
+    /// The text of that statement.
+    pub(super) text: Bytes,
+    pub(super) epoch: Epoch,
+    pub(super) names: Option<Arc<NameContext>>,
+}
+
+impl Made {
+    fn holding(&self, inner: &StatementFacts) -> Prepared {
+        Prepared {
+            text: self.text.clone(),
+            facts: Arc::new(Facts { statements: vec![inner.clone()] }),
+            epoch: self.epoch,
+            by_sql: true,
+            names: self.names.clone(),
+            past: Vec::new(),
+            shows: None,
+        }
+    }
 }

@@ -40,6 +40,17 @@ impl Status {
     }
 }
 
+/// What a Describe is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Described {
+    /// A prepared statement.
+    Statement(Box<[u8]>),
+    /// A portal.
+    Portal(Box<[u8]>),
+    /// Nothing that there is: the server answers with an error.
+    Nothing,
+}
+
 /// What a forwarded frame asked for.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -50,7 +61,9 @@ pub(super) enum Request {
     /// A Bind: the portal's name, and what it will mean.
     Bind(Box<[u8]>, Portal),
     /// A Describe.
-    Describe,
+    Describe(Described),
+    /// A Describe of a portal of our own, right before its Execute.
+    Witness(Box<[u8]>),
     /// An Execute of a portal.
     Execute(Box<Run>),
     /// An Execute of our own.
@@ -163,6 +176,11 @@ impl Phase {
     /// The entries that follow the front, in order.
     pub(super) fn behind_front(&self) -> impl Iterator<Item = &Request> {
         self.queue.iter().skip(1).map(|expected| &expected.request)
+    }
+
+    /// Everything that is unanswered, in order.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().map(|expected| &expected.request)
     }
 
     /// Entries that are unanswered since the last Sync, the newest first.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::relay::End;
 use super::settings::NameContext;
 use super::{Services, Session};
-use crate::analysis::{Context, Encoding, Facts, Rejected, StatementFacts, WORK_MAX};
+use crate::analysis::{Context, Encoding, Facts, Rejected, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::report::Report;
 use crate::sqlstate;
@@ -16,7 +16,7 @@ use crate::sqlstate;
 /// Bytes of a text that is read on the reactor.
 const QUICK_TEXT_MAX: usize = 16 << 10;
 /// Steps that a text may take there: some milliseconds.
-const QUICK_WORK_MAX: usize = 10_000;
+pub(super) const QUICK_WORK_MAX: usize = 10_000;
 
 /// Large texts that are read at the same time, in all sessions: a tree takes a hundred times the bytes of its text.
 static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
@@ -25,7 +25,7 @@ static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::
 struct Desk {
     services: Arc<Services>,
     snapshot: Arc<Snapshot>,
-    names: NameContext,
+    names: Arc<NameContext>,
     database: Arc<str>,
     standard_conforming_strings: bool,
     encoding: Encoding,
@@ -53,7 +53,7 @@ impl Session {
         if let Some(facts) = self.read_quickly(text) {
             return Ok(facts.map_err(too_hard));
         }
-        let Some(desk) = self.desk(text) else { return Ok(Ok(unknown(text, NO_NAMES))) };
+        let Some(desk) = self.desk(text) else { return Ok(Ok(self.without_names(text))) };
         let read = async move {
             // The permit goes with the work: a client that leaves does not make room for another's.
             let permit = Arc::clone(&READERS).acquire_owned().await.ok()?;
@@ -75,15 +75,7 @@ impl Session {
         if text.len() > QUICK_TEXT_MAX {
             return None;
         }
-        let (snapshot, names) = self.snapshot.as_ref().zip(self.settings.names.as_ref())?;
-        let context = Context {
-            standard_conforming_strings: self.settings.standard_conforming_strings,
-            encoding: self.settings.encoding,
-            statement_max: self.services.bounds.statement_max,
-            work_max: QUICK_WORK_MAX.min(WORK_MAX),
-            ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)
-        };
-        let facts = self.services.facts.analyze(text, &context);
+        let facts = self.services.facts.analyze(text, &self.context()?);
         if facts.as_ref().is_ok_and(|facts| facts.is_unfinished()) { None } else { Some(facts) }
     }
 
@@ -92,7 +84,7 @@ impl Session {
         Some(Desk {
             services: Arc::clone(&self.services),
             snapshot: Arc::clone(snapshot),
-            names: names.clone(),
+            names: Arc::clone(names),
             database: self.who.database.as_str().into(),
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
@@ -101,13 +93,11 @@ impl Session {
     }
 }
 
-const NO_NAMES: &str = "the catalog or the search path of this session is not known";
-
-fn unknown(text: &Bytes, why: &str) -> Arc<Facts> {
+pub(super) fn unknown(text: &Bytes, why: &str) -> Arc<Facts> {
     Arc::new(Facts { statements: vec![StatementFacts::opaque("unknown", 0..text.len(), why)] })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "an error on its way")]
-fn too_hard(rejected: Rejected) -> Report {
+pub(super) fn too_hard(rejected: Rejected) -> Report {
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, rejected.to_string()).hint("Split the statement into smaller ones.")
 }

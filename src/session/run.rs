@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::settings::Settings;
 use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
@@ -53,6 +54,19 @@ pub(super) struct Part {
     pub(super) closed: bool,
 }
 
+/// Whether the end of the open transaction can change what names mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revocable {
+    Yes,
+    No,
+}
+
+/// Code of users' own ran, which can have changed what names mean.
+pub(super) fn could_set(facts: &StatementFacts) -> bool {
+    let own = |name: &String| !name.starts_with("pg_catalog.") || name == "pg_catalog.set_config";
+    !facts.opaque.is_empty() || facts.functions.iter().any(own)
+}
+
 /// One judged run.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -66,6 +80,8 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// What the server says of its columns was compared with the facts.
+    pub(super) witnessed: bool,
 }
 
 impl Run {
@@ -80,7 +96,7 @@ impl Run {
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None }
+        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false }
     }
 
     /// The strictest verdict of its statements.
@@ -151,6 +167,21 @@ impl Run {
                 .statements
                 .iter()
                 .any(|facts| facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty())
+    }
+
+    /// Once it has run, names of relations, statements or cursors may mean something else. `taken_back`: the open
+    /// transaction has changed what they mean, which its end may undo.
+    pub(super) fn changes_meaning(&self, taken_back: Revocable) -> bool {
+        self.facts.statements.iter().any(|facts| {
+            could_set(facts)
+                || facts.effects.iter().any(Settings::is_moved_by)
+                || (taken_back == Revocable::Yes && facts.kinds.contains(&Kind::Transaction))
+        })
+    }
+
+    /// Nothing stands against the statement whose answer comes next.
+    pub(super) fn allows_current(&self) -> bool {
+        self.parts.get(self.current).is_some_and(|part| part.decision.verdict == Verdict::Allow)
     }
 
     /// Facts of the statement at an index.

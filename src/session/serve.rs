@@ -159,6 +159,7 @@ async fn greet(
         private_base: 0,
         has_own: false,
         changed: false,
+        own_changed: false,
         own: Remembered::default(),
         expecting: Vec::new(),
         looked_up_at: Timestamp::from_micros(0),

@@ -1,5 +1,6 @@
 //! What the session knows of its own settings: reported ones, names' context, and `holdgate.*`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::analysis::{Encoding, SessionEffect};
@@ -22,7 +23,7 @@ pub(super) struct Settings {
     /// The class of `client_encoding` as the server reports it.
     pub(super) encoding: Encoding,
     /// What the server last said, `None` where something may have changed it since.
-    pub(super) names: Option<NameContext>,
+    pub(super) names: Option<Arc<NameContext>>,
     /// They changed inside the open transaction: its end, or a ROLLBACK TO, may change them back.
     pub(super) touched: bool,
     /// Counts changes of anything that facts depend on.
@@ -54,6 +55,10 @@ impl Default for Settings {
 
 /// Settings that decide what a name means.
 const NAME_SETTINGS: [&str; 4] = ["search_path", "role", "session_authorization", "transaction"];
+
+/// Settings that decide what a text means.
+const MEANING_SETTINGS: [&str; 5] =
+    ["search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding"];
 
 impl Settings {
     /// Reads `holdgate.*` from the start-up parameters and their `options`; all of them reach the backend too.
@@ -97,6 +102,20 @@ impl Settings {
         self.names = None;
         self.touched = true;
         self.generation += 1;
+    }
+
+    /// Whether a statement with this effect moves what later ones mean: names, strings, statements or cursors.
+    pub(super) fn is_moved_by(effect: &SessionEffect) -> bool {
+        match effect {
+            SessionEffect::Set { name, .. } => name == "all" || MEANING_SETTINGS.contains(&name.as_str()),
+            SessionEffect::Execute { .. } | SessionEffect::Fetch { .. } => false,
+            SessionEffect::Prepare { .. }
+            | SessionEffect::Deallocate { .. }
+            | SessionEffect::Declare { .. }
+            | SessionEffect::Close { .. }
+            | SessionEffect::DiscardAll
+            | SessionEffect::CatalogChange => true,
+        }
     }
 
     /// The transaction ended, or went back to a savepoint.
@@ -203,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_changed_search_path_makes_names_unknown() {
-        let mut settings = Settings { names: Some(NameContext::default()), ..Settings::default() };
+        let mut settings = Settings { names: Some(Arc::default()), ..Settings::default() };
         settings.apply(&SessionEffect::Set { name: "work_mem".into(), value: None });
         assert!(settings.names.is_some());
         settings.apply(&SessionEffect::Set { name: "search_path".into(), value: Some("x".into()) });

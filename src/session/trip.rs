@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::Session;
 use super::card::Paused;
-use super::clear::{Form, log_failed, sentence};
+use super::clear::{Cleared, Form, log_failed, sentence};
 use super::hold::Waited;
 use super::phase::{Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
@@ -53,10 +53,25 @@ impl Session {
     pub(super) async fn settle_trip(&mut self) -> Result<(), End> {
         let Some(trip) = self.watch.tripped else { return Ok(()) };
         self.watch.paused = true;
-        let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()).cloned() else {
+        let Some(mut run) = self.phase.front().and_then(|front| front.request.run_mut()).cloned() else {
             self.resume();
             return Ok(());
         };
+        if trip == Trip::Unforeseen {
+            let agrees = self.look_behind(&run).await?;
+            let Some(again) = self.phase.front().and_then(|front| front.request.run_mut()).cloned() else {
+                self.resume();
+                return Ok(());
+            };
+            run = again;
+            if agrees && run.allows_current() {
+                if let Cleared::Refused(report) = self.write_down(&run).await? {
+                    return self.cut(&run, report).await;
+                }
+                self.resume();
+                return Ok(());
+            }
+        }
         match Box::pin(self.ask_about(&run, trip)).await? {
             None => {
                 if let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut)
@@ -82,6 +97,9 @@ impl Session {
         let sent = part.meter.rows;
         if !self.enforces() || (run.verdict() == Verdict::Hold && trip == Trip::Limit) {
             return Ok(None);
+        }
+        if trip == Trip::Unforeseen && part.decision.verdict == Verdict::Deny {
+            return Ok(Some(Self::denied_by_rule(run)));
         }
         if trip == Trip::Limit && part.decision.limits.on_limit == OnLimit::Deny {
             return Ok(Some(limit_report(sent, &part.decision.rule)));

@@ -9,9 +9,11 @@ use bytes::{Buf, BytesMut};
 use super::Session;
 use super::ask::ServerError;
 use super::end::SeenBy;
-use super::phase::{Request, Status, Whose};
+use super::names::Made;
+use super::phase::{Described, Request, Status, Whose};
+use super::run::{Run, could_set};
 use super::trip::Trip;
-use crate::analysis::{ColumnName, RelationName, StatementFacts};
+use crate::analysis::{SessionEffect, StatementFacts};
 use crate::lineage::Outcome;
 use crate::report::Report;
 use crate::sqlstate;
@@ -30,6 +32,8 @@ pub(super) struct Watch {
     body_fate: Fate,
     /// A stream that stopped at its limit.
     pub(super) tripped: Option<Trip>,
+    /// What the server says that the rows of a simple Query come from, where that tripped.
+    pub(super) shown: Option<std::sync::Arc<[(u32, i16)]>>,
     /// The trip is being settled.
     pub(super) paused: bool,
     /// Rows of the front run are swallowed: a person said no.
@@ -61,7 +65,7 @@ pub(super) struct Cutting {
 
 /// What becomes of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     #[default]
     Pass,
     Drop,
@@ -159,7 +163,12 @@ impl Session {
         }
         let bytes = u64::try_from(length).unwrap_or(u64::MAX);
         let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return Fate::Pass };
-        let Some(part) = run.part_mut() else { return Fate::Pass };
+        if !std::mem::replace(&mut run.witnessed, true) && self.shows_the_unforeseen() {
+            return Fate::Stop;
+        }
+        let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut) else {
+            return Fate::Pass;
+        };
         if part.meter.admit(bytes) {
             return Fate::Pass;
         }
@@ -189,7 +198,7 @@ impl Session {
         }
     }
 
-    fn pass_unless_ours(&mut self) -> Fate {
+    pub(super) fn pass_unless_ours(&mut self) -> Fate {
         if self.front_is_ours() { Fate::Drop } else { Fate::Pass }
     }
 
@@ -229,42 +238,11 @@ impl Session {
             Request::Bind(name, portal) => self.names.set_portal(name, portal),
             Request::CloseStatement(name) => self.names.close_statement(&name),
             Request::ClosePortal(name) => self.names.close_portal(&name),
+            Request::Describe(described) => self.described(&described, &[]),
+            Request::Witness(portal) => self.described(&Described::Portal(portal), &[]),
             _ => {}
         }
         if front.whose == Whose::Ours { Fate::Drop } else { Fate::Pass }
-    }
-
-    fn on_row_description(&mut self, body: &[u8]) -> Fate {
-        let fate = self.pass_unless_ours();
-        if matches!(self.phase.front().map(|front| &front.request), Some(Request::Describe)) {
-            self.phase.answered();
-            return fate;
-        }
-        if fate == Fate::Pass && self.has_unforeseen_tag(body) {
-            self.watch.tripped = Some(Trip::Unforeseen);
-        }
-        fate
-    }
-
-    /// Postgres has the last word on plain result columns: a tagged one that the analysis did not predict stops the
-    /// stream before its first row.
-    fn has_unforeseen_tag(&mut self, body: &[u8]) -> bool {
-        let Some(snapshot) = self.snapshot.clone() else { return false };
-        let Ok(columns) = backend::row_description(body) else { return true };
-        let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return false };
-        let current = run.current;
-        let Some(facts) = run.facts_of(current) else { return false };
-        if !facts.opaque.is_empty() {
-            return false;
-        }
-        columns.iter().filter(|column| column.table_oid != 0).any(|column| {
-            let Some(found) = snapshot.catalog.column(column.table_oid, column.attribute) else { return false };
-            let name = ColumnName {
-                relation: RelationName { schema: found.relation.schema.clone(), name: found.relation.name.clone() },
-                column: found.column.name.clone(),
-            };
-            !found.tags.is_empty() && !facts.columns.contains_key(&name)
-        })
     }
 
     /// `CommandComplete`, `EmptyQueryResponse`, `PortalSuspended`.
@@ -273,16 +251,16 @@ impl Session {
         if self.watch.cutting.is_some() {
             return self.on_cut_too_late();
         }
-        let epoch = self.epoch();
+        let (epoch, names) = (self.epoch(), self.settings.names.clone());
         let Some(front) = self.phase.front() else { return Fate::Pass };
         let extended = matches!(front.request, Request::Execute(..) | Request::Own);
         if let Some(run) = front.request.run_mut() {
             let counted = if tag == b'C' { backend::command_complete(body).1 } else { None };
             self.scribe.completed(run, counted);
             let index = run.current;
-            let text = run.text.clone();
+            let made = Made { text: run.text.slice_ref(run.text_of(index)), epoch, names };
             let facts = run.facts_of(index);
-            let effects = facts.map(|facts| facts.effects.clone()).unwrap_or_default();
+            let effects = facts.map(all_effects).unwrap_or_default();
             let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
             let could_set = facts.is_none_or(could_set);
             let prepared = facts.is_some_and(|facts| facts.command == "PREPARE TRANSACTION");
@@ -300,8 +278,11 @@ impl Session {
             if could_set {
                 self.settings.forget_names();
             }
+            if tag == b'C' && ends_or_rewinds(body) {
+                self.rewind();
+            }
             for effect in effects {
-                self.names.apply(&effect, &text, epoch);
+                self.names.apply(&effect, &made);
                 self.settings.apply(&effect);
                 self.scribe.claims(&self.settings);
                 self.note_catalog_change(&effect, seen_by);
@@ -331,6 +312,10 @@ impl Session {
 
     fn on_error(&mut self, body: &[u8]) -> Fate {
         let fields = Fields::new(body);
+        if matches!(self.phase.front().map(|front| &front.request), Some(Request::Witness(_))) {
+            // What stands in the way of our Describe stands in the way of the Execute behind it: it is the client's error.
+            self.phase.answered();
+        }
         if matches!(fields.field(b'V'), Some(b"FATAL" | b"PANIC")) {
             self.watch.fatal_seen = true;
         }
@@ -407,10 +392,19 @@ impl Session {
     }
 }
 
-/// Code of users' own ran, which can have changed what names mean.
-fn could_set(facts: &StatementFacts) -> bool {
-    let own = |name: &String| !name.starts_with("pg_catalog.") || name == "pg_catalog.set_config";
-    !facts.opaque.is_empty() || facts.functions.iter().any(own)
+/// What a statement did to the session; what nobody could look into may have defined something.
+fn all_effects(facts: &StatementFacts) -> Vec<SessionEffect> {
+    let mut effects = facts.effects.clone();
+    if !facts.opaque.is_empty() && !effects.contains(&SessionEffect::CatalogChange) {
+        effects.push(SessionEffect::CatalogChange);
+    }
+    effects
+}
+
+/// COMMIT, ROLLBACK, ROLLBACK TO, PREPARE TRANSACTION: what SET LOCAL hid, or what came since BEGIN or a savepoint, is as
+/// it was, also where the next transaction has begun already (AND CHAIN, or a BEGIN in the same text).
+fn ends_or_rewinds(body: &[u8]) -> bool {
+    [&b"COMMIT\0"[..], b"ROLLBACK\0", b"PREPARE TRANSACTION\0"].contains(&body)
 }
 
 /// The COPY ate the frame behind it: "unexpected message type 0x%02X during COPY from stdin".

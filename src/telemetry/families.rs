@@ -25,6 +25,8 @@ pub struct Families {
     pub(super) outbox: IntGauge,
     pub(super) log_records: IntCounter,
     pub(super) log_failures: IntCounter,
+    pub(super) descriptions_asked: IntCounter,
+    pub(super) unforeseen: IntCounter,
     pub(super) operator_acts: IntCounterVec,
     pub(super) sign_in_failures: IntCounterVec,
 }
@@ -63,6 +65,14 @@ impl Families {
             outbox: IntGauge::new("log_outbox_records", "Records of holds that wait for the log.")?,
             log_records: IntCounter::new("log_records_total", "Records that were written to the log.")?,
             log_failures: IntCounter::new("log_failures_total", "Attempts to write to the log that failed.")?,
+            descriptions_asked: IntCounter::new(
+                "descriptions_asked_total",
+                "Executes whose result the proxy had described, because nothing was known of it.",
+            )?,
+            unforeseen: IntCounter::new(
+                "unforeseen_total",
+                "Results whose columns the server described otherwise than predicted.",
+            )?,
             operator_acts: counters("operator_acts_total", "Acts of operators.", &["act", "method"])?,
             sign_in_failures: counters("sign_in_failures_total", "Wrong tokens that were offered.", &["method"])?,
             registry,
@@ -83,6 +93,8 @@ impl Families {
         registry.register(Box::new(self.outbox.clone()))?;
         registry.register(Box::new(self.log_records.clone()))?;
         registry.register(Box::new(self.log_failures.clone()))?;
+        registry.register(Box::new(self.descriptions_asked.clone()))?;
+        registry.register(Box::new(self.unforeseen.clone()))?;
         registry.register(Box::new(self.operator_acts.clone()))?;
         registry.register(Box::new(self.sign_in_failures.clone()))
     }

@@ -37,6 +37,16 @@ pub fn holds(state: &str, number: u64) {
     families().holds.with_label_values(&[state]).set(clamp(number));
 }
 
+/// The proxy asked for the description of a result.
+pub fn description_asked() {
+    families().descriptions_asked.inc();
+}
+
+/// The server described a result otherwise than predicted.
+pub fn unforeseen() {
+    families().unforeseen.inc();
+}
+
 /// How many records wait for the log now.
 pub fn outbox(number: u64) {
     families().outbox.set(clamp(number));

@@ -155,6 +155,14 @@ pub fn close_portal(out: &mut BytesMut, name: &[u8]) {
     });
 }
 
+/// A Describe of a portal.
+pub fn describe_portal(out: &mut BytesMut, name: &[u8]) {
+    frame(out, b'D', |out| {
+        out.put_u8(b'P');
+        put_cstr(out, name);
+    });
+}
+
 /// A `FunctionCall` without arguments.
 pub fn function_call(out: &mut BytesMut, oid: u32) {
     frame(out, b'F', |out| {

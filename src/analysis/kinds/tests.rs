@@ -61,7 +61,7 @@ const SESSION: &[Sample] = &[
     ("RESET ROLE", &[Dcl], "RESET"),
     ("SET SESSION AUTHORIZATION r", &[Dcl], "SET"),
     ("SET session_replication_role = replica", &[Dcl], "SET"),
-    ("SET row_security = off", &[Dcl], "SET"),
+    ("SET row_security = off", &[Session], "SET"),
     ("SELECT set_config('role', 'r', false)", &[Read, Dcl], "SELECT"),
     ("SELECT pg_terminate_backend(1)", &[Read, Dcl], "SELECT"),
     ("SELECT pg_reload_conf()", &[Read, Dcl], "SELECT"),
