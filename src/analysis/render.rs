@@ -27,10 +27,7 @@ pub(super) struct Parts {
 
 /// The facts of a statement.
 pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts {
-    let seen = std::mem::take(&mut analyzer.touched.seen);
-    for column in seen {
-        analyzer.touched.columns.entry(column).or_insert(PROBE);
-    }
+    analyzer.touched.settle();
     let flows = analyzer.flows();
     let columns = columns(&mut analyzer);
     let outputs = parts

@@ -340,9 +340,7 @@ impl Analyzer<'_> {
             self.path = before;
         }
         let mut touched = std::mem::replace(&mut self.touched, outer);
-        for column in std::mem::take(&mut touched.seen) {
-            touched.columns.entry(column).or_insert(PROBE);
-        }
+        touched.settle();
         touched.path_dependent |= !fixed;
         let body = Arc::new(Body { fields, touched });
         if !body.touched.path_dependent && self.open.is_empty() && !self.exhausted {

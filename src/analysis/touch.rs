@@ -106,6 +106,16 @@ impl Touched {
         }
     }
 
+    /// Columns that nobody asked for after all decide, unless they are read otherwise.
+    pub(super) fn settle(&mut self) {
+        for column in std::mem::take(&mut self.seen) {
+            let access = self.columns.entry(column).or_default();
+            if *access & (REVEAL | PROBE) == 0 {
+                *access |= PROBE;
+            }
+        }
+    }
+
     /// Says that a part cannot be known.
     pub(super) fn opaque(&mut self, why: impl Into<String>) {
         let why = why.into();

@@ -47,6 +47,11 @@ fn a_megabyte_of_values_and_a_million_terms_run() {
     assert_eq!(client.query(&format!("SELECT count(*) FROM orders WHERE id = 1{terms}")).unwrap(), ["1"]);
 }
 
+/// Denies what reads the shop and what cannot be known.
+const NONE_OF_THE_SHOP: &str = "version: 1\nrules:\n  \
+    - { name: shop, match: { relation: \"*.*.*\" }, effect: deny }\n  \
+    - { name: opaque, match: { kind: opaque }, effect: deny }\ndefault: allow\n";
+
 #[test]
 fn views_and_functions_that_double_with_every_level_leave_the_proxy_serving() {
     let db = TestDb::new("doubling");
@@ -62,11 +67,11 @@ fn views_and_functions_that_double_with_every_level_leave_the_proxy_serving() {
         made += &format!("CREATE VIEW v{level} AS SELECT x.id, x.a FROM v{below} x JOIN v{below} y USING (id);");
     }
     db.direct(&made);
-    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    // Postgres would plan these for ever: they must not come to it.
+    let proxy = Proxy::start(&db, Options { policy: Some(NONE_OF_THE_SHOP), ..Options::default() });
     let client = proxy.connect();
     for sql in ["SELECT f14() WHERE false", "SELECT id FROM v12 WHERE false"] {
-        // Whether it runs is the policy's to say; that it is answered is ours.
-        drop(client.query(sql));
+        assert_eq!(client.fails(sql).0, "42501", "{sql}");
         assert_eq!(client.query("SELECT 1").unwrap(), ["1"]);
     }
 }

@@ -15,13 +15,11 @@ mod schema;
 mod scope;
 mod write;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use judge::Judge;
 
-use judge::{Judge, Score};
-
-/// Statements of each of the two runs.
-const COUNT: usize = 1500;
-/// The seed of the run that is always the same.
+/// Statements of a run.
+const COUNT: usize = 2500;
+/// The seed of the run that is always made.
 const SEED: u64 = 20_261_121;
 
 fn setting(name: &str) -> Option<u64> {
@@ -31,16 +29,11 @@ fn setting(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_column_of_a_generated_statement_is_missed() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
-    let seeds = setting("HOLDGATE_GENERATOR_SEED").map_or_else(|| vec![SEED, u64::from(clock)], |seed| vec![seed]);
+    let seed = setting("HOLDGATE_GENERATOR_SEED").unwrap_or(SEED);
     let count = setting("HOLDGATE_GENERATOR_COUNT").map_or(COUNT, |count| usize::try_from(count).unwrap());
     let judge = Judge::start().await;
-    let mut total = Score::default();
-    for seed in seeds {
-        let score = judge.run(seed, count).await;
-        println!("seed {seed}: {score}");
-        total.add(score);
-    }
+    let total = judge.run(seed, count).await;
+    println!("seed {seed}: {total}");
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n\n"));
     assert!(total.refused * 10 < total.made * 3, "Postgres refuses too many statements: {total}");
     assert!(total.beyond * 100 <= total.said, "too many columns are beyond the tree: {total}");
