@@ -39,7 +39,7 @@ impl Analyzer<'_> {
         if let Some(name) = names.last()
             && let Some(what) = self.builtin_of(&names, name)
         {
-            self.literal_arguments(what, call, scope);
+            self.literal_arguments(what, call, &arguments, scope);
         }
         self.call_named(&names, &arguments).unwrap_or_default()
     }
@@ -71,7 +71,7 @@ impl Analyzer<'_> {
     }
 
     /// What the literals among the arguments say.
-    fn literal_arguments(&mut self, what: Builtin, call: &nodes::FuncCall, scope: &Scope<'_>) {
+    fn literal_arguments(&mut self, what: Builtin, call: &nodes::FuncCall, values: &[Value], scope: &Scope<'_>) {
         let literal = |place: usize| call.args().get(place).and_then(constant_text);
         match what {
             Builtin::RunsSql(place) => {
@@ -92,7 +92,7 @@ impl Analyzer<'_> {
                 Some(name) => self.read_named(&name),
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
-            Builtin::SetConfig => self.set_config_call(call, scope),
+            Builtin::SetConfig => self.set_config_call(call, values),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ use super::facts::{Kind, SessionEffect};
 use super::kinds::is_identity_setting;
 use super::parse::{Node, constant_text, nodes, raw, strings};
 use super::scope::{Rel, Scope};
+use super::touch::Value;
 use crate::catalog::Oid;
 
 /// The one setting that all rows of a query are about: `FROM pg_settings WHERE name = 'x'`.
@@ -19,8 +20,8 @@ pub(super) struct OneSetting {
 const TEXT: Oid = 25;
 
 impl Analyzer<'_> {
-    /// What a call of `set_config` changes.
-    pub(super) fn set_config_call(&mut self, call: &nodes::FuncCall, scope: &Scope<'_>) {
+    /// What a call of `set_config` changes; what its arguments are made from is known.
+    pub(super) fn set_config_call(&mut self, call: &nodes::FuncCall, values: &[Value]) {
         let mut arguments = call.args().iter();
         let (name, value) = (arguments.next().unwrap_or(Node::None), arguments.next().unwrap_or(Node::None));
         let Some(name) = constant_text(name).or_else(|| self.named_by_row(name)) else {
@@ -30,7 +31,8 @@ impl Analyzer<'_> {
         let name = name.to_ascii_lowercase();
         let text = constant_text(value);
         // What comes from a column would be read back by SHOW, which names no column.
-        if text.is_none() && (decides_meaning(&name) || !self.expr(value, scope).sources.is_empty()) {
+        let from_columns = values.get(1).is_none_or(|value| !value.sources.is_empty());
+        if text.is_none() && (decides_meaning(&name) || from_columns) {
             self.touched.opaque(format!("it sets {name} to a value that is not in its text"));
         }
         self.touched.acts = true;
