@@ -202,7 +202,7 @@ impl<'a> Analyzer<'a> {
             })
             .collect();
         let expansion = Arc::new(Expansion { fields, touched });
-        if !expansion.touched.path_dependent && !self.exhausted {
+        if self.may_keep(&expansion.touched) {
             view.parsed.keep(Arc::clone(&expansion));
         }
         expansion

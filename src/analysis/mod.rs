@@ -35,6 +35,7 @@ pub mod settings;
 mod shape;
 mod statement;
 mod touch;
+mod vouch;
 mod witness;
 mod work;
 

@@ -17,10 +17,10 @@ const BACKSLASH: &str = "standard_conforming_strings is off and the body of a fu
 
 /// What a function's body comes to.
 #[derive(Debug)]
-struct Body {
+pub(super) struct Body {
     /// The columns of its result, in order.
-    fields: Vec<Field>,
-    touched: Touched,
+    pub(super) fields: Vec<Field>,
+    pub(super) touched: Touched,
 }
 
 impl Analyzer<'_> {
@@ -342,8 +342,12 @@ impl Analyzer<'_> {
         let mut touched = std::mem::replace(&mut self.touched, outer);
         touched.settle();
         touched.path_dependent |= !fixed;
-        let body = Arc::new(Body { fields, touched });
-        if !body.touched.path_dependent && self.open.is_empty() && !self.exhausted {
+        let mut body = Body { fields, touched };
+        if !body.touched.opaque.is_empty() && !self.exhausted {
+            self.vouch(function, &mut body);
+        }
+        let body = Arc::new(body);
+        if self.may_keep(&body.touched) && self.open.is_empty() {
             function.parsed.keep(Arc::clone(&body));
         }
         body

@@ -182,7 +182,13 @@ impl CatalogBuilder {
         }
         let tags = tagging::own_tags(&self.store);
         let content = self.hash.finish();
-        Catalog { store: Arc::new(self.store), tags: Arc::new(tags), content, signature: content }
+        Catalog {
+            store: Arc::new(self.store),
+            tags: Arc::new(tags),
+            content,
+            signature: content,
+            vouched: Arc::new([]),
+        }
     }
 }
 

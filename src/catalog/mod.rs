@@ -11,6 +11,7 @@ mod snapshot;
 pub mod source;
 mod tagging;
 pub mod tags;
+mod vouched;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use model::{
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 pub use remembered::{ColumnKey, ColumnPath, Expected, Remembered};
 pub use tagging::comment_tags;
+pub use vouched::Vouched;
 
 /// A data category on a column: a dotted Fideslang name such as `user.contact.email`.
 pub type Tag = Arc<str>;
@@ -37,6 +39,7 @@ pub struct Catalog {
     /// A hash of the definitions alone.
     content: u64,
     signature: u64,
+    vouched: Arc<[Vouched]>,
 }
 
 /// A stored or view column with what it is tagged with.

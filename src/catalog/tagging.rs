@@ -199,8 +199,9 @@ impl Catalog {
         let mut hash = DefaultHasher::new();
         self.content.hash(&mut hash);
         order.hash(&mut hash);
+        rules.vouched().hash(&mut hash);
         let tags = tags.into_iter().map(|(place, tags)| (place, tags.into_iter().collect())).collect();
-        Self { store: Arc::clone(&self.store), tags: Arc::new(tags), content: self.content, signature: hash.finish() }
+        Self { tags: Arc::new(tags), signature: hash.finish(), ..self.with_vouched(rules.vouched()) }
     }
 }
 

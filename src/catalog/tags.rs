@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Vouched;
+
 pub use pattern::{Glob, NamePattern, PatternError, Wildcard};
 use pattern::{Raw, bounded, split};
 
@@ -107,6 +109,7 @@ pub struct TagRules {
     rules: Vec<TagRule>,
     lookalikes: Vec<TagRule>,
     on_lookalike: OnLookalike,
+    vouched: Vec<Vouched>,
 }
 
 /// What a column means whose name looks personal or secret and that no tag rule names.
@@ -126,7 +129,19 @@ impl TagRules {
     /// Tag rules, and what stands in for them where none of them matches.
     #[must_use]
     pub fn new(rules: Vec<TagRule>, lookalikes: Vec<TagRule>, on_lookalike: OnLookalike) -> Self {
-        Self { rules, lookalikes, on_lookalike }
+        Self { rules, lookalikes, on_lookalike, vouched: Vec::new() }
+    }
+
+    /// The same rules, with functions that somebody has read.
+    #[must_use]
+    pub fn with_vouched(self, vouched: Vec<Vouched>) -> Self {
+        Self { vouched, ..self }
+    }
+
+    /// Functions that somebody has read.
+    #[must_use]
+    pub fn vouched(&self) -> &[Vouched] {
+        &self.vouched
     }
 
     /// All tags of one column, sorted, each once; empty where it has none.

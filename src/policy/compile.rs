@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::decision::{Approve, Budget, Limits, Verdict};
-use super::document::{ApproveEntry, LimitsEntry, Match, PrincipalEntry, RuleEntry, TagEntry, TraitsEntry, Words};
+use super::document::{
+    ApproveEntry, LimitsEntry, Match, PrincipalEntry, RuleEntry, TagEntry, TraitsEntry, VouchedEntry, Words,
+};
 use super::finding::{Finding, Place};
 use super::matcher::{Matcher, Who};
 use super::rule::Rule;
 use super::yaml::{At, List};
+use crate::catalog::Vouched;
 use crate::catalog::tags::{ColumnPattern, Glob, NamePattern, PatternError, TagRule, Wildcard};
 
 /// Groups that may approve where a rule names none.
@@ -49,6 +52,25 @@ impl<'a> Compiler<'a> {
             Err(error) => self.bad(tag, &error),
         }
         TagRule { columns, except: self.patterns(&entry.except, ColumnPattern::parse), tag: tag.as_str().into() }
+    }
+
+    pub(super) fn vouched(&mut self, entry: &VouchedEntry) -> Vouched {
+        let hash = entry.definition.value.strip_prefix("sha256:").unwrap_or_default();
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            self.error(
+                entry.definition.place,
+                "bad-definition",
+                "a definition is `sha256:` and 64 hexadecimal digits".to_owned(),
+            );
+        }
+        if !entry.function.value.contains('.') {
+            self.error(entry.function.place, "bad-pattern", "a function is named with its schema".to_owned());
+        }
+        Vouched {
+            function: entry.function.as_str().into(),
+            definition: entry.definition.as_str().into(),
+            touches: entry.touches.iter().map(|column| column.as_str().into()).collect(),
+        }
     }
 
     pub(super) fn rule(&mut self, entry: &At<RuleEntry>) -> Rule {

@@ -57,6 +57,9 @@ pub(super) struct Document {
     /// Which columns carry which data category; all that match accumulate.
     #[serde(default)]
     pub(super) tags: Vec<At<TagEntry>>,
+    /// Functions whose bodies no analysis can know and that somebody has read.
+    #[serde(default)]
+    pub(super) vouched: Vec<At<VouchedEntry>>,
     /// Rules, top-down: the first that decides wins.
     #[serde(default)]
     pub(super) rules: Vec<At<RuleEntry>>,
@@ -79,6 +82,19 @@ pub(super) struct TagEntry {
     pub(super) except: Words,
     /// A dotted Fideslang category.
     pub(super) tag: At<String>,
+}
+
+/// A function that somebody has read.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VouchedEntry {
+    /// `schema.name`.
+    pub(super) function: At<String>,
+    /// `sha256:…` of its definition, as the reason says why it is opaque; any change of it makes it opaque again.
+    pub(super) definition: At<String>,
+    /// `schema.table.column` of each column that it can touch.
+    #[serde(default)]
+    pub(super) touches: Vec<String>,
 }
 
 /// One rule.

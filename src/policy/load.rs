@@ -11,6 +11,7 @@ use super::finding::{Finding, Severity, Source};
 use super::rule::Rule;
 use super::yaml::At;
 use super::{Policy, cases, evaluate, lint, lookalikes, yaml};
+use crate::catalog::Vouched;
 use crate::catalog::tags::{OnLookalike, TagRule, TagRules};
 
 /// The version of the policy language.
@@ -80,6 +81,7 @@ impl Policy {
 struct Draft {
     tags: Vec<TagRule>,
     rules: Vec<Rule>,
+    vouched: Vec<Vouched>,
     mode: Once<Mode>,
     errors: Once<Errors>,
     lookalikes: Once<OnLookalike>,
@@ -127,6 +129,7 @@ impl Draft {
             compiler.error(document.version.place, "bad-version", message);
         }
         self.tags.extend(document.tags.iter().map(|entry| compiler.tag(entry)));
+        self.vouched.extend(document.vouched.iter().map(|entry| compiler.vouched(entry)));
         self.rules.extend(document.rules.iter().map(|entry| compiler.rule(entry)));
         self.findings.append(&mut compiler.findings);
         self.findings.extend(self.mode.set(path, "mode", document.mode));
@@ -143,7 +146,7 @@ impl Draft {
             default: self.default.value().unwrap_or(Verdict::Hold),
             mode: self.mode.value().unwrap_or_default(),
             errors: self.errors.value().unwrap_or_default(),
-            tag_rules: TagRules::new(self.tags, lookalikes::rules(), on_lookalike),
+            tag_rules: TagRules::new(self.tags, lookalikes::rules(), on_lookalike).with_vouched(self.vouched),
             approve: default_approve(),
             sha256: fingerprint(sources),
             always_rule,

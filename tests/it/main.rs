@@ -31,3 +31,4 @@ mod splits;
 mod streams;
 mod tidy;
 mod transparency;
+mod vouched;
