@@ -29,8 +29,7 @@ fn policy(definition: &str, touches: &str) -> Policy {
         "version: 1\ntags:\n  - {{ columns: [email], tag: user.contact.email }}\nvouched:\n  \
          - {{ function: public.found, definition: \"{definition}\", touches: [{touches}] }}\nrules: []\n"
     );
-    Policy::load(&[Source { path: "vouched.yaml".into(), text: text.into() }])
-        .unwrap_or_else(|found| panic!("{found:?}"))
+    Policy::load(&[Source { path: "vouched.yaml".into(), text }]).unwrap_or_else(|found| panic!("{found:?}"))
 }
 
 #[tokio::test]
