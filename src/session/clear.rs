@@ -1,5 +1,7 @@
 //! From a verdict to what happens: on, refused, or parked until a person decides.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Session;
@@ -67,8 +69,9 @@ impl Session {
             Verdict::Hold if self.enforces() => return Box::pin(self.hold(run, form)).await,
             Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
                 for part in &mut run.parts {
-                    COMMITS_FIRST.clone_into(&mut part.decision.reason);
-                    part.decision.verdict = Verdict::Hold;
+                    let decision = Arc::make_mut(&mut part.decision);
+                    COMMITS_FIRST.clone_into(&mut decision.reason);
+                    decision.verdict = Verdict::Hold;
                 }
                 return Box::pin(self.hold(run, form)).await;
             }

@@ -10,7 +10,7 @@ use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord, mask};
+use crate::lineage::{Event, Outcome, StatementRecord};
 use crate::policy::Verdict;
 use crate::telemetry;
 
@@ -67,43 +67,12 @@ impl Scribe {
         let mut record = self.template.clone();
         record.id = part.id;
         record.event = event;
-        record.verdict = Some(part.decision.verdict);
-        record.rule = part.decision.rule.to_string();
-        record.sensitivity = part.decision.sensitivity;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let masked = mask(run.text_of(index), self.strings);
-        record.text = masked.text;
-        record.shape = masked.shape;
-        self.describe(&mut record, run, index);
-        Some(record)
-    }
-
-    fn describe(&self, record: &mut StatementRecord, run: &Run, index: usize) {
-        let Some(facts) = run.facts_of(index) else { return };
-        let database = self.template.database.as_deref().unwrap_or("");
-        record.kinds = facts.kinds.iter().copied().collect();
-        record.command.clone_from(&facts.command);
-        record.relations = facts.relations.iter().map(ToString::to_string).collect();
-        record.tags = facts.tags().iter().map(ToString::to_string).collect();
-        record.opaque.clone_from(&facts.opaque);
-        record.columns = facts
-            .columns
-            .iter()
-            .map(|(name, column)| {
-                let tags = column.tags.iter().map(ToString::to_string).collect();
-                let access = column.access.iter().copied().collect();
-                (format!("{database}.{name}"), RecordColumn { tags, access })
-            })
-            .collect();
-        record.outputs = facts
-            .outputs
-            .iter()
-            .map(|output| RecordOutput {
-                name: output.name.clone(),
-                sources: output.sources.iter().map(|source| format!("{database}.{source}")).collect(),
-            })
-            .collect();
+        let record = record.with_text(run.text_of(index), self.strings).with_decision(&part.decision);
+        let Some(facts) = run.facts_of(index) else { return Some(record) };
+        let database = record.database.clone().unwrap_or_default();
+        Some(record.with_facts(facts, &database))
     }
 
     /// The current statement of a run completed; `counted` is what its command tag says.
