@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use document::{InTransaction, LiteralsMode, OnDisconnect, OperatorRole};
 pub use dsn::Upstream;
 pub use environment::Environment;
 pub use flags::ServeFlags;
@@ -160,6 +160,8 @@ pub struct LogConfig {
     pub rollup: bool,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// What stands for literals; `masked`.
+    pub literals: LiteralsMode,
 }
 
 /// The hold store.

@@ -266,6 +266,7 @@ impl Reader<'_> {
             dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
             rollup: log.rollup,
             segment_max: self.bound(log.segment_max, SEGMENT_MAX),
+            literals: log.literals,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Start reading at [`Server::start`].
 
 mod listener;
+mod literals;
 mod options;
 mod ports;
 mod recovery;
@@ -26,7 +27,7 @@ use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
-use crate::lineage::{Event, StatementRecord};
+use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
@@ -106,7 +107,9 @@ impl Server {
         let closed = recovery::recover(&log, &approvals).await?;
         log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
+        let literals = literals::open(options.log.literals, state)
+            .map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory), literals));
         let sink = Arc::new(LogSink(log.clone()));
         let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
         let control = Control::new(ControlParts {
@@ -217,6 +220,7 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.disk = options.log.disk.clone();
     log
 }
 
@@ -226,12 +230,13 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
+fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory), literals: Literals) -> Services {
     let (log, approvals, memory) = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
         log,
+        literals,
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),

@@ -10,7 +10,7 @@ use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord, mask};
+use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord};
 use crate::log;
 use crate::policy::Verdict;
 use crate::telemetry;
@@ -42,6 +42,11 @@ impl Scribe {
             closing: VecDeque::new(),
             ended_holds: Vec::new(),
         }
+    }
+
+    /// How strings are to be read now.
+    pub(super) fn strings(&self) -> StringMode {
+        self.strings
     }
 
     pub(super) fn application_name(&mut self, name: &[u8]) {
@@ -76,7 +81,7 @@ impl Scribe {
         record.sensitivity = part.decision.sensitivity;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let masked = mask(run.text_of(index), self.strings);
+        let masked = self.services.literals.mask(run.text_of(index), self.strings);
         record.text = masked.text;
         record.shape = masked.shape;
         self.describe(&mut record, run, index);

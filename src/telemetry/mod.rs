@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use families::{Families, render};
 pub use guard::SessionGauge;
-pub use logging::{LogFormat, LogSetupError, init};
+pub use logging::{LogFormat, LogSetupError, init, quiet_panics};
 
 use families::families;
 
