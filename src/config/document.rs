@@ -173,6 +173,27 @@ pub(super) struct LogEntry {
     pub(super) rollup: bool,
     pub(super) segment_max: Option<At<Size>>,
     pub(super) literals: LiteralsMode,
+    pub(super) sinks: Vec<SinkEntry>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkEntry {
+    pub(super) openlineage: OpenLineageEntry,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenLineageEntry {
+    #[serde(default)]
+    pub(super) name: Option<At<String>>,
+    pub(super) url: At<String>,
+    #[serde(default)]
+    pub(super) token_file: Option<String>,
+    #[serde(default)]
+    pub(super) batch_max: Option<At<Size>>,
+    #[serde(default)]
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -25,6 +25,7 @@ pub use flags::ServeFlags;
 pub use policies::{policy, policy_sources};
 
 use crate::policy::{Finding, Mode};
+use crate::sink::SinkOptions;
 use crate::principal::{Principal, PrincipalKind};
 
 /// Where clients connect unless said otherwise.
@@ -162,6 +163,8 @@ pub struct LogConfig {
     pub segment_max: u64,
     /// What stands for literals; `masked`.
     pub literals: LiteralsMode,
+    /// Where records are sent as `OpenLineage` events.
+    pub sinks: Vec<SinkOptions>,
 }
 
 /// The hold store.

@@ -235,6 +235,7 @@ impl Writer {
         let took = monotonic().saturating_duration_since(since);
         self.gather.within = (took / GATHER_SHARE).min(GATHER_STRICT_MAX);
         self.durable = self.tip.clone();
+        self.shared.set_durable(self.durable.tree.size());
         self.dirty_since = None;
         for pending in &self.pending {
             self.unclosed.note(&pending.record, self.durable.number);

@@ -17,6 +17,7 @@ use crate::net::tls::{self, TlsError, Verify};
 use crate::policy::{self, Policy};
 use crate::principal::Principal;
 use crate::session::{Bounds, HoldSettings, Mode};
+use crate::sink::SinkOptions;
 
 /// Prepared statements and portals of one session.
 const NAMES_MAX: usize = 10_000;
@@ -44,6 +45,8 @@ pub struct LogOptions {
     pub queue_max: u32,
     /// What stands for literals.
     pub literals: LiteralsMode,
+    /// Where records are sent.
+    pub sinks: Vec<SinkOptions>,
     /// The disk itself; another one where a test lets it fail.
     pub disk: Arc<dyn Disk>,
 }
@@ -204,6 +207,7 @@ impl Options {
                 segment_max: config.log.segment_max,
                 queue_max: number(config.limits.log_queue_max.saturating_mul(1024)),
                 literals: config.log.literals,
+                sinks: config.log.sinks.clone(),
                 disk: Arc::new(OsDisk),
             },
             store: config.store.path.parent().map_or_else(|| config.state.clone(), std::path::Path::to_path_buf),

@@ -69,7 +69,7 @@ const STATEMENTS: &[&str] = &[
     "DO $$ BEGIN RAISE EXCEPTION 'CANARY %', 'CANARY' USING DETAIL = 'CANARY', HINT = 'CANARY'; END $$",
     "DO $$ BEGIN RAISE NOTICE 'CANARY'; END $$",
     "SELECT last_name FROM customers WHERE first_name = 'CANARY'",
-    "SELECT CANARY_is_no_column FROM customers WHERE city = 'x' AND 'CANARY",
+    "SELECT is_no_column FROM customers WHERE city = 'x' AND 'CANARY",
     "SELECT \"unclosed CANARY",
     "SELECT 'CANARY' FROM",
     "SET application_name = 'it'",
@@ -93,7 +93,7 @@ fn no_value_of_a_statement_is_kept_anywhere() {
     for sql in STATEMENTS {
         drop(client.query(sql));
     }
-    drop(client.query("SELECT 'CANARY' FROM customers WHERE CANARYf('CANARY')"));
+    drop(client.query("SELECT 'CANARY' FROM customers WHERE no_function('CANARY')"));
     extended(&proxy, &db.name);
     copies(&proxy);
 
@@ -157,7 +157,7 @@ fn extended(proxy: &Proxy, database: &str) {
         conn.tags();
     }
     // Bytes that are no UTF-8, and a surrogate on its own.
-    for sql in [&b"SELECT 'CANARY\xff\xfe'"[..], b"SELECT '\xed\xa0\x80 CANARY'", b"SELECT \xff\"CANARY\xff", b"\xf0\x28CANARY"] {
+    for sql in [&b"SELECT 'CANARY\xff\xfe'"[..], b"SELECT '\xed\xa0\x80 CANARY'", b"SELECT \xff\"CANARY\xff", b"SELECT $\xff$CANARY"] {
         conn.send(&frame('Q', &[sql, b"\0"].concat()));
         conn.tags();
     }
@@ -214,7 +214,9 @@ fn a_password_is_on_no_card_and_in_no_record_in_any_mode() {
         drop(client);
         proxy.signal("TERM");
         proxy.wait();
-        assert!(proxy.all_lines().iter().all(|line| found_in(line.as_bytes()).is_none()));
+        for line in proxy.all_lines() {
+            assert_eq!(found_in(line.as_bytes()), None, "{line}");
+        }
         search(proxy.state.path());
         check_mode(mode, &proxy);
     }
