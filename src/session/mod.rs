@@ -46,6 +46,7 @@ use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
+use crate::lineage::Literals;
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -94,6 +95,8 @@ pub struct Services {
     pub clock: Clock,
     /// The record log.
     pub log: Log,
+    /// What stands for literals in records.
+    pub literals: Literals,
     /// The hold store.
     pub approvals: Approvals,
     /// The policy in force.
