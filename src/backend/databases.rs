@@ -15,11 +15,15 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
 use super::memory::{Arrival, DerivedTag, Memory, MemoryError, Review, View};
+use super::planner::{PlanFailure, Planned, Planner, Question};
 use crate::catalog::tags::TagRules;
 use crate::catalog::{Catalog, Oid, Remembered};
 
 /// A catalog that takes longer to read than this is not waited for.
 const LOAD_WAIT: Duration = Duration::from_secs(20);
+
+/// Connections to one database that ask the planner, unless the configuration says otherwise.
+pub const PLANNERS_MAX: usize = 2;
 
 /// A snapshot, and by which number it is known.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ pub struct Databases {
     versions: AtomicU64,
     memory: Memory,
     known: DashMap<String, Arc<Database>>,
+    planner: Planner,
 }
 
 /// One database.
@@ -103,7 +108,28 @@ impl Databases {
             versions: AtomicU64::new(1),
             memory,
             known: DashMap::new(),
+            planner: Planner::new(PLANNERS_MAX),
         }
+    }
+
+    /// The same, with so many connections a database for the planner.
+    #[must_use]
+    pub fn with_planners(self, connections_max: usize) -> Self {
+        Self { planner: Planner::new(connections_max), ..self }
+    }
+
+    /// The role of the proxy's own credential.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.credential.as_ref().map(|credential| credential.user.as_str())
+    }
+
+    /// Asks the planner, as the role of the proxy's own credential. The query must be one of `analysis::plannable`.
+    ///
+    /// # Errors
+    /// It has no plan within the time that one is waited for.
+    pub async fn plan(&self, name: &str, question: &Question) -> Result<Planned, PlanFailure> {
+        self.planner.plan(name, question, self.log_in(name)).await
     }
 
     /// Whether the proxy can read catalogs by itself.

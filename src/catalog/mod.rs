@@ -150,6 +150,16 @@ impl Catalog {
         self.store.operators.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// All operators that are not built in.
+    pub fn own_operators(&self) -> impl Iterator<Item = &Operator> {
+        self.store.operators.values().flatten()
+    }
+
+    /// All functions, in no order.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.store.function_oids.values()
+    }
+
     /// Casts that are not built in.
     #[must_use]
     pub fn casts(&self) -> &[Cast] {

@@ -119,7 +119,8 @@ pub struct Relation {
     /// Triggers that people made.
     #[serde(skip)]
     pub triggers: Vec<Trigger>,
-    /// Expressions that a write computes: checks, index expressions and predicates, the partition key.
+    /// Expressions that a write or a plan computes: checks, index expressions and predicates, extended statistics, the
+    /// partition key.
     #[serde(skip)]
     pub expressions: Vec<Expression>,
     /// Foreign keys of other relations that carry a write of this one on.
@@ -169,6 +170,12 @@ impl Relation {
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         matches!(&*self.schema, "pg_catalog" | "information_schema" | "pg_toast")
+    }
+
+    /// Whether it is none of the server's own, whatever schema it is in.
+    #[must_use]
+    pub const fn is_made_by_people(&self) -> bool {
+        self.oid >= FIRST_USER_OID
     }
 
     /// Whether it keeps rows of its own, so that its columns are physical.

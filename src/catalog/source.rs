@@ -112,6 +112,8 @@ pub const QUERIES: &[CatalogQuery] = &[
               WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indexprs IS NOT NULL \
               UNION ALL SELECT i.indrelid, pg_catalog.pg_get_expr(i.indpred, i.indrelid) FROM pg_catalog.pg_index i \
               WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indpred IS NOT NULL \
+              UNION ALL SELECT x.stxrelid, pg_catalog.pg_get_expr(x.stxexprs, x.stxrelid) FROM pg_catalog.pg_statistic_ext x \
+              WHERE x.stxexprs IS NOT NULL \
               UNION ALL SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid) FROM pg_catalog.pg_partitioned_table p \
               WHERE p.partexprs IS NOT NULL) AS e(relation, text) ORDER BY e.relation, e.text",
     },

@@ -81,7 +81,7 @@ fn principal(given: &Given) -> Principal {
 }
 
 fn estimate(given: &Given) -> Option<Estimate> {
-    let estimate = Estimate { rows: given.estimate, bytes: given.bytes };
+    let estimate = Estimate { rows: given.estimate, bytes: given.bytes, ..Estimate::default() };
     (estimate != Estimate::default()).then_some(estimate)
 }
 

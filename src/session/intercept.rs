@@ -151,6 +151,7 @@ impl Session {
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
         let name: Box<[u8]> = parse.name.into();
+        let types = parse.type_oids().collect();
         if self.names.len() >= self.services.bounds.names_max {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
@@ -165,6 +166,7 @@ impl Session {
         }
         let prepared = Prepared {
             text,
+            types,
             facts: run.facts.clone(),
             epoch: self.epoch(),
             by_sql: false,
@@ -186,7 +188,7 @@ impl Session {
         };
         let values = frame.slice_ref(values);
         let mut prepared = self.prepared(names.statement).await?;
-        let judged = self.judge_prepared(&mut prepared, Plan::Anew).await?;
+        let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
         self.names.remember(names.statement, &prepared);
         let mut run = match judged {
             Ok(run) => run,
@@ -339,6 +341,9 @@ impl Session {
     /// discards it, will never answer it, and nothing may wait for that answer.
     fn forward(&mut self, frame: &Bytes, mut request: Request) {
         self.server.output.extend_from_slice(frame);
+        if let Some(run) = request.run_mut() {
+            self.note_writes(run);
+        }
         if !self.phase.skipping {
             self.phase.forwarded(request, Whose::Client);
         } else if let Some(run) = request.run_mut() {

@@ -10,11 +10,12 @@ use super::names::{Epoch, Prepared};
 use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
+use super::sizes::Sent;
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
-use crate::policy::{self, Decision, Estimate};
+use crate::policy;
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -46,10 +47,12 @@ impl Session {
             Err(report) => return Ok(Err(report)),
         };
         self.catch_up_for(&facts).await?;
+        self.plan_ahead(text, &facts, None).await?;
         Ok(Ok(self.decide(text.clone(), facts)))
     }
 
-    /// Judges a prepared statement; its facts are worked out again where what they depend on has changed.
+    /// Judges a prepared statement; its facts are worked out again where what they depend on has changed. `sent` is its
+    /// Bind, to be planned with; without it, what the planner has said of the text before stands.
     ///
     /// # Errors
     /// The session is over.
@@ -57,6 +60,7 @@ impl Session {
         &mut self,
         prepared: &mut Prepared,
         plan: Plan,
+        sent: Option<&Bytes>,
     ) -> Result<Result<Box<Run>, Report>, End> {
         self.catch_up().await?;
         self.refresh().await?;
@@ -67,6 +71,10 @@ impl Session {
             }
         }
         self.catch_up_for(&prepared.facts).await?;
+        if let Some(bind) = sent {
+            let sent = Sent::to(prepared, bind);
+            self.plan_ahead(&prepared.text, &prepared.facts, Some(sent)).await?;
+        }
         Ok(Ok(self.decide(prepared.text.clone(), prepared.facts.clone())))
     }
 
@@ -139,14 +147,14 @@ impl Session {
         };
         let Some(portal) = portal else {
             let mut prepared = Prepared::opaque(name, "no portal of this name is known");
-            let judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
+            let judged = self.judge_prepared(&mut prepared, Plan::Fixed, None).await?;
             return Ok(judged.map(|run| PortalRun { run, cleared: false, values: Bytes::new() }));
         };
         if let Some(run) = portal.cleared.take() {
             return Ok(Ok(PortalRun { run, cleared: true, values: Bytes::new() }));
         }
         let (mut prepared, rows_sent, values) = (portal.prepared.clone(), portal.rows_sent, portal.values.clone());
-        let mut judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
+        let mut judged = self.judge_prepared(&mut prepared, Plan::Fixed, Some(&values)).await?;
         if let Ok(run) = &mut judged {
             for part in &mut run.parts {
                 part.meter.rows_before = rows_sent;
@@ -185,7 +193,9 @@ impl Session {
         let judged = if run.text.starts_with(b"FunctionCall ") {
             Ok(self.decide(run.text.clone(), run.facts.clone()))
         } else {
-            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed).await?
+            // The same size as before: nobody has asked for another one.
+            self.plans.clone_from(&run.plans);
+            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
         };
         let mut again = match judged {
             Ok(again) => again,
@@ -217,44 +227,13 @@ impl Session {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
-        let now = self.services.clock.now();
         let facts = self.resolve(facts);
-        let decisions = facts.statements.iter().map(|facts| {
-            let mut request = policy::Request {
-                principal: &self.who.principal,
-                database: &self.who.database,
-                client: self.who.client.map(|address| address.ip()),
-                environment: self.who.environment.as_deref(),
-                intent: self.settings.intent.as_deref(),
-                facts,
-                estimate: None,
-                at: now,
-            };
-            let decision = policy.evaluate(&request);
-            if !decision.wants_estimate {
-                return decision;
-            }
-            request.estimate = self.estimate(facts);
-            if request.estimate.is_none() { decision } else { policy.evaluate(&request) }
-        });
-        let decisions: Vec<Decision> = decisions.collect();
+        let sized = |(index, facts)| self.sized((&text, index), facts, &policy);
+        let decisions = facts.statements.iter().enumerate().map(sized).collect();
         let mut run = Run::new(text, facts, decisions);
+        run.plans.clone_from(&self.plans);
         self.charge_budgets(&mut run);
         Box::new(run)
-    }
-
-    /// What the catalog says of the size of a result: the rows of what is scanned without a narrowing condition.
-    pub(super) fn estimate(&self, facts: &StatementFacts) -> Option<Estimate> {
-        if let Some(rows) = facts.bound.rows() {
-            return Some(Estimate { rows: Some(rows), bytes: None });
-        }
-        let catalog = &self.snapshot.as_ref()?.catalog;
-        let rows = facts
-            .scans
-            .iter()
-            .map(|name| catalog.relation_in(&name.schema, &name.name).and_then(|relation| relation.estimated_rows()))
-            .try_fold(0_u64, |sum, rows| rows.map(|rows| sum.max(rows)))?;
-        (!facts.scans.is_empty()).then_some(Estimate { rows: Some(rows), bytes: None })
     }
 
     /// What is left of budgets caps the run too.

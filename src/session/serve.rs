@@ -160,6 +160,8 @@ async fn greet(
         has_own: false,
         changed: false,
         own_changed: false,
+        wrote: false,
+        plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
         looked_up_at: Timestamp::from_micros(0),
