@@ -36,11 +36,15 @@ pub fn plannable(text: &[u8], types: &[Oid], context: &Context<'_>) -> Option<Pl
     if !context.standard_conforming_strings || context.encoding != Encoding::Safe || text.len() > CACHED_TEXT_MAX {
         return None;
     }
-    let query = query_in(std::str::from_utf8(text).ok()?)?;
+    let text = std::str::from_utf8(text).ok()?;
+    if prescan(text.as_bytes(), context).ok()?.depth > SHALLOW || parse(text).ok()?.statements(text).count() != 1 {
+        return None;
+    }
+    let query = query_in(text)?;
     // What is looked at below is the very text that will be planned, not the one around it.
     let facts = analyze(query.as_bytes(), context).ok()?;
     let [statement] = facts.statements.as_slice() else { return None };
-    if !only_reads(statement) || prescan(query.as_bytes(), context).ok()?.depth > SHALLOW {
+    if !only_reads(statement) {
         return None;
     }
     let work = Work::new(context.work_max);
