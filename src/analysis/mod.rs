@@ -43,7 +43,7 @@ mod work;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
-pub use context::{Context, Encoding, Rejected, STATEMENT_MAX};
+pub use context::{Context, Encoding, Readers, Rejected, STATEMENT_MAX};
 pub use facts::*;
 pub use flows::{Fill, Flow, Flows, Move};
 pub use origin::{Unforeseen, unforeseen};

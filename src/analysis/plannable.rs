@@ -150,8 +150,7 @@ impl Analyzer<'_> {
             if !member.is_made_by_people() {
                 return true;
             }
-            let stores =
-                matches!(member.kind, RelationKind::Table | RelationKind::Partitioned | RelationKind::Matview);
+            let stores = matches!(member.kind, RelationKind::Table | RelationKind::Partitioned | RelationKind::Matview);
             stores && self.computes_quietly(member)
         })
     }
@@ -178,7 +177,8 @@ impl Analyzer<'_> {
         }
         self.type_checks(oid);
         let columns = catalog.relation(found.relation).map(|row| row.columns.as_slice()).unwrap_or_default();
-        let parts = [found.base, found.element, found.subtype].into_iter().chain(columns.iter().map(|one| one.type_oid));
+        let parts =
+            [found.base, found.element, found.subtype].into_iter().chain(columns.iter().map(|one| one.type_oid));
         let plain = found.kind != 'b' || found.element != 0 || self.is_read_by_quiet_code(oid);
         plain && parts.collect::<Vec<_>>().into_iter().all(|part| self.reads_quietly(part, seen))
     }

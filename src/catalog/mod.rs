@@ -7,6 +7,7 @@ mod edit;
 mod model;
 mod names;
 mod remembered;
+mod roles;
 mod snapshot;
 pub mod source;
 mod tagging;
@@ -22,6 +23,7 @@ pub use model::{
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 pub use remembered::{ColumnKey, ColumnPath, Expected, Remembered};
+pub use roles::Role;
 pub use tagging::comment_tags;
 pub use vouched::Vouched;
 

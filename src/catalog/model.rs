@@ -99,6 +99,15 @@ pub struct Relation {
     /// Row-level security is on.
     #[serde(default)]
     pub row_security: bool,
+    /// For its owner too.
+    #[serde(default)]
+    pub force_row_security: bool,
+    /// The role that owns it; 0 where that is not known.
+    #[serde(default)]
+    pub owner: Oid,
+    /// `reloptions`: `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Arc<str>>,
     /// What it inherits from or is a partition of.
     #[serde(default)]
     pub parents: Vec<Oid>,
@@ -164,6 +173,17 @@ impl Relation {
     )]
     pub fn estimated_rows(&self) -> Option<u64> {
         (self.tuples >= 0.0).then_some(self.tuples as u64)
+    }
+
+    /// Whether a view reads as whoever asks (`security_invoker`), and not as its owner. A value that is no boolean is one
+    /// that no server keeps.
+    #[must_use]
+    pub fn reads_as_invoker(&self) -> bool {
+        let value = self.options.iter().find_map(|option| option.strip_prefix("security_invoker="));
+        value.is_some_and(|value| {
+            let value = value.to_ascii_lowercase();
+            value.starts_with(['t', 'y', '1']) || value == "on"
+        })
     }
 
     /// Whether it belongs to the server itself.
@@ -240,6 +260,9 @@ pub struct Policy {
     pub relation: Oid,
     /// `r`, `a`, `w`, `d` or `*`.
     pub command: char,
+    /// The roles that it is for, 0 for all; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<Oid>>,
     /// USING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub using: Option<Arc<str>>,
@@ -499,4 +522,6 @@ pub(super) struct Store {
     /// The search path that decided which names the server printed without their schemas; `pg_catalog` goes without saying.
     pub(super) printed_under: Vec<String>,
     pub(super) rows: Vec<(&'static str, Box<str>)>,
+    /// Empty in a database without row-level security.
+    pub(super) roles: HashMap<Oid, super::Role>,
 }

@@ -111,6 +111,7 @@ fn facts(given: &Given, policy: &Policy) -> StatementFacts {
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,
+        defined: false,
         session_local: false,
     }
 }

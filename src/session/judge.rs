@@ -22,6 +22,9 @@ use crate::sqlstate;
 /// An unknown name makes one session read the catalog again at most this often.
 const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
 
+/// Definitions that can be replaced in their place were compared with the server this long ago at most.
+pub(super) const DEFINITIONS_AGE: Duration = Duration::from_millis(50);
+
 impl Session {
     /// Whether verdicts are carried out.
     pub(super) fn enforces(&self) -> bool {
@@ -64,6 +67,7 @@ impl Session {
     ) -> Result<Result<Box<Run>, Report>, End> {
         self.catch_up().await?;
         self.refresh().await?;
+        self.compare_definitions(&prepared.facts.clone()).await?;
         if prepared.epoch != self.epoch() {
             match self.facts(&prepared.text).await? {
                 Ok(facts) => self.means_now(prepared, facts, plan),
@@ -257,11 +261,21 @@ impl Session {
             Err(report) => return Ok(Err(report)),
         };
         if !is_unresolved(&facts) {
+            if self.compare_definitions(&facts).await? == Compared::Changed {
+                let facts = self.read_text(text).await?;
+                return self.sequenced(text, facts).await;
+            }
             return Ok(Ok(self.in_sequence(text, facts).await?));
+        }
+        // A name that the catalog does not know: something may have been created behind our back.
+        if self.compare_now().await? == Compared::Changed {
+            let facts = self.read_text(text).await?;
+            if facts.as_ref().is_ok_and(|facts| !is_unresolved(facts)) {
+                return self.sequenced(text, facts).await;
+            }
         }
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
-            // A name that the catalog does not know: something may have been created behind our back.
             self.looked_up_at = now;
             self.services.databases.database(&self.who.database).mark_stale();
             self.snapshot = None;
@@ -277,6 +291,33 @@ impl Session {
         self.refresh().await?;
         let facts = self.read_text(text).await?;
         self.sequenced(text, facts).await
+    }
+
+    /// Views, functions and policies can be replaced in their place, and no description of a result shows it: they are
+    /// compared with the server before what rests on them is judged, unless that was done a moment ago.
+    async fn compare_definitions(&mut self, facts: &Facts) -> Result<Compared, End> {
+        let announced = self.services.databases.database(&self.who.database).is_announced();
+        let rests = announced || facts.statements.iter().any(|facts| facts.defined || !facts.functions.is_empty());
+        if rests { self.compare(DEFINITIONS_AGE).await } else { Ok(Compared::Same) }
+    }
+
+    async fn compare_now(&mut self) -> Result<Compared, End> {
+        self.compare(Duration::ZERO).await
+    }
+
+    /// Compares the shared catalog with the server over the proxy's own connection; a new one is in force at once.
+    pub(super) async fn compare(&mut self, age: Duration) -> Result<Compared, End> {
+        if !self.services.databases.has_credential() {
+            return Ok(Compared::Same);
+        }
+        let before = self.epoch();
+        let (services, database) = (self.services.clone(), self.who.database.clone());
+        let checked = self.wait_for(async move { services.databases.check_within(&database, age).await }).await?;
+        if let Err(error) = checked {
+            tracing::warn!(%error, "the catalog could not be compared");
+        }
+        self.refresh().await?;
+        Ok(if self.epoch() == before { Compared::Same } else { Compared::Changed })
     }
 
     async fn sequenced(
@@ -396,6 +437,15 @@ impl Session {
         self.snapshot = Some(snapshot);
         Ok(())
     }
+}
+
+/// What a comparison of the catalog with the server came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// It says what it said.
+    Same,
+    /// There is a new one.
+    Changed,
 }
 
 /// A portal that is to be executed.

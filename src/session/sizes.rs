@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Session;
+use super::judge::{Compared, DEFINITIONS_AGE};
 use super::names::{Epoch, Prepared};
 use super::phase::{Request, Status};
 use super::relay::End;
@@ -153,9 +154,15 @@ impl Session {
                 None => return Ok(None),
             },
             None if facts.statements.len() == 1 => (text.clone(), sent.clone()),
-            None => (text.slice(statement.span.start.min(text.len())..statement.span.end.min(text.len())), sent.clone()),
+            None => {
+                (text.slice(statement.span.start.min(text.len())..statement.span.end.min(text.len())), sent.clone())
+            }
         };
         let types: Arc<[u32]> = sent.as_ref().map_or_else(Arc::default, |sent| sent.types.clone());
+        // What is planned must be what was looked at.
+        if self.compare(DEFINITIONS_AGE).await? == Compared::Changed {
+            return Ok(None);
+        }
         let Some(context) = self.context() else { return Ok(None) };
         let Some(plannable) = analysis::plannable(&text, &types, &context) else { return Ok(None) };
         if plannable.parameters {
@@ -197,7 +204,12 @@ impl Session {
     }
 
     /// The decision over one statement, and the size that it rests on.
-    pub(super) fn sized(&self, (text, index): (&Bytes, usize), facts: &StatementFacts, policy: &Policy) -> (Decision, Size) {
+    pub(super) fn sized(
+        &self,
+        (text, index): (&Bytes, usize),
+        facts: &StatementFacts,
+        policy: &Policy,
+    ) -> (Decision, Size) {
         let now = self.services.clock.now();
         let decision = self.opinion(policy, facts, None, now);
         let size = self.size((text, index), facts);
@@ -212,10 +224,10 @@ impl Session {
         if let Some(rows) = facts.bound.rows() {
             return Size::rows(rows, Basis::Proved);
         }
-        let planned = self.plans.as_ref().filter(|plans| plans.text == *text).and_then(|plans| plans.planned.get(index));
+        let planned =
+            self.plans.as_ref().filter(|plans| plans.text == *text).and_then(|plans| plans.planned.get(index));
         if let Some(Some(planned)) = planned {
-            let estimate =
-                Estimate { rows: Some(planned.rows), bytes: Some(planned.bytes), source: Basis::Estimated };
+            let estimate = Estimate { rows: Some(planned.rows), bytes: Some(planned.bytes), source: Basis::Estimated };
             return Size { estimate, plan: Some(planned.summary.clone()) };
         }
         self.counted(facts).map_or_else(Size::default, |rows| Size::rows(rows, Basis::Counted))

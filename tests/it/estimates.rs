@@ -79,7 +79,10 @@ fn what_is_expected_to_be_large_waits_before_its_first_row_with_the_plan_on_its_
     let card = operator.query(&format!("SHOW HOLD '{id}'")).unwrap().join("\n");
     assert!(card.contains("estimated") && card.contains("Seq Scan on customers"), "{card}");
     let join = "SELECT c.email FROM customers c, orders o WHERE o.total > c.id";
-    assert!(held(&proxy, &client, join)["estimate"]["rows"].as_u64().unwrap() > 20_000, "rows that leave, not rows read");
+    assert!(
+        held(&proxy, &client, join)["estimate"]["rows"].as_u64().unwrap() > 20_000,
+        "rows that leave, not rows read"
+    );
 }
 
 #[test]
@@ -264,7 +267,9 @@ async fn two_commands_never_go() {
     let db = TestDb::new("est_two");
     let databases = databases(&db, 2);
     assert!(databases.plan(&db.name, &question("SELECT 1")).await.is_ok());
-    for text in ["SELECT 1; SELECT 2", "SELECT 1; COMMIT; CREATE TABLE made (a int)", "ANALYZE SELECT pg_advisory_lock(1)"] {
+    for text in
+        ["SELECT 1; SELECT 2", "SELECT 1; COMMIT; CREATE TABLE made (a int)", "ANALYZE SELECT pg_advisory_lock(1)"]
+    {
         let failure = databases.plan(&db.name, &question(text)).await.unwrap_err();
         assert!(matches!(failure, PlanFailure::Refused(_)), "{text}: {failure}");
     }
@@ -294,7 +299,8 @@ async fn planners_are_few_and_waited_for_within_bounds() {
     }
     println!("{late} of 30 gave up after {:?}", since.elapsed());
     assert!(late > 0, "thirty waits for one lock do not fit in the time of one question");
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdgate' AND datname = current_database()";
+    let open =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holdgate' AND datname = current_database()";
     assert!(db.direct(open).parse::<u32>().unwrap() <= 2, "the one in use, and one whose end the server has not seen");
     other.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(databases.plan(&db.name, &question("SELECT email FROM customers")).await.unwrap().rows, 2000);

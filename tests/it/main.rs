@@ -27,6 +27,7 @@ mod plannable;
 mod policy_check;
 mod quiet;
 mod relay;
+mod row_security;
 mod session_truth;
 mod sizes;
 mod splits;

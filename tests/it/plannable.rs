@@ -14,7 +14,10 @@ const INNOCENT: &[(&str, &str)] = &[
     ("SELECT id FROM orders WHERE id < $1", "SELECT id FROM orders WHERE id < $1"),
     ("COPY (SELECT ')', (id) FROM orders) TO STDOUT", "SELECT ')', (id) FROM orders"),
     ("DECLARE \"for\" CURSOR WITH HOLD FOR SELECT id FROM orders", " SELECT id FROM orders"),
-    ("SELECT count(*) FROM kept WHERE mood = 'glad' AND tag = 'a'", "SELECT count(*) FROM kept WHERE mood = 'glad' AND tag = 'a'"),
+    (
+        "SELECT count(*) FROM kept WHERE mood = 'glad' AND tag = 'a'",
+        "SELECT count(*) FROM kept WHERE mood = 'glad' AND tag = 'a'",
+    ),
 ];
 
 /// Statements that are never planned, whatever there is in the database.
@@ -78,10 +81,7 @@ const PEOPLES: &[(&str, &str)] = &[
         "SELECT a FROM p",
     ),
     ("CREATE TABLE q (CHECK (own('x'))) INHERITS (orders)", "SELECT id FROM orders"),
-    (
-        "CREATE AGGREGATE agg(text) (SFUNC = own5, STYPE = text)",
-        "SELECT agg(city) FROM customers",
-    ),
+    ("CREATE AGGREGATE agg(text) (SFUNC = own5, STYPE = text)", "SELECT agg(city) FROM customers"),
     (
         "ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON orders USING (own('x'))",
         "SELECT id FROM orders",
