@@ -323,7 +323,7 @@ impl Databases {
         match asked.await {
             Ok((moment, true)) => {
                 loader.moment = moment;
-                database.note_check(at);
+                database.note_check(at, clock::monotonic().saturating_duration_since(at));
                 Ok(())
             }
             Ok((_, false)) => {
@@ -351,9 +351,10 @@ impl Databases {
         // Asked first: a change that comes in between is found again by the next check.
         let moment = catalog::moment(client).await?;
         let signature = catalog::signature(client).await?;
+        let took = clock::monotonic().saturating_duration_since(at);
         let catalog = catalog::load(client).await?;
         (loader.signature, loader.moment) = (signature, moment);
-        self.database(name).note_check(at);
+        self.database(name).note_check(at, took);
         Ok(catalog)
     }
 
@@ -419,8 +420,7 @@ impl Database {
         self.tags.load(Ordering::SeqCst)
     }
 
-    fn note_check(&self, at: Instant) {
-        let took = clock::monotonic().saturating_duration_since(at);
+    fn note_check(&self, at: Instant, took: Duration) {
         *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Checked { at, took });
     }
 
