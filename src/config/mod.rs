@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use document::{InTransaction, LiteralsMode, OnDisconnect, OperatorRole};
 pub use dsn::Upstream;
 pub use environment::Environment;
 pub use flags::ServeFlags;
@@ -26,6 +26,7 @@ pub use policies::{policy, policy_sources};
 
 use crate::policy::{Finding, Mode};
 use crate::principal::{Principal, PrincipalKind};
+use crate::sink::SinkOptions;
 
 /// Where clients connect unless said otherwise.
 pub const LISTEN: &str = "127.0.0.1:6432";
@@ -162,6 +163,10 @@ pub struct LogConfig {
     pub rollup: bool,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// What stands for literals; `masked`.
+    pub literals: LiteralsMode,
+    /// Where records are sent as `OpenLineage` events.
+    pub sinks: Vec<SinkOptions>,
 }
 
 /// The hold store.

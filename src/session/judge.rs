@@ -10,12 +10,12 @@ use super::names::{Epoch, Prepared};
 use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
-use super::sizes::Sent;
+use super::sizes::{Sent, Size};
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
-use crate::policy;
+use crate::policy::{self, Decision, Policy};
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -232,12 +232,24 @@ impl Session {
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
         let facts = self.resolve(facts);
-        let sized = |(index, facts)| self.sized((&text, index), facts, &policy);
-        let decisions = facts.statements.iter().enumerate().map(sized).collect();
+        let decisions = self.decisions((&text, &facts), &policy);
         let mut run = Run::new(text, facts, decisions);
         run.plans.clone_from(&self.plans);
         self.charge_budgets(&mut run);
         Box::new(run)
+    }
+
+    fn decisions(&mut self, (text, facts): (&Bytes, &Arc<Facts>), policy: &Arc<Policy>) -> Vec<(Arc<Decision>, Size)> {
+        let sizes: Vec<Size> =
+            facts.statements.iter().enumerate().map(|(index, facts)| self.size((text, index), facts)).collect();
+        let intent = self.settings.intent.as_deref();
+        if let Some(known) = self.decided.get(facts, policy, intent) {
+            return known.iter().cloned().zip(sizes).collect();
+        }
+        let sized = facts.statements.iter().zip(&sizes);
+        let decisions: Vec<_> = sized.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
+        self.decided.keep(facts, policy, intent, &decisions);
+        decisions.into_iter().zip(sizes).collect()
     }
 
     /// What is left of budgets caps the run too.

@@ -48,7 +48,7 @@ impl Meter {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) id: StatementId,
-    pub(super) decision: Decision,
+    pub(super) decision: Arc<Decision>,
     /// How much it brings back, as far as that was known when it was decided.
     pub(super) size: Size,
     pub(super) meter: Meter,
@@ -90,7 +90,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<(Decision, Size)>) -> Self {
+    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<(Arc<Decision>, Size)>) -> Self {
         let parts = decisions
             .into_iter()
             .map(|(decision, size)| Part {

@@ -87,7 +87,12 @@ impl Session {
             return Ok(());
         }
         self.plans = None;
-        if !self.may_plan() || !facts.statements.iter().any(may_be_planned) {
+        let met_before = || {
+            let policy = self.services.policy.load();
+            // What is remembered did not hang on a size.
+            self.decided.get(facts, &policy, self.settings.intent.as_deref()).is_some()
+        };
+        if !self.may_plan() || !facts.statements.iter().any(may_be_planned) || met_before() {
             return Ok(());
         }
         let facts = self.resolve(facts.clone());
@@ -203,24 +208,18 @@ impl Session {
         })
     }
 
-    /// The decision over one statement, and the size that it rests on.
-    pub(super) fn sized(
-        &self,
-        (text, index): (&Bytes, usize),
-        facts: &StatementFacts,
-        policy: &Policy,
-    ) -> (Decision, Size) {
+    /// The decision over one statement of this size.
+    pub(super) fn sized(&self, facts: &StatementFacts, size: &Size, policy: &Policy) -> Decision {
         let now = self.services.clock.now();
         let decision = self.opinion(policy, facts, None, now);
-        let size = self.size((text, index), facts);
         if !decision.wants_estimate || size.estimate.source == Basis::Unknown {
-            return (decision, size);
+            return decision;
         }
-        (self.opinion(policy, facts, Some(size.estimate), now), size)
+        self.opinion(policy, facts, Some(size.estimate), now)
     }
 
     /// The size of one statement's result, as far as it is known. What is proved is never more, and comes first.
-    fn size(&self, (text, index): (&Bytes, usize), facts: &StatementFacts) -> Size {
+    pub(super) fn size(&self, (text, index): (&Bytes, usize), facts: &StatementFacts) -> Size {
         if let Some(rows) = facts.bound.rows() {
             return Size::rows(rows, Basis::Proved);
         }
