@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::document::{Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry, SinkEntry};
+use super::document::{
+    Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry, SinkEntry,
+};
 use super::{
     AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
     PrincipalConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
@@ -247,6 +249,7 @@ impl Reader<'_> {
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
+            planners_max: self.bound(entry.planners_max, default.planners_max),
         }
     }
 
