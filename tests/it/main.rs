@@ -25,6 +25,7 @@ mod oracle;
 mod policy_check;
 mod quiet;
 mod relay;
+mod sequences;
 mod session_truth;
 mod sizes;
 mod splits;
