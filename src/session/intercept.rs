@@ -14,6 +14,7 @@ use super::phase::{Described, Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
+use crate::ids::Nonce;
 use crate::lineage::Outcome;
 use crate::log::TryAppendError;
 use crate::policy::Verdict;
@@ -67,6 +68,7 @@ impl Session {
     }
 
     async fn intercept(&mut self, header: Header) -> Result<(), End> {
+        self.watch.client_tag = header.tag;
         match header.tag {
             b'X' => {
                 self.stream(header, Forward::Pass).await?;
@@ -89,6 +91,8 @@ impl Session {
                 self.stream(header, Forward::Pass).await
             }
             _ if self.phase.skipping => self.stream(header, Forward::Pass).await,
+            // It stays where it is until it is known whether the COPY is still there.
+            _ if self.phase.copy_in => self.settle().await,
             b'Q' => self.on_query(header).await,
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
@@ -368,6 +372,24 @@ impl Session {
         let refusal = Refusal::new(instead, report, run);
         refusal.write(&mut self.server.output);
         self.phase.forwarded(Request::Refusal(Box::new(refusal)), Whose::Client);
+        Ok(())
+    }
+
+    /// The client's frame is no COPY data while the server may read such data, or may have failed over some already. A
+    /// Close of nothing is put before it: a COPY that still reads ends with it as it would with the client's frame, and
+    /// takes the connection along; otherwise it does nothing, and its answer is swallowed.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn interrupt_copy(&mut self) -> Result<(), End> {
+        let before = (self.phase.in_batch, self.phase.executed);
+        let name: Box<[u8]> = Nonce::new().as_str().as_bytes().into();
+        build::close_portal(&mut self.server.output, &name);
+        build::bare(&mut self.server.output, b'H');
+        self.phase.forwarded(Request::ClosePortal(name), Whose::Ours);
+        self.phase.flushed();
+        self.run_until(|session, _| if session.phase.copy_in { Poll::Pending } else { Poll::Ready(()) }).await?;
+        (self.phase.in_batch, self.phase.executed) = before;
         Ok(())
     }
 

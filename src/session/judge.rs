@@ -162,10 +162,7 @@ impl Session {
     /// The session is over.
     pub(super) async fn look_again(&mut self) -> Result<(), End> {
         if self.private || !self.services.databases.has_credential() {
-            // In the middle of a batch nothing can be asked: what is known there was read before it.
-            if !self.phase.executed {
-                self.snapshot = None;
-            }
+            self.snapshot = None;
             return Ok(());
         }
         let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -365,7 +362,7 @@ impl Session {
         if self.is_current() {
             return Ok(());
         }
-        let uncommitted = self.changed && self.phase.status == Status::Transaction;
+        let uncommitted = self.changed && (self.phase.status == Status::Transaction || self.phase.executed);
         if uncommitted || self.private {
             // Not waited for: its reading may wait for locks that this very transaction holds.
             let shared = self.services.databases.database(&self.who.database).current();

@@ -226,13 +226,6 @@ impl Phase {
         dropped
     }
 
-    /// The server took the frame behind the front for COPY data and dropped it.
-    pub(super) fn eat_next(&mut self) {
-        if self.queue.front().is_some_and(|front| front.request.ends_batch()) {
-            self.queue.remove(1);
-        }
-    }
-
     /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.
     pub(super) fn ready(&mut self, status: Status) -> Vec<Expected> {
         self.status = status;

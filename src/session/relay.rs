@@ -214,11 +214,20 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn settle(&mut self) -> Result<(), End> {
-        if self.phase.wants_flush() {
-            crate::wire::build::bare(&mut self.server.output, b'H');
-            self.phase.flushed();
+        loop {
+            if self.phase.wants_flush() {
+                crate::wire::build::bare(&mut self.server.output, b'H');
+                self.phase.flushed();
+            }
+            let known = |session: &mut Self, _: &mut Context<'_>| {
+                if session.phase.is_quiet() || session.phase.copy_in { Poll::Ready(()) } else { Poll::Pending }
+            };
+            self.run_until(known).await?;
+            if self.phase.is_quiet() {
+                return Ok(());
+            }
+            self.interrupt_copy().await?;
         }
-        self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await
     }
 
     /// One round over all directions; false where nothing moved and all wakers are set.

@@ -20,7 +20,9 @@ enum Mode {
     /// An error came, and everything up to Sync is skipped.
     Skipping,
     /// COPY data is read, for a Query or for an Execute.
-    CopyIn { extended: bool },
+    CopyIn {
+        extended: bool,
+    },
     /// The connection is over.
     Ended,
 }
