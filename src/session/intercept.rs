@@ -14,7 +14,6 @@ use super::phase::{Described, Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
-use crate::ids::Nonce;
 use crate::lineage::Outcome;
 use crate::log::TryAppendError;
 use crate::policy::Verdict;
@@ -75,12 +74,26 @@ impl Session {
                 self.client.eof = true;
                 self.client_is_done().await
             }
-            b'd' => self.stream(header, Forward::Pass).await,
+            b'S' if self.phase.discards => {
+                self.phase.discards = false;
+                Ok(())
+            }
+            _ if self.phase.discards => self.stream(header, Forward::Drop).await,
+            b'd' => {
+                self.phase.copy_data |= self.phase.copy_in;
+                self.stream(header, Forward::Pass).await
+            }
             b'c' | b'f' => {
                 self.phase.copy_in = false;
                 self.stream(header, Forward::Pass).await
             }
-            b'S' | b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
+            _ if self.phase.doubts_sync() => self.find_answered_syncs().await,
+            b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
+            b'S' if self.phase.copy_in => {
+                self.phase.sync_in_copy();
+                self.stream(header, Forward::Pass).await
+            }
+            _ if self.phase.has_sync_in_copy() => self.await_copy_end().await,
             b'H' => {
                 self.phase.flushed();
                 self.stream(header, Forward::Pass).await
@@ -375,33 +388,6 @@ impl Session {
         Ok(())
     }
 
-    /// The client's frame is no COPY data while the server may read such data, or may have failed over some already. A
-    /// Close of nothing is put before it: a COPY that still reads ends with it as it would with the client's frame, and
-    /// takes the connection along; otherwise it does nothing, and its answer is swallowed.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub(super) async fn interrupt_copy(&mut self) -> Result<(), End> {
-        let before = (self.phase.in_batch, self.phase.executed);
-        let name: Box<[u8]> = Nonce::new().as_str().as_bytes().into();
-        build::close_portal(&mut self.server.output, &name);
-        build::bare(&mut self.server.output, b'H');
-        self.phase.forwarded(Request::ClosePortal(name), Whose::Ours);
-        self.phase.flushed();
-        self.run_until(|session, _| if session.phase.copy_in { Poll::Pending } else { Poll::Ready(()) }).await?;
-        (self.phase.in_batch, self.phase.executed) = before;
-        Ok(())
-    }
-
-    /// After a COPY FROM STDIN, nothing is read as a message before the server has said what it reads next.
-    async fn await_copy(&mut self) -> Result<(), End> {
-        self.run_until(|session, _| {
-            let known = session.phase.copy_in || session.phase.is_quiet() || session.phase.skipping;
-            if known { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await
-    }
-
     /// Nothing more comes from the client: the server is told, and what it still says is passed on.
     async fn client_is_done(&mut self) -> Result<(), End> {
         if let Some(report) = self.reason_to_end() {
@@ -417,10 +403,13 @@ impl Session {
     fn has_chores(&self) -> bool {
         let late = !self.scribe.closing.is_empty()
             && (self.services.log.health().is_ok() || self.scribe.closing.len() > CLOSING_MAX);
-        late || !self.scribe.ended_holds.is_empty()
+        late || !self.scribe.ended_holds.is_empty() || self.phase.doubts_sync()
     }
 
     async fn do_chores(&mut self) -> Result<(), End> {
+        if self.phase.doubts_sync() {
+            self.find_answered_syncs().await?;
+        }
         while let Some(record) = self.scribe.closing.pop_front() {
             let log = self.services.log.clone();
             match log.try_append(record) {

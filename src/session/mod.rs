@@ -10,6 +10,7 @@ mod ask;
 mod budget;
 mod card;
 mod clear;
+mod copy;
 mod end;
 mod hold;
 mod intercept;

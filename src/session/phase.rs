@@ -74,6 +74,8 @@ pub(super) enum Request {
     ClosePortal(Box<[u8]>),
     /// A Sync.
     Sync,
+    /// A Sync behind COPY data, ignored unless the COPY has failed before it.
+    SyncInCopy,
     /// A `FunctionCall`.
     Call(Box<Run>),
     /// A refusal: a frame whose error is known by its nonce.
@@ -126,6 +128,14 @@ pub(super) struct Phase {
     pub(super) skipping: bool,
     /// The server reads COPY data.
     pub(super) copy_in: bool,
+    /// Some was sent to it.
+    pub(super) copy_data: bool,
+    /// What the client sends up to its next Sync is dropped: the server would have, had we not sent a Sync of our own.
+    pub(super) discards: bool,
+    /// `ReadyForQuery` that came while it was open which Sync they answer.
+    ready_in_doubt: usize,
+    /// An Execute failed, and everything up to the next Sync is discarded.
+    failed_extended: bool,
     /// A Flush or something that flushes was forwarded after the newest entry.
     flushed: bool,
     /// Something of the current batch has executed since the last Sync.
@@ -148,7 +158,7 @@ impl Phase {
                 self.executed = false;
                 self.in_batch = false;
             }
-            Request::Query(_) | Request::Call(_) => {}
+            Request::Query(_) | Request::Call(_) | Request::SyncInCopy => {}
             Request::Execute(..) | Request::Bind(..) => {
                 self.executed = true;
                 self.in_batch = true;
@@ -217,13 +227,68 @@ impl Phase {
         self.copy_in = false;
         let mut dropped = Vec::new();
         while let Some(front) = self.queue.front() {
-            if matches!(front.request, Request::Sync) {
+            if matches!(front.request, Request::Sync | Request::SyncInCopy) {
+                self.failed_extended = true;
                 return dropped;
             }
             dropped.extend(self.queue.pop_front());
         }
         self.skipping = true;
         dropped
+    }
+
+    /// The server reads COPY data: it may begin anew.
+    pub(super) fn copy_begins(&mut self) {
+        self.copy_in = true;
+        self.copy_data = false;
+        self.failed_extended = false;
+    }
+
+    /// A Sync was sent while COPY data is read. Before any data the COPY cannot have failed: it is ignored.
+    pub(super) fn sync_in_copy(&mut self) {
+        if self.copy_data {
+            self.queue.push_back(Expected { request: Request::SyncInCopy, whose: Whose::Client });
+        }
+    }
+
+    /// A COPY came to its end: what was sent in its middle was ignored.
+    pub(super) fn copy_ended(&mut self) {
+        self.queue.retain(|expected| !matches!(expected.request, Request::SyncInCopy));
+    }
+
+    /// It is not known which Sync the next `ReadyForQuery` answers.
+    pub(super) fn doubts_sync(&self) -> bool {
+        self.queue.front().is_some_and(|front| matches!(front.request, Request::SyncInCopy))
+    }
+
+    /// A `ReadyForQuery` while that is not known.
+    pub(super) fn ready_in_doubt(&mut self, status: Status) {
+        self.status = status;
+        self.ready_in_doubt += 1;
+    }
+
+    /// A frame of ours was answered while it is in doubt: how many `ReadyForQuery` before that are the client's. A Parse
+    /// stands behind a Sync of our own, which is answered always; a Close is answered only where the server does not skip.
+    pub(super) fn doubt_ends(&mut self, tag: u8) -> usize {
+        let ours = usize::from(tag == b'1');
+        let answered = std::mem::take(&mut self.ready_in_doubt).saturating_sub(ours);
+        self.discards = std::mem::take(&mut self.failed_extended) && answered == 0 && ours == 1;
+        self.skipping = false;
+        while let Some(front) = self.queue.pop_front() {
+            let answers = matches!(
+                (tag, &front.request),
+                (b'1', Request::Parse(..)) | (b'3', Request::ClosePortal(_) | Request::CloseStatement(_))
+            );
+            if answers {
+                break;
+            }
+        }
+        answered
+    }
+
+    /// A Sync stands in the middle of a COPY of which it is not known yet how it ends.
+    pub(super) fn has_sync_in_copy(&self) -> bool {
+        self.queue.iter().any(|expected| matches!(expected.request, Request::SyncInCopy))
     }
 
     /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.

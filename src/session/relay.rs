@@ -220,13 +220,19 @@ impl Session {
                 self.phase.flushed();
             }
             let known = |session: &mut Self, _: &mut Context<'_>| {
-                if session.phase.is_quiet() || session.phase.copy_in { Poll::Ready(()) } else { Poll::Pending }
+                let phase = &session.phase;
+                if phase.is_quiet() || phase.copy_in || phase.doubts_sync() { Poll::Ready(()) } else { Poll::Pending }
             };
             self.run_until(known).await?;
             if self.phase.is_quiet() {
                 return Ok(());
             }
-            self.interrupt_copy().await?;
+            // Either ends what a COPY leaves open, and comes back here no more.
+            if self.phase.doubts_sync() {
+                self.find_answered_syncs().await?;
+            } else {
+                self.interrupt_copy().await?;
+            }
         }
     }
 

@@ -77,8 +77,8 @@ pub(super) enum Fate {
     Replace(Report),
     /// The client gets this notice instead.
     ReplaceNotice(Report),
-    /// The client gets an error with this body instead.
-    Patch(Vec<u8>),
+    /// The client gets these frames instead.
+    Bytes(Vec<u8>),
     /// Nothing more is read: the row would cross a limit.
     Stop,
 }
@@ -107,7 +107,7 @@ impl Session {
             match &fate {
                 Fate::Replace(report) => build::report(&mut self.client.output, Severity::Error, report),
                 Fate::ReplaceNotice(report) => build::report(&mut self.client.output, Severity::Notice, report),
-                Fate::Patch(body) => build::frame(&mut self.client.output, b'E', |out| out.extend_from_slice(body)),
+                Fate::Bytes(frames) => self.client.output.extend_from_slice(frames),
                 Fate::Pass | Fate::Drop | Fate::Stop => {}
             }
             at += length;
@@ -188,11 +188,12 @@ impl Session {
             b'E' => self.on_error(body),
             b'Z' => self.on_ready(body),
             b'C' | b'I' | b's' => self.on_end_of_statement(tag, body),
-            b'1' | b'2' | b'3' | b'n' => self.on_confirmation(),
+            b'1' | b'2' | b'3' | b'n' => self.on_confirmation(tag),
             b'T' => self.on_row_description(body),
             b'D' => self.on_own_row(body),
             b'G' => {
-                self.phase.copy_in = true;
+                self.phase.copy_ended();
+                self.phase.copy_begins();
                 Fate::Pass
             }
             b'S' => {
@@ -238,7 +239,13 @@ impl Session {
     }
 
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `NoData`: the name now means what was asked for.
-    fn on_confirmation(&mut self) -> Fate {
+    fn on_confirmation(&mut self, tag: u8) -> Fate {
+        if self.phase.doubts_sync() {
+            let answered = self.phase.doubt_ends(tag);
+            let mut ready = BytesMut::new();
+            (0..answered).for_each(|_| build::ready(&mut ready, self.phase.status.as_byte()));
+            return Fate::Bytes(ready.into());
+        }
         let Some(front) = self.phase.answered() else { return Fate::Pass };
         match front.request {
             Request::Parse(name, prepared) => self.names.set_statement(name, prepared),
@@ -258,6 +265,7 @@ impl Session {
         if self.watch.cutting.is_some() {
             return self.on_cut_too_late();
         }
+        self.phase.copy_ended();
         let (epoch, names) = (self.epoch(), self.settings.names.clone());
         let Some(front) = self.phase.front() else { return Fate::Pass };
         let extended = matches!(front.request, Request::Execute(..) | Request::Own);
@@ -348,7 +356,7 @@ impl Session {
             fate = Fate::Replace(report);
         }
         if self.phase.copy_in && is_unexpected_in_copy(&fields) {
-            fate = Fate::Patch(naming(self.watch.client_tag, body));
+            fate = Fate::Bytes(naming(self.watch.client_tag, body));
         }
         self.fail_front(&sqlstate);
         fate
@@ -382,6 +390,10 @@ impl Session {
             && cutting.too_late
         {
             self.phase.ready(status);
+            return Fate::Drop;
+        }
+        if self.phase.doubts_sync() {
+            self.phase.ready_in_doubt(status);
             return Fate::Drop;
         }
         let mut whose = Whose::Client;
@@ -423,7 +435,9 @@ fn naming(tag: u8, body: &[u8]) -> Vec<u8> {
     {
         place.copy_from_slice(format!("0x{tag:02X} ").as_bytes());
     }
-    body
+    let mut frame = BytesMut::new();
+    build::frame(&mut frame, b'E', |out| out.extend_from_slice(&body));
+    frame.into()
 }
 
 /// The COPY met a frame of another kind: "unexpected message type 0x%02X during COPY from stdin".

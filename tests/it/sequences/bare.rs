@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::message::{Class, Message, class};
 use super::{END, shown};
-use crate::harness::conn::{Conn, Frame, execute, flush, parse, query};
+use crate::harness::conn::{Conn, execute, flush, parse, query};
 
 /// Stands where something was refused.
 pub const REFUSED: &str = "E refused";
@@ -23,8 +23,6 @@ enum Mode {
     CopyIn {
         extended: bool,
     },
-    /// The connection is over.
-    Ended,
 }
 
 /// The server, and what is known of it.
@@ -34,12 +32,14 @@ pub struct Bare {
     /// The texts of prepared statements.
     texts: HashMap<String, String>,
     heard: Vec<String>,
+    /// The connection is over.
+    ended: bool,
 }
 
 /// What a server answers to a sequence.
 pub fn replies(address: &str, database: &str, sequence: &[Message]) -> Vec<String> {
     let conn = Conn::session(address, database);
-    let mut bare = Bare { conn, mode: Mode::Normal, texts: HashMap::new(), heard: Vec::new() };
+    let mut bare = Bare { conn, mode: Mode::Normal, texts: HashMap::new(), heard: Vec::new(), ended: false };
     for message in sequence {
         bare.say(message);
     }
@@ -49,6 +49,7 @@ pub fn replies(address: &str, database: &str, sequence: &[Message]) -> Vec<Strin
 impl Bare {
     fn say(&mut self, message: &Message) {
         match self.mode {
+            _ if self.ended => {}
             Mode::Normal => self.say_normally(message),
             Mode::Skipping if *message == Message::Sync => {
                 self.conn.send(&message.bytes());
@@ -56,7 +57,6 @@ impl Bare {
                 self.mode = Mode::Normal;
             }
             Mode::Skipping => self.conn.send(&message.bytes()),
-            Mode::Ended => {}
             Mode::CopyIn { extended } => self.say_in_copy(message, extended),
         }
     }
@@ -116,7 +116,7 @@ impl Bare {
             }
             // Postgres leaves such a message unread, and has then lost its place.
             _ => {
-                self.mode = Mode::Ended;
+                self.ended = true;
                 self.heard.extend(std::iter::from_fn(|| self.conn.frame()).filter_map(|frame| shown(&frame)));
                 self.heard.push(END.to_owned());
             }
@@ -173,7 +173,17 @@ impl Bare {
     /// Reads up to a frame with one of these tags.
     fn hear(&mut self, until: &str) -> char {
         loop {
-            let frame: Frame = self.conn.frame().unwrap_or_else(|| panic!("no {until} after {:?}", self.heard));
+            let Some(frame) = self.conn.frame() else {
+                // Its own internal errors are FATAL now and then.
+                assert!(
+                    self.heard.last().is_some_and(|last| last.starts_with("E ")),
+                    "no {until} after {:?}",
+                    self.heard
+                );
+                self.heard.push(END.to_owned());
+                self.ended = true;
+                return 'E';
+            };
             self.heard.extend(shown(&frame));
             if until.contains(frame.tag) {
                 return frame.tag;
