@@ -28,7 +28,7 @@ use crate::ids::StatementId;
 use crate::lineage::{Event, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
-use crate::session::{Budgets, Services};
+use crate::session::{BudgetError, Budgets, Services};
 use crate::{analysis, http};
 
 pub use options::{Options, PolicySource, Tls, reach};
@@ -39,6 +39,9 @@ const FACTS_MAX: usize = 16_384;
 
 /// How often lapsed holds are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What a crash of the whole machine can lose of budgets.
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// Catalogs are compared with what is on the server this often, and less often where comparing them takes long.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +65,9 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The journal of budgets.
+    #[error("{0}")]
+    Budgets(#[from] BudgetError),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -101,7 +107,9 @@ impl Server {
         let operators = Operators::with_first(options.operators.clone(), state)?;
         log.append_strict(started(&options, recovered.unknown.len())).await?;
         let memory = Memory::open(&options.store)?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
+        let budgets = Budgets::open(&options.store, clock.now())?;
+        let stores = Stores { log: log.clone(), approvals: approvals.clone(), memory, budgets };
+        let services = Arc::new(services(&options, clock, stores));
         let sink = Arc::new(LogSink(log.clone()));
         let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
         let control = Control::new(ControlParts {
@@ -121,6 +129,7 @@ impl Server {
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
+            tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
         let front = listener::Front {
@@ -221,8 +230,16 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
-    let (log, approvals, memory) = stores;
+/// What outlives the process.
+struct Stores {
+    log: Log,
+    approvals: Approvals,
+    memory: Memory,
+    budgets: Budgets,
+}
+
+fn services(options: &Options, clock: Clock, stores: Stores) -> Services {
+    let Stores { log, approvals, memory, budgets } = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
@@ -234,7 +251,7 @@ fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
         facts: analysis::Cache::new(FACTS_MAX),
-        budgets: Budgets::default(),
+        budgets,
         registry: Registry::default(),
         mode: options.mode,
         hold: options.hold,
@@ -260,6 +277,24 @@ async fn serve_http(listener: TcpListener, control: Control, stop: CancellationT
     let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
+    }
+}
+
+/// Puts the journal of budgets on disk now and then, and once more at the end.
+async fn sync_budgets(services: Arc<Services>, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: both branches only wait.
+        let last = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(BUDGETS_EVERY) => false,
+        };
+        let of = services.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || of.budgets.sync()).await {
+            tracing::error!(%error, "the journal of budgets was not put on disk");
+        }
+        if last {
+            return;
+        }
     }
 }
 

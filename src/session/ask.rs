@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::Session;
 use super::names::{Portal, Prepared};
+use super::patience::{TIMEOUTS, Timeouts};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::settings::NameContext;
@@ -132,7 +133,7 @@ impl Session {
         if self.settings.names.is_some() {
             return Ok(());
         }
-        let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
+        let Some(rows) = self.ask(&format!("{NAMES}, {TIMEOUTS}")).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
         self.settings.names =
@@ -140,6 +141,7 @@ impl Session {
         if let Some(own) = values.next() {
             self.note_own_relations(own == "t");
         }
+        self.settings.timeouts = Timeouts::of(&values.next().unwrap_or_default());
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ impl Session {
             return false;
         }
         run.parts.iter().zip(&run.facts.statements).any(|(part, facts)| {
-            let Some(rows_max) = part.meter.rows_max else { return false };
+            let Some(rows_max) = part.meter.rows_left() else { return false };
             let rows = self.estimate(facts).and_then(|estimate| estimate.rows);
             !facts.pure_read && !facts.outputs.is_empty() && rows.is_none_or(|rows| rows > rows_max)
         })

@@ -63,7 +63,7 @@ impl Session {
             Err(report) => return Ok(Cleared::Refused(report)),
         };
         Self::mark(run, &hold.id);
-        let patience = self.patience(&hold);
+        let patience = self.patience(&hold).await?;
         match self.wait_for_decision(watch, patience).await {
             Ok(waited) => self.conclude(run, &hold, &form, waited).await,
             Err(end) => {
@@ -137,15 +137,6 @@ impl Session {
         .detail(format!("{} Waiting for {from} to decide.", sentence(&hold.reason)))
         .hint(format!("Keep the connection open; operators decide with: APPROVE '{0}' or DENY '{0}'.", hold.id));
         build::report(&mut self.client.output, Severity::Notice, &report);
-    }
-
-    /// How long this connection waits for its hold.
-    fn patience(&self, hold: &Hold) -> Duration {
-        let settings = &self.services.hold;
-        let wait = self.settings.wait.unwrap_or(settings.wait);
-        let wait = if self.holds_locks() { wait.min(settings.stream_wait) } else { wait };
-        let left = hold.expires_at.since(self.services.clock.now());
-        wait.min(left)
     }
 
     /// Waits for a decision, with an open eye on the client. Client frames that arrive meanwhile stay where they are.

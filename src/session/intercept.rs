@@ -36,11 +36,31 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn next_frame(&mut self) -> Result<(), End> {
+        let (owed, weight) = self.phase.load();
+        if owed >= self.services.bounds.pipeline_max || weight >= self.services.bounds.statement_max {
+            self.make_room().await?;
+        }
         match self.next_header().await? {
             Next::Frame(header) => self.intercept(header).await,
             Next::Chores => self.do_chores().await,
             Next::End => self.client_is_done().await,
         }
+    }
+
+    /// The client is read no more until the server has answered half of what it was asked.
+    async fn make_room(&mut self) -> Result<(), End> {
+        if self.phase.wants_flush() {
+            build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
+        }
+        let (owed_max, weight_max) = (self.services.bounds.pipeline_max / 2, self.services.bounds.statement_max / 2);
+        self.run_until(|session, _| {
+            let (owed, weight) = session.phase.load();
+            let room = owed <= owed_max && weight <= weight_max;
+            // A COPY waits for the client.
+            if room || session.phase.copy_in || session.must_end() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
     }
 
     async fn next_header(&mut self) -> Result<Next, End> {

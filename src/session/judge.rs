@@ -254,20 +254,6 @@ impl Session {
         (!facts.scans.is_empty()).then_some(Estimate { rows: Some(rows), bytes: None })
     }
 
-    /// What is left of budgets caps the run too.
-    fn charge_budgets(&self, run: &mut Run) {
-        let now = self.services.clock.now();
-        for (part, facts) in run.parts.iter_mut().zip(&run.facts.statements) {
-            for budget in &part.decision.limits.budgets {
-                if !budget.covers(facts) {
-                    continue;
-                }
-                let left = self.services.budgets.left(&self.who.principal.name, budget, now);
-                part.meter.rows_max = Some(part.meter.rows_max.map_or(left, |max| max.min(left)));
-            }
-        }
-    }
-
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         self.refresh().await?;
         let facts = match self.read_text(text).await? {

@@ -9,6 +9,7 @@ mod action;
 mod ask;
 mod budget;
 mod card;
+mod charge;
 mod clear;
 mod copy;
 mod end;
@@ -18,6 +19,7 @@ mod judge;
 mod launder;
 mod meaning;
 mod names;
+mod patience;
 mod phase;
 mod read;
 mod redact;
@@ -49,7 +51,7 @@ use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
 
-pub use budget::Budgets;
+pub use budget::{BudgetError, Budgets};
 
 /// Whether verdicts are carried out or only recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +87,9 @@ pub struct Bounds {
     pub bind_max: usize,
     /// Prepared statements and portals.
     pub names_max: usize,
+    /// Messages of a client that wait for their answers; beyond it, and beyond `statement_max` bytes of their texts and
+    /// values, nothing more is read from it.
+    pub pipeline_max: usize,
 }
 
 /// Everything that sessions share.

@@ -118,10 +118,24 @@ pub(super) struct Expected {
     pub(super) whose: Whose,
 }
 
+impl Expected {
+    /// Bytes of text and values that it keeps, about.
+    fn weight(&self) -> usize {
+        match &self.request {
+            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run.text.len(),
+            Request::Parse(name, prepared) => name.len() + prepared.text.len(),
+            Request::Bind(_, portal) => portal.values.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The queue and the server's state as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
     queue: VecDeque<Expected>,
+    /// What the questions in the queue weigh together.
+    weight: usize,
     /// As the last `ReadyForQuery` said.
     pub(super) status: Status,
     /// The server has reported an error in the extended protocol and discards until a Sync that was not sent yet.
@@ -150,6 +164,11 @@ impl Phase {
         self.queue.is_empty()
     }
 
+    /// How many answers are owed, and about how many bytes the questions keep.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.queue.len(), self.weight)
+    }
+
     /// A frame was put on its way to the server.
     pub(super) fn forwarded(&mut self, request: Request, whose: Whose) {
         self.flushed = request.ends_batch();
@@ -165,7 +184,7 @@ impl Phase {
             }
             _ => self.in_batch = true,
         }
-        self.queue.push_back(Expected { request, whose });
+        self.push(Expected { request, whose });
     }
 
     /// A Flush was put on its way.
@@ -218,7 +237,7 @@ impl Phase {
 
     /// The front was answered in full.
     pub(super) fn answered(&mut self) -> Option<Expected> {
-        self.queue.pop_front()
+        self.pop()
     }
 
     /// An error outside of a simple Query: everything until the next Sync is discarded by the server, and given back
@@ -231,7 +250,7 @@ impl Phase {
                 self.failed_extended = true;
                 return dropped;
             }
-            dropped.extend(self.queue.pop_front());
+            dropped.extend(self.pop());
         }
         self.skipping = true;
         dropped
@@ -247,7 +266,7 @@ impl Phase {
     /// A Sync was sent while COPY data is read. Before any data the COPY cannot have failed: it is ignored.
     pub(super) fn sync_in_copy(&mut self) {
         if self.copy_data {
-            self.queue.push_back(Expected { request: Request::SyncInCopy, whose: Whose::Client });
+            self.push(Expected { request: Request::SyncInCopy, whose: Whose::Client });
         }
     }
 
@@ -274,7 +293,7 @@ impl Phase {
         let answered = std::mem::take(&mut self.ready_in_doubt).saturating_sub(ours);
         self.discards = std::mem::take(&mut self.failed_extended) && answered == 0 && ours == 1;
         self.skipping = false;
-        while let Some(front) = self.queue.pop_front() {
+        while let Some(front) = self.pop() {
             let answers = matches!(
                 (tag, &front.request),
                 (b'1', Request::Parse(..)) | (b'3', Request::ClosePortal(_) | Request::CloseStatement(_))
@@ -296,7 +315,7 @@ impl Phase {
         self.status = status;
         self.copy_in = false;
         let mut dropped = Vec::new();
-        while let Some(front) = self.queue.pop_front() {
+        while let Some(front) = self.pop() {
             let last = front.request.ends_batch();
             dropped.push(front);
             if last {
@@ -305,6 +324,17 @@ impl Phase {
         }
         self.flushed |= self.queue.is_empty();
         dropped
+    }
+
+    fn push(&mut self, expected: Expected) {
+        self.weight = self.weight.saturating_add(expected.weight());
+        self.queue.push_back(expected);
+    }
+
+    fn pop(&mut self) -> Option<Expected> {
+        let expected = self.queue.pop_front()?;
+        self.weight = if self.queue.is_empty() { 0 } else { self.weight.saturating_sub(expected.weight()) };
+        Some(expected)
     }
 
     /// All that is left, at the end of the session.

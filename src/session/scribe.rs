@@ -21,7 +21,7 @@ pub(super) struct Scribe {
     strings: StringMode,
     /// Verdicts are recorded and not carried out.
     observes: bool,
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
     /// Closing lines that the log had no room for.
     pub(super) closing: VecDeque<StatementRecord>,
     /// Holds whose statements have ended, for the store.
@@ -163,12 +163,7 @@ impl Scribe {
         let verdict = part.decision.verdict.as_str();
         telemetry::statement(verdict, record.kinds.last().map_or("none", |kind| kind.as_str()));
         telemetry::result(part.meter.rows, part.meter.bytes);
-        if let (Some(facts), Some(principal)) = (run.facts_of(index), &self.template.principal) {
-            let now = self.services.clock.now();
-            for budget in part.decision.limits.budgets.iter().filter(|budget| budget.covers(facts)) {
-                self.services.budgets.spend(&principal.name, budget, part.meter.rows, now);
-            }
-        }
+        self.settle_budgets(run, index);
         let end = match record.outcome {
             Some(Outcome::Complete) => HoldEnd::Finished,
             Some(Outcome::Unknown) => HoldEnd::Unknown,
@@ -178,6 +173,11 @@ impl Scribe {
         if let Some(hold) = part.hold.clone().filter(|_| last) {
             self.ended_holds.push((hold, end));
         }
+    }
+
+    /// Whose statements these are.
+    pub(super) fn principal(&self) -> Option<&str> {
+        self.template.principal.as_ref().map(|principal| principal.name.as_str())
     }
 
     fn hand_in(&mut self, record: StatementRecord) {

@@ -176,7 +176,7 @@ impl Session {
         let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut) else {
             return Fate::Pass;
         };
-        if part.meter.admit(bytes) {
+        if part.meter.admit(bytes) || self.admits_by_reserving(bytes) {
             return Fate::Pass;
         }
         self.watch.tripped = Some(Trip::Limit);
