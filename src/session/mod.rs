@@ -41,7 +41,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::analysis;
-use crate::approvals::Approvals;
+use crate::approvals::{Approvals, HoldEnd};
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
@@ -173,6 +173,8 @@ struct Session {
     transaction_since: Option<Timestamp>,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
+    /// Ends of holds that the store did not take.
+    unfinished: Vec<(HoldId, HoldEnd)>,
     /// The backend's process id and its own key, for cancels.
     backend: (Upstream, u32, Vec<u8>),
     cancel_requested: bool,
