@@ -18,13 +18,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use document::{InTransaction, LiteralsMode, OnDisconnect, OperatorRole};
 pub use dsn::Upstream;
 pub use environment::Environment;
 pub use flags::ServeFlags;
 pub use policies::{policy, policy_sources};
 
 use crate::policy::{Finding, Mode};
+use crate::sink::SinkOptions;
 use crate::principal::{Principal, PrincipalKind};
 
 /// Where clients connect unless said otherwise.
@@ -162,6 +163,10 @@ pub struct LogConfig {
     pub rollup: bool,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// What stands for literals; `masked`.
+    pub literals: LiteralsMode,
+    /// Where records are sent as `OpenLineage` events.
+    pub sinks: Vec<SinkOptions>,
 }
 
 /// The hold store.

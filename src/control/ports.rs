@@ -8,6 +8,7 @@ use crate::backend::memory::{DerivedTag, Review};
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::lineage::StatementRecord;
+use crate::sink;
 
 /// The log did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,21 @@ pub trait RecordSink: Send + Sync {
     /// Returns when the record is on disk. Records that are handed in one after the other keep their order, also where
     /// an earlier call has not returned yet.
     fn append_strict(&self, record: StatementRecord) -> BoxFuture<'_, Result<(), SinkError>>;
+
+    /// The same for several, in one group where the sink can: behind the first that was not taken, none was.
+    fn append_each_strict(&self, records: Vec<StatementRecord>) -> BoxFuture<'_, Vec<Result<(), SinkError>>> {
+        Box::pin(async move {
+            let mut written: Vec<Result<(), SinkError>> = Vec::with_capacity(records.len());
+            for record in records {
+                let one = match written.last() {
+                    Some(Err(error)) => Err(error.clone()),
+                    _ => self.append_strict(record).await,
+                };
+                written.push(one);
+            }
+            written
+        })
+    }
 }
 
 /// One session of the data plane, as operators see it.
@@ -100,6 +116,11 @@ pub trait Tags: Send + Sync {
 pub trait Health: Send + Sync {
     /// One sentence for each thing that does not; empty where all does.
     fn complaints(&self) -> BoxFuture<'_, Vec<String>>;
+
+    /// How the sinks are: one that is down takes no readiness away.
+    fn sinks(&self) -> Vec<sink::Status> {
+        Vec::new()
+    }
 }
 
 /// A port that leads nowhere, for a program without that room: no sessions, nothing to reload, no events.

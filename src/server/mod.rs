@@ -4,8 +4,10 @@
 //! Start reading at [`Server::start`].
 
 mod listener;
+mod literals;
 mod options;
 mod ports;
+mod recovery;
 mod reload;
 
 use std::net::SocketAddr;
@@ -25,10 +27,11 @@ use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
-use crate::lineage::{Event, StatementRecord};
+use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
 use crate::session::{BudgetError, Budgets, Services};
+use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
 pub use options::{Options, PolicySource, Tls, reach};
@@ -68,6 +71,12 @@ pub enum StartError {
     /// The journal of budgets.
     #[error("{0}")]
     Budgets(#[from] BudgetError),
+    /// The end of an earlier run.
+    #[error("the end of the earlier run: {0}")]
+    Recovery(String),
+    /// A sink.
+    #[error("sink: {0}")]
+    Sink(#[from] SinkError),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -105,13 +114,19 @@ impl Server {
         let log = Log::open(log_options(&options), clock.clone())?;
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
-        log.append_strict(started(&options, recovered.unknown.len())).await?;
+        let closed = recovery::recover(&log, &approvals).await?;
+        log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
         let budgets = Budgets::open(&options.store, clock.now())?;
         let stores = Stores { log: log.clone(), approvals: approvals.clone(), memory, budgets };
-        let services = Arc::new(services(&options, clock, stores));
+        let literals = literals::open(options.log.literals, state)
+            .map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let services = Arc::new(services(&options, clock, stores, literals));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
+        let sinks = sinks(&options, &log)?;
+        let watches = sinks.iter().map(Sink::watch).collect();
+        let dir = options.log.dir.clone();
+        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), dir, watches));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -125,13 +140,14 @@ impl Server {
         });
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
         let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
-        let helpers = vec![
+        let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
+        helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
         let front = listener::Front {
             services: services.clone(),
             control,
@@ -221,7 +237,15 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.disk = options.log.disk.clone();
     log
+}
+
+/// What sends records on; their files are in `STATE/sinks`.
+fn sinks(options: &Options, log: &Log) -> Result<Vec<Sink>, StartError> {
+    let dir = options.state.join("sinks");
+    let open = |sink: &SinkOptions| Sink::open(sink.clone(), log.clone(), options.log.dir.clone(), &dir);
+    Ok(options.log.sinks.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 fn store_options(options: &Options) -> ApprovalsConfig {
@@ -238,12 +262,13 @@ struct Stores {
     budgets: Budgets,
 }
 
-fn services(options: &Options, clock: Clock, stores: Stores) -> Services {
+fn services(options: &Options, clock: Clock, stores: Stores, literals: Literals) -> Services {
     let Stores { log, approvals, memory, budgets } = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
         log,
+        literals,
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
@@ -261,12 +286,13 @@ fn services(options: &Options, clock: Clock, stores: Stores) -> Services {
     }
 }
 
-fn started(options: &Options, unknown: usize) -> StatementRecord {
+fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord {
     let mut record = StatementRecord::new(StatementId::new(), Event::System);
     record.upstream = Some(options.upstream.authority());
     options.policy.sha256().clone_into(&mut record.policy);
     record.text = format!(
-        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome",
+        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome, {closed} \
+         others were closed",
         options.mode
     )
     .to_lowercase();

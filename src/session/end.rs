@@ -10,7 +10,7 @@ use super::relay::End;
 use crate::analysis::{Kind, SessionEffect, StatementFacts};
 use crate::approvals::HoldEnd;
 use crate::catalog::Remembered;
-use crate::lineage::StatementRecord;
+use crate::lineage::Line;
 use crate::log::Log;
 use crate::report::Report;
 use crate::sqlstate;
@@ -21,11 +21,11 @@ const LATE_PAUSE: Duration = Duration::from_secs(1);
 const LATE_TRIES: u32 = 3600;
 
 /// Writes what a broken log could not take, once it is repaired.
-async fn hand_in_late(log: Log, mut late: VecDeque<StatementRecord>) {
+async fn hand_in_late(log: Log, mut late: VecDeque<Line>) {
     for _ in 0..LATE_TRIES {
-        while let Some(record) = late.pop_front() {
-            if let Err(error) = log.try_append(record) {
-                late.extend(error.into_record());
+        while let Some(line) = late.pop_front() {
+            if let Err(error) = log.try_append(line) {
+                late.push_back(error.into_line());
                 break;
             }
         }
@@ -49,6 +49,13 @@ pub(super) enum SeenBy {
 impl SeenBy {
     pub(super) fn of(facts: &StatementFacts) -> Self {
         if facts.session_local && facts.kind() < Kind::Call { Self::Session } else { Self::All }
+    }
+}
+
+/// Also where the session's task panics or is dropped.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close_records();
     }
 }
 
@@ -109,10 +116,21 @@ impl Session {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }
         }
-        let late = std::mem::take(&mut self.scribe.closing);
-        if !late.is_empty() {
-            // The session ends now; its records wait for the log without it.
-            tokio::spawn(hand_in_late(self.services.log.clone(), late));
+        self.close_records();
+    }
+
+    /// Nothing that was judged stays without a closing record: what the log cannot take now waits for it without the
+    /// session. What was opened in the log and cannot even wait, because the process ends, is closed at the next start.
+    fn close_records(&mut self) {
+        self.close_lost_runs();
+        let late = self.scribe.end();
+        if late.is_empty() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(hand_in_late(self.services.log.clone(), late));
+        } else {
+            tracing::error!(records = late.len(), "closing records of a session were not written");
         }
     }
 

@@ -18,6 +18,7 @@ mod intercept;
 mod judge;
 mod launder;
 mod meaning;
+mod memo;
 mod names;
 mod patience;
 mod phase;
@@ -30,6 +31,7 @@ mod run;
 mod scribe;
 pub mod serve;
 mod settings;
+mod sheets;
 mod trip;
 mod watch;
 mod witness;
@@ -47,6 +49,7 @@ use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
+use crate::lineage::Literals;
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -98,6 +101,8 @@ pub struct Services {
     pub clock: Clock,
     /// The record log.
     pub log: Log,
+    /// What stands for literals in records.
+    pub literals: Literals,
     /// The hold store.
     pub approvals: Approvals,
     /// The policy in force.
@@ -167,6 +172,8 @@ struct Session {
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
     expecting: Vec<StatementId>,
+    /// Decisions that were met before.
+    decided: memo::Memo,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.
