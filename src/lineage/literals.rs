@@ -49,7 +49,9 @@ impl Literals {
                     _ if secrets.has(token.range.start) || !token.closed => None,
                     Self::Hmac(key) => Some(Cow::Owned(tag(key, token, bytes))),
                     // A body of code can hold a secret inside.
-                    Self::Plain if token.kind == TokenKind::DollarString => Some(Cow::Owned(inner(&secrets, token, bytes))),
+                    Self::Plain if token.kind == TokenKind::DollarString => {
+                        Some(Cow::Owned(inner(&secrets, token, bytes)))
+                    }
                     Self::Plain => Some(Cow::Borrowed(bytes)),
                     Self::Masked => None,
                 })

@@ -30,8 +30,8 @@ pub(super) enum Form {
     Bind(Bytes),
     /// An Execute that was not cleared at its Bind, with the values of that Bind.
     Execute(Bytes),
-    /// A `FunctionCall`.
-    Call,
+    /// A `FunctionCall`, with its values as they came.
+    Call(Bytes),
 }
 
 /// What happens to it.
@@ -76,7 +76,7 @@ impl Session {
         }
         match run.verdict() {
             Verdict::Hold if self.enforces() => return self.hold_all(run, form).await,
-            Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
+            Verdict::Allow if self.enforces() && self.could_be_done_over_a_limit(run, &form) => {
                 for part in &mut run.parts {
                     let decision = Arc::make_mut(&mut part.decision);
                     COMMITS_FIRST.clone_into(&mut decision.reason);
@@ -92,6 +92,15 @@ impl Session {
             return self.write_down(run).await;
         }
         Ok(Cleared::Go)
+    }
+
+    /// What is done before its result can be stopped is asked about first.
+    fn could_be_done_over_a_limit(&self, run: &Run, form: &Form) -> bool {
+        match form {
+            Form::Query => self.could_commit_over_a_limit(run),
+            Form::Call(_) => run.parts.iter().any(|part| part.meter.rows_left() == Some(0)),
+            Form::Bind(_) | Form::Execute(_) => false,
+        }
     }
 
     /// Rows of a writing statement leave while it is already done: in a simple Query outside of a transaction block it

@@ -290,12 +290,15 @@ impl Session {
         let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
             return self.refuse(Instead::Call, too_large(), None);
         };
-        let oid = match frontend::function_oid(body(&frame)) {
-            Ok(oid) => oid,
+        let (oid, values) = match frontend::function_call(body(&frame)) {
+            Ok((oid, values)) => (oid, frame.slice_ref(values)),
             Err(malformed) => return self.refuse(Instead::Call, malformed_report(malformed), None),
         };
-        let mut run = self.judge_call(oid).await?;
-        match self.clear(&mut run, Form::Call).await? {
+        let mut run = match self.judge_call(oid).await? {
+            Ok(run) => run,
+            Err(report) => return self.refuse(Instead::Call, report, None),
+        };
+        match self.clear_call(&mut run, values).await? {
             Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
             Cleared::Go => {

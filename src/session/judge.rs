@@ -86,21 +86,6 @@ impl Session {
         if names_another(facts) { self.settle().await } else { Ok(()) }
     }
 
-    /// Judges the call of a function by its OID.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub(super) async fn judge_call(&mut self, oid: u32) -> Result<Box<Run>, End> {
-        self.refresh().await?;
-        let text = Bytes::from(format!("FunctionCall {oid}"));
-        let mut facts = StatementFacts::opaque("FUNCTION CALL", 0..text.len(), "the fast-path call is not analysed");
-        facts.kinds.insert(Kind::Call);
-        if let Some(function) = self.snapshot.as_ref().and_then(|snapshot| snapshot.catalog.function(oid)) {
-            facts.functions.insert(format!("{}.{}", function.schema, function.name));
-        }
-        Ok(self.decide(text, Arc::new(Facts { statements: vec![facts] })))
-    }
-
     /// The prepared statement that a Bind names: of this batch, or confirmed. An unknown one is opaque.
     ///
     /// # Errors
@@ -179,10 +164,9 @@ impl Session {
     /// The session is over.
     pub(super) async fn judge_again(&mut self, run: &mut Box<Run>) -> Result<Option<Report>, End> {
         let Some(before) = run.parts.get(run.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
-        let judged = if run.text.starts_with(b"FunctionCall ") {
-            Ok(self.decide(run.text.clone(), run.facts.clone()))
-        } else {
-            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed).await?
+        let judged = match run.call {
+            Some(oid) => self.judge_call(oid).await?,
+            None => self.judge_prepared(&mut Prepared::of(run), Plan::Fixed).await?,
         };
         let mut again = match judged {
             Ok(again) => again,

@@ -8,6 +8,7 @@
 mod action;
 mod ask;
 mod budget;
+mod call;
 mod card;
 mod charge;
 mod clear;

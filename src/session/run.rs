@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::settings::Settings;
 use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
 use crate::policy::{Decision, Verdict};
@@ -98,6 +99,8 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// The OID of the function, where it is a `FunctionCall`.
+    pub(super) call: Option<Oid>,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
 }
@@ -114,7 +117,7 @@ impl Run {
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false }
+        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, call: None, witnessed: false }
     }
 
     /// The strictest verdict of its statements.

@@ -191,6 +191,10 @@ impl Session {
             b'1' | b'2' | b'3' | b'n' => self.on_confirmation(tag),
             b'T' => self.on_row_description(body),
             b'D' => self.on_own_row(body),
+            b'V' => {
+                self.count_result(HEADER_LEN + body.len());
+                Fate::Pass
+            }
             b'G' => {
                 self.phase.copy_ended();
                 self.phase.copy_begins();

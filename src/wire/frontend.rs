@@ -72,6 +72,15 @@ pub fn bind_names(body: &[u8]) -> Result<(BindNames<'_>, &[u8]), Malformed> {
 /// A body that is not exactly of its form.
 pub fn bind_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
     let mut reader = Reader::new(rest);
+    let values = values(&mut reader)?;
+    for _ in 0..reader.i16()? {
+        reader.i16()?;
+    }
+    reader.end()?;
+    Ok(values)
+}
+
+fn values<'a>(reader: &mut Reader<'a>) -> Result<Vec<Value<'a>>, Malformed> {
     let formats = (0..reader.i16()?).map(|_| reader.i16()).collect::<Result<Vec<_>, _>>()?;
     let count = reader.i16()?;
     let mut values = Vec::new();
@@ -83,10 +92,6 @@ pub fn bind_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
         };
         values.push(Value { binary: format.copied().unwrap_or(0) != 0, bytes });
     }
-    for _ in 0..reader.i16()? {
-        reader.i16()?;
-    }
-    reader.end()?;
     Ok(values)
 }
 
@@ -136,12 +141,26 @@ pub fn execute(body: &[u8]) -> Result<Execute<'_>, Malformed> {
     Ok(Execute { portal, rows_max })
 }
 
-/// The OID that a `FunctionCall` calls.
+/// The OID that a `FunctionCall` calls, with the rest of its body.
 ///
 /// # Errors
 /// A body without an OID.
-pub fn function_oid(body: &[u8]) -> Result<u32, Malformed> {
-    Reader::new(body).u32()
+pub fn function_call(body: &[u8]) -> Result<(u32, &[u8]), Malformed> {
+    let mut reader = Reader::new(body);
+    let oid = reader.u32()?;
+    Ok((oid, reader.rest()))
+}
+
+/// Reads the values of a `FunctionCall` from what [`function_call`] left.
+///
+/// # Errors
+/// A body that is not exactly of its form.
+pub fn call_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
+    let mut reader = Reader::new(rest);
+    let values = values(&mut reader)?;
+    reader.i16()?;
+    reader.end()?;
+    Ok(values)
 }
 
 /// A name as the server keeps it: at most 63 bytes (`NAMEDATALEN` - 1). Protocol-level names are not clipped by the
