@@ -104,7 +104,7 @@ impl Session {
                 self.stream(header, Forward::Pass).await
             }
             b'c' | b'f' => {
-                self.phase.copy_in = false;
+                self.phase.copy_data_ends();
                 self.stream(header, Forward::Pass).await
             }
             _ if self.phase.doubts_sync() => self.find_answered_syncs().await,

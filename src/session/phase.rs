@@ -263,6 +263,12 @@ impl Phase {
         self.failed_extended = false;
     }
 
+    /// The client's data is complete, or given up: how the COPY ended is to be asked for.
+    pub(super) fn copy_data_ends(&mut self) {
+        self.copy_in = false;
+        self.flushed = false;
+    }
+
     /// A Sync was sent while COPY data is read. Before any data the COPY cannot have failed: it is ignored.
     pub(super) fn sync_in_copy(&mut self) {
         if self.copy_data {

@@ -28,7 +28,7 @@ pub struct Parse<'a> {
 /// A body that is not exactly of its form.
 pub fn parse(body: &[u8]) -> Result<Parse<'_>, Malformed> {
     let mut reader = Reader::new(body);
-    let name = reader.cstr()?;
+    let name = name(reader.cstr()?);
     let text = reader.cstr()?;
     for _ in 0..reader.i16()? {
         reader.u32()?;
@@ -61,8 +61,8 @@ pub struct Value<'a> {
 /// A name without its NUL.
 pub fn bind_names(body: &[u8]) -> Result<(BindNames<'_>, &[u8]), Malformed> {
     let mut reader = Reader::new(body);
-    let portal = reader.cstr()?;
-    let statement = reader.cstr()?;
+    let portal = name(reader.cstr()?);
+    let statement = name(reader.cstr()?);
     Ok((BindNames { portal, statement }, reader.rest()))
 }
 
@@ -111,7 +111,7 @@ pub enum Target<'a> {
 pub fn target(body: &[u8]) -> Result<Option<Target<'_>>, Malformed> {
     let mut reader = Reader::new(body);
     let subtype = reader.byte()?;
-    let name = reader.cstr()?;
+    let name = name(reader.cstr()?);
     reader.end()?;
     Ok(match subtype {
         b'S' => Some(Target::Statement(name)),
@@ -135,7 +135,7 @@ pub struct Execute<'a> {
 /// A body that is not exactly of its form.
 pub fn execute(body: &[u8]) -> Result<Execute<'_>, Malformed> {
     let mut reader = Reader::new(body);
-    let portal = reader.cstr()?;
+    let portal = name(reader.cstr()?);
     let rows_max = reader.i32()?;
     reader.end()?;
     Ok(Execute { portal, rows_max })
@@ -163,11 +163,11 @@ pub fn call_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
     Ok(values)
 }
 
-/// A name as the server keeps it: at most 63 bytes (`NAMEDATALEN` - 1). Protocol-level names are not clipped by the
-/// server, SQL-level ones are; both live in one map.
+/// A name as the server keeps it: prepared statements and portals are found by its first 63 bytes (`NAMEDATALEN` - 1,
+/// the key of `hash_create` with `HASH_STRINGS`), in whatever encoding.
 #[must_use]
-pub fn name(bytes: &[u8]) -> Box<[u8]> {
-    bytes.into()
+pub fn name(bytes: &[u8]) -> &[u8] {
+    bytes.get(..63).unwrap_or(bytes)
 }
 
 #[cfg(test)]

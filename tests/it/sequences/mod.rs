@@ -17,7 +17,7 @@ use crate::harness::conn::{Conn, Frame};
 use crate::harness::{ALLOW_ALL, Api, Options, Proxy, TestDb};
 
 /// Sequences that each test tries where the environment says nothing else.
-const SEQUENCES: u64 = 150;
+const SEQUENCES: u64 = 100;
 
 /// Decides by the names of the tables.
 const POLICY: &str = "version: 1\nerrors: pass\nrules:\n  \
