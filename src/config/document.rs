@@ -161,6 +161,7 @@ pub(super) struct HoldEntry {
 pub(super) struct LimitsEntry {
     pub(super) statement_max: Option<At<Size>>,
     pub(super) bind_max: Option<At<Size>>,
+    pub(super) pipeline_max: Option<At<Size>>,
     pub(super) sessions_max: Option<At<Size>>,
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,

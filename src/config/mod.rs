@@ -144,6 +144,8 @@ pub struct LimitsConfig {
     pub statement_max: u64,
     /// A Bind that may be held; 1 MiB.
     pub bind_max: u64,
+    /// Messages of one client that wait for their answers; 10000.
+    pub pipeline_max: u64,
     /// Sessions at once; 1000.
     pub sessions_max: u64,
     /// Pending holds at once; 1000.
@@ -202,6 +204,7 @@ impl Default for LimitsConfig {
         Self {
             statement_max: 16 << 20,
             bind_max: 1 << 20,
+            pipeline_max: 10_000,
             sessions_max: 1000,
             holds_max: 1000,
             log_queue_max: 16_384,

@@ -246,6 +246,7 @@ impl Reader<'_> {
         LimitsConfig {
             statement_max: self.bound(entry.statement_max, default.statement_max),
             bind_max: self.bound(entry.bind_max, default.bind_max),
+            pipeline_max: self.bound(entry.pipeline_max, default.pipeline_max),
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),

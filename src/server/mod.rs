@@ -30,7 +30,7 @@ use crate::ids::StatementId;
 use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
-use crate::session::{Budgets, Services};
+use crate::session::{BudgetError, Budgets, Services};
 use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
@@ -42,6 +42,9 @@ const FACTS_MAX: usize = 16_384;
 
 /// How often lapsed holds are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What a crash of the whole machine can lose of budgets.
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// Catalogs are compared with what is on the server this often, and less often where comparing them takes long.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +68,9 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The journal of budgets.
+    #[error("{0}")]
+    Budgets(#[from] BudgetError),
     /// The end of an earlier run.
     #[error("the end of the earlier run: {0}")]
     Recovery(String),
@@ -111,9 +117,11 @@ impl Server {
         let closed = recovery::recover(&log, &approvals).await?;
         log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
+        let budgets = Budgets::open(&options.store, clock.now())?;
+        let stores = Stores { log: log.clone(), approvals: approvals.clone(), memory, budgets };
         let literals = literals::open(options.log.literals, state)
             .map_err(|error| StartError::State(state.display().to_string(), error))?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory), literals));
+        let services = Arc::new(services(&options, clock, stores, literals));
         let sink = Arc::new(LogSink(log.clone()));
         let sinks = sinks(&options, &log)?;
         let watches = sinks.iter().map(Sink::watch).collect();
@@ -136,6 +144,7 @@ impl Server {
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
+            tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
         helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
@@ -245,8 +254,16 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory), literals: Literals) -> Services {
-    let (log, approvals, memory) = stores;
+/// What outlives the process.
+struct Stores {
+    log: Log,
+    approvals: Approvals,
+    memory: Memory,
+    budgets: Budgets,
+}
+
+fn services(options: &Options, clock: Clock, stores: Stores, literals: Literals) -> Services {
+    let Stores { log, approvals, memory, budgets } = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
@@ -260,7 +277,7 @@ fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory), l
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
             .with_planners(options.planners_max),
         facts: analysis::Cache::new(FACTS_MAX),
-        budgets: Budgets::default(),
+        budgets,
         registry: Registry::default(),
         mode: options.mode,
         hold: options.hold,
@@ -287,6 +304,24 @@ async fn serve_http(listener: TcpListener, control: Control, stop: CancellationT
     let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
+    }
+}
+
+/// Puts the journal of budgets on disk now and then, and once more at the end.
+async fn sync_budgets(services: Arc<Services>, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: both branches only wait.
+        let last = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(BUDGETS_EVERY) => false,
+        };
+        let of = services.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || of.budgets.sync()).await {
+            tracing::error!(%error, "the journal of budgets was not put on disk");
+        }
+        if last {
+            return;
+        }
     }
 }
 

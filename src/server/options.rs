@@ -202,6 +202,7 @@ impl Options {
                 statement_max: size(config.limits.statement_max),
                 bind_max: size(config.limits.bind_max),
                 names_max: NAMES_MAX,
+                pipeline_max: size(config.limits.pipeline_max),
             },
             sessions_max: size(config.limits.sessions_max),
             holds_max: number(config.limits.holds_max),

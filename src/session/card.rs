@@ -111,13 +111,13 @@ fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardCol
 
 /// Bind values as an operator reads them: text as it is, binary as hex with its length, secrets masked.
 fn values(form: &Form, secrets: &Secrets) -> Result<Vec<Option<String>>, Report> {
-    let rest = match form {
-        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
-        _ => return Ok(Vec::new()),
+    let values = match form {
+        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => frontend::bind_values(rest),
+        Form::Call(rest) => frontend::call_values(rest),
+        Form::Query | Form::Bind(_) | Form::Execute(_) => return Ok(Vec::new()),
     };
-    let values =
-        frontend::bind_values(rest).map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values
+        .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?
         .into_iter()
         .zip(1..)
         .map(|(value, number)| {

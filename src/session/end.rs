@@ -107,8 +107,11 @@ impl Session {
         self.close_lost_runs();
         self.abandon_expected();
         let ended = std::mem::take(&mut self.scribe.ended_holds);
-        for id in std::mem::take(&mut self.released) {
+        let left = std::mem::take(&mut self.released).into_iter().map(|id| {
             let end = ended.iter().find(|(hold, _)| *hold == id).map_or(HoldEnd::Unknown, |(_, end)| *end);
+            (id, end)
+        });
+        for (id, end) in left.chain(std::mem::take(&mut self.unfinished)) {
             if let Err(error) = self.services.approvals.finish(&id, end).await {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }

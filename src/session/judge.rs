@@ -98,21 +98,6 @@ impl Session {
         if names_another(facts) { self.settle().await } else { Ok(()) }
     }
 
-    /// Judges the call of a function by its OID.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub(super) async fn judge_call(&mut self, oid: u32) -> Result<Box<Run>, End> {
-        self.refresh().await?;
-        let text = Bytes::from(format!("FunctionCall {oid}"));
-        let mut facts = StatementFacts::opaque("FUNCTION CALL", 0..text.len(), "the fast-path call is not analysed");
-        facts.kinds.insert(Kind::Call);
-        if let Some(function) = self.snapshot.as_ref().and_then(|snapshot| snapshot.catalog.function(oid)) {
-            facts.functions.insert(format!("{}.{}", function.schema, function.name));
-        }
-        Ok(self.decide(text, Arc::new(Facts { statements: vec![facts] })))
-    }
-
     /// The prepared statement that a Bind names: of this batch, or confirmed. An unknown one is opaque.
     ///
     /// # Errors
@@ -174,10 +159,7 @@ impl Session {
     /// The session is over.
     pub(super) async fn look_again(&mut self) -> Result<(), End> {
         if self.private || !self.services.databases.has_credential() {
-            // In the middle of a batch nothing can be asked: what is known there was read before it.
-            if !self.phase.executed {
-                self.snapshot = None;
-            }
+            self.snapshot = None;
             return Ok(());
         }
         let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -194,12 +176,13 @@ impl Session {
     /// The session is over.
     pub(super) async fn judge_again(&mut self, run: &mut Box<Run>) -> Result<Option<Report>, End> {
         let Some(before) = run.parts.get(run.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
-        let judged = if run.text.starts_with(b"FunctionCall ") {
-            Ok(self.decide(run.text.clone(), run.facts.clone()))
-        } else {
-            // The same size as before: nobody has asked for another one.
-            self.plans.clone_from(&run.plans);
-            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
+        let judged = match run.call {
+            Some(oid) => self.judge_call(oid).await?,
+            None => {
+                // The same size as before: nobody has asked for another one.
+                self.plans.clone_from(&run.plans);
+                self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
+            }
         };
         let mut again = match judged {
             Ok(again) => again,
@@ -250,20 +233,6 @@ impl Session {
         let decisions: Vec<_> = sized.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
         self.decided.keep(facts, policy, intent, &decisions);
         decisions.into_iter().zip(sizes).collect()
-    }
-
-    /// What is left of budgets caps the run too.
-    fn charge_budgets(&self, run: &mut Run) {
-        let now = self.services.clock.now();
-        for (part, facts) in run.parts.iter_mut().zip(&run.facts.statements) {
-            for budget in &part.decision.limits.budgets {
-                if !budget.covers(facts) {
-                    continue;
-                }
-                let left = self.services.budgets.left(&self.who.principal.name, budget, now);
-                part.meter.rows_max = Some(part.meter.rows_max.map_or(left, |max| max.min(left)));
-            }
-        }
     }
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
@@ -397,7 +366,7 @@ impl Session {
         if self.is_current() {
             return Ok(());
         }
-        let uncommitted = self.changed && self.phase.status == Status::Transaction;
+        let uncommitted = self.changed && (self.phase.status == Status::Transaction || self.phase.executed);
         if uncommitted || self.private {
             // Not waited for: its reading may wait for locks that this very transaction holds.
             let shared = self.services.databases.database(&self.who.database).current();

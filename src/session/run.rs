@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::settings::Settings;
 use super::sizes::{Plans, Size};
 use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
 use crate::policy::{Decision, Verdict};
@@ -21,6 +22,12 @@ pub(super) struct Meter {
     pub(super) bytes_max: Option<u64>,
     /// Rows that earlier slices of the same portal sent.
     pub(super) rows_before: u64,
+    /// What was left of the budgets that it uses up when it was judged; `None`: it uses up none.
+    pub(super) budget_left: Option<u64>,
+    /// Rows that were taken out of them so far.
+    pub(super) reserved: u64,
+    /// A person lets pass what goes over.
+    lifted: bool,
 }
 
 impl Meter {
@@ -29,7 +36,8 @@ impl Meter {
         let rows = self.rows.saturating_add(1);
         let total = self.bytes.saturating_add(bytes);
         let over_rows = self.rows_max.is_some_and(|max| self.rows_before.saturating_add(rows) > max);
-        if over_rows || self.bytes_max.is_some_and(|max| total > max) {
+        let over_budget = self.wants_rows() && rows > self.reserved;
+        if over_rows || over_budget || self.bytes_max.is_some_and(|max| total > max) {
             return false;
         }
         self.rows = rows;
@@ -41,6 +49,17 @@ impl Meter {
     pub(super) fn lift(&mut self) {
         self.rows_max = None;
         self.bytes_max = None;
+        self.lifted = true;
+    }
+
+    /// Every row has to be taken out of a budget.
+    pub(super) fn wants_rows(&self) -> bool {
+        self.budget_left.is_some() && !self.lifted
+    }
+
+    /// The most rows that may leave; `None`: any number.
+    pub(super) fn rows_left(&self) -> Option<u64> {
+        self.rows_max.into_iter().chain(self.budget_left).min()
     }
 }
 
@@ -83,6 +102,8 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// The OID of the function, where it is a `FunctionCall`.
+    pub(super) call: Option<Oid>,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
     /// What the planner said of it.
@@ -102,7 +123,17 @@ impl Run {
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false, plans: None }
+        Self {
+            text,
+            facts,
+            parts,
+            current: 0,
+            since: clock::monotonic(),
+            portal: None,
+            call: None,
+            witnessed: false,
+            plans: None,
+        }
     }
 
     /// The strictest verdict of its statements.
@@ -160,7 +191,7 @@ impl Run {
     /// It writes, gives rows back, and is capped.
     pub(super) fn writes_within_limits(&self) -> bool {
         self.parts.iter().zip(&self.facts.statements).any(|(part, facts)| {
-            let capped = part.meter.rows_max.is_some() || part.meter.bytes_max.is_some();
+            let capped = part.meter.rows_left().is_some() || part.meter.bytes_max.is_some();
             capped && !facts.pure_read && !facts.outputs.is_empty()
         })
     }

@@ -23,7 +23,7 @@ pub(super) struct Scribe {
     strings: StringMode,
     /// Verdicts are recorded and not carried out.
     observes: bool,
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
     sheets: Sheets,
     /// The newest opening line of each statement that has one and no closing line. Few: those that run or wait now.
     opened: Vec<StatementRecord>,
@@ -138,12 +138,7 @@ impl Scribe {
         let kind = run.facts_of(index).map_or("none", |facts| facts.kind().as_str());
         telemetry::statement(part.decision.verdict.as_str(), kind);
         telemetry::result(part.meter.rows, part.meter.bytes);
-        if let (Some(facts), Some(principal)) = (run.facts_of(index), &self.template.principal) {
-            let now = self.services.clock.now();
-            for budget in part.decision.limits.budgets.iter().filter(|budget| budget.covers(facts)) {
-                self.services.budgets.spend(&principal.name, budget, part.meter.rows, now);
-            }
-        }
+        self.settle_budgets(run, index);
         let end = match outcome {
             Outcome::Complete => HoldEnd::Finished,
             Outcome::Unknown => HoldEnd::Unknown,
@@ -153,6 +148,11 @@ impl Scribe {
         if let Some(hold) = part.hold.clone().filter(|_| last) {
             self.ended_holds.push((hold, end));
         }
+    }
+
+    /// Whose statements these are.
+    pub(super) fn principal(&self) -> Option<&str> {
+        self.template.principal.as_ref().map(|principal| principal.name.as_str())
     }
 
     /// Statements of a run that a rule refuses: their closing lines, to be on disk before anybody is told.

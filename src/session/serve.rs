@@ -169,6 +169,7 @@ async fn greet(
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),
+        unfinished: Vec::new(),
         backend,
         cancel_requested: false,
         draining: false,

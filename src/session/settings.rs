@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::patience::{self, Timeouts};
 use crate::analysis::{Encoding, SessionEffect};
 use crate::ids::NAME;
 use crate::wire::startup::Parameters;
@@ -32,6 +33,8 @@ pub(super) struct Settings {
     pub(super) touched: bool,
     /// Counts changes of anything that facts depend on.
     pub(super) generation: u64,
+    /// What the server ends the session or a statement with.
+    pub(super) timeouts: Timeouts,
     /// How long a hold waits on the live connection; `None`: as configured.
     pub(super) wait: Option<Duration>,
     pub(super) intent: Option<String>,
@@ -50,6 +53,7 @@ impl Default for Settings {
             names: None,
             touched: false,
             generation: 0,
+            timeouts: Timeouts::default(),
             wait: None,
             intent: None,
             agent: None,
@@ -153,7 +157,10 @@ impl Settings {
             SessionEffect::Set { name, value } => {
                 if let Some(own) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) {
                     self.own(own, value.as_deref());
-                } else if name == "all" || NAME_SETTINGS.contains(&name.as_str()) {
+                } else if name == "all"
+                    || NAME_SETTINGS.contains(&name.as_str())
+                    || patience::NAMES.contains(&name.as_str())
+                {
                     self.forget_names();
                 }
             }
