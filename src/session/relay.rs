@@ -21,6 +21,9 @@ use crate::net::Stream;
 /// One read takes at most this much; idle sessions share it and own no buffer.
 const SCRATCH_LEN: usize = 64 * 1024;
 
+/// So many bytes are worth a write of their own; fewer are gathered with what follows.
+const DIRECT_MIN: usize = 4 * 1024;
+
 /// Bytes that may wait for a slow peer before the other one is read no more.
 const OUTPUT_MAX: usize = 256 * 1024;
 
@@ -71,15 +74,25 @@ impl Peer {
         }
     }
 
-    /// Reads once into the shared scratch and hands the bytes on. `Ready(false)`: the peer sends no more.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            Poll::Ready(Ok(!buffer.filled().is_empty()))
-        })
+    /// Reads once and says how many bytes; none: the peer sends no more.
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(0)) };
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Sends bytes: large ones at once, from where they are, if nothing waits before them. A failure shows at the next write.
+    fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
+        if self.output.is_empty()
+            && bytes.len() >= DIRECT_MIN
+            && let Some(stream) = &mut self.stream
+            && let Poll::Ready(Ok(count)) = Pin::new(stream).poll_write(cx, bytes)
+        {
+            bytes = bytes.get(count..).unwrap_or_default();
+            self.unflushed = true;
+        }
+        self.output.extend_from_slice(bytes);
     }
 
     /// Writes what it can. `Ready(true)`: something went out.
@@ -292,16 +305,27 @@ impl Session {
         if self.server.eof || self.watch.is_stopped() || self.client.output.len() >= OUTPUT_MAX {
             return false;
         }
-        match self.server.poll_read(cx) {
-            Poll::Ready(Ok(true)) => {
-                self.on_server_input();
+        SCRATCH.with_borrow_mut(|scratch| match self.server.poll_read(cx, scratch) {
+            Poll::Ready(Ok(length @ 1..)) => {
+                self.on_server_read(cx, scratch.get(..length).unwrap_or_default());
                 true
             }
-            Poll::Ready(Ok(false) | Err(_)) => {
+            Poll::Ready(_) => {
                 self.server.eof = true;
                 true
             }
             Poll::Pending => false,
+        })
+    }
+
+    fn on_server_read(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        if self.server.input.is_empty() {
+            let handled = self.on_server_bytes(bytes);
+            self.client.send(cx, bytes.get(handled.last).unwrap_or_default());
+            self.server.input.extend_from_slice(bytes.get(handled.length..).unwrap_or_default());
+        } else {
+            self.server.input.extend_from_slice(bytes);
+            self.on_server_input();
         }
     }
 
@@ -310,13 +334,16 @@ impl Session {
         if self.client.eof || full || self.server.output.len() >= OUTPUT_MAX {
             return false;
         }
-        match self.client.poll_read(cx) {
-            Poll::Ready(Ok(true)) => true,
-            Poll::Ready(Ok(false) | Err(_)) => {
+        SCRATCH.with_borrow_mut(|scratch| match self.client.poll_read(cx, scratch) {
+            Poll::Ready(Ok(length @ 1..)) => {
+                self.client.input.extend_from_slice(scratch.get(..length).unwrap_or_default());
+                true
+            }
+            Poll::Ready(_) => {
                 self.client.eof = true;
                 true
             }
             Poll::Pending => false,
-        }
+        })
     }
 }

@@ -83,6 +83,15 @@ pub(super) enum Fate {
     Stop,
 }
 
+/// How much of the server's bytes was handled.
+#[derive(Debug)]
+pub(super) struct Handled {
+    /// That many bytes.
+    pub(super) length: usize,
+    /// Those that the client gets and that are not in its output yet.
+    pub(super) last: std::ops::Range<usize>,
+}
+
 impl Watch {
     /// Nothing is read from the server.
     pub(super) fn is_stopped(&self) -> bool {
@@ -91,12 +100,28 @@ impl Watch {
 }
 
 impl Session {
-    /// Handles all whole frames of the server's input, and the beginning of a row that is still coming in.
+    /// Handles what waits of the server's input.
     pub(super) fn on_server_input(&mut self) {
         let mut input = std::mem::take(&mut self.server.input);
+        let handled = self.on_server_bytes(&input);
+        self.client.output.extend_from_slice(input.get(handled.last).unwrap_or_default());
+        input.advance(handled.length);
+        self.server.input = if input.is_empty() { BytesMut::new() } else { input };
+    }
+
+    /// Handles all whole frames, and the beginning of a row that is still coming in. What the client gets of them is in its
+    /// output, but for the last run of bytes, which the caller passes on.
+    pub(super) fn on_server_bytes(&mut self, input: &[u8]) -> Handled {
         let mut passed = 0;
         let mut at = 0;
-        while let Some((length, fate)) = self.next_server_frame(input.get(at..).unwrap_or_default()) {
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let rows = self.pass_rows(rest);
+            if rows > 0 {
+                at += rows;
+                continue;
+            }
+            let Some((length, fate)) = self.next_server_frame(rest) else { break };
             if fate == Fate::Stop {
                 break;
             }
@@ -112,9 +137,18 @@ impl Session {
             }
             at += length;
         }
-        self.client.output.extend_from_slice(input.get(passed..at).unwrap_or_default());
-        input.advance(at);
-        self.server.input = if input.is_empty() { BytesMut::new() } else { input };
+        Handled { length: at, last: passed..at }
+    }
+
+    /// Whole rows of a result that nothing stands against: how many bytes of them.
+    fn pass_rows(&mut self, input: &[u8]) -> usize {
+        let is_row = matches!(input.first(), Some(b'D' | b'd')) && self.watch.body_left == 0;
+        if !is_row || self.watch.is_stopped() || self.watch.cutting.is_some() {
+            return 0;
+        }
+        let Some(front) = self.phase.front().filter(|front| front.whose == Whose::Client) else { return 0 };
+        let Some(run) = front.request.run_mut().filter(|run| run.witnessed) else { return 0 };
+        run.part_mut().map_or(0, |part| part.meter.admit_all(input))
     }
 
     /// The next frame, or part of a row: how many bytes, and what becomes of them. `None`: more bytes are needed.
