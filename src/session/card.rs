@@ -79,7 +79,7 @@ impl Session {
             columns: columns(facts),
             tags: record.tags.clone(),
             sensitivity: decision.sensitivity,
-            opaque: facts.opaque.clone(),
+            opaque: record.opaque.clone(),
             findings: facts.findings.clone(),
             estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
             rows_sent: paused.map_or(0, |paused| paused.rows_sent),

@@ -10,7 +10,7 @@ use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord};
+use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord, reason};
 use crate::log;
 use crate::policy::Verdict;
 use crate::telemetry;
@@ -95,7 +95,7 @@ impl Scribe {
         record.command.clone_from(&facts.command);
         record.relations = facts.relations.iter().map(ToString::to_string).collect();
         record.tags = facts.tags().iter().map(ToString::to_string).collect();
-        record.opaque.clone_from(&facts.opaque);
+        record.opaque = facts.opaque.iter().map(|why| reason(why)).collect();
         record.columns = facts
             .columns
             .iter()
