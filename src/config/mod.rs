@@ -25,8 +25,8 @@ pub use flags::ServeFlags;
 pub use policies::{policy, policy_sources};
 
 use crate::policy::{Finding, Mode};
-use crate::sink::SinkOptions;
 use crate::principal::{Principal, PrincipalKind};
+use crate::sink::SinkOptions;
 
 /// Where clients connect unless said otherwise.
 pub const LISTEN: &str = "127.0.0.1:6432";

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::document::{Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry, SinkEntry};
+use super::document::{
+    Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry, SinkEntry,
+};
 use super::{
     AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
     PrincipalConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,

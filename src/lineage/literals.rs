@@ -31,6 +31,12 @@ impl Literals {
         Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
+    /// Whether nothing of a literal is left.
+    #[must_use]
+    pub const fn are_masked(&self) -> bool {
+        matches!(self, Self::Masked)
+    }
+
     /// A statement's text for a record, cut at [`super::TEXT_MAX`]; the shape is the same in every mode.
     #[must_use]
     pub fn mask(&self, text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
@@ -43,7 +49,9 @@ impl Literals {
                     _ if secrets.has(token.range.start) || !token.closed => None,
                     Self::Hmac(key) => Some(Cow::Owned(tag(key, token, bytes))),
                     // A body of code can hold a secret inside.
-                    Self::Plain if token.kind == TokenKind::DollarString => Some(Cow::Owned(inner(&secrets, token, bytes))),
+                    Self::Plain if token.kind == TokenKind::DollarString => {
+                        Some(Cow::Owned(inner(&secrets, token, bytes)))
+                    }
                     Self::Plain => Some(Cow::Borrowed(bytes)),
                     Self::Masked => None,
                 })

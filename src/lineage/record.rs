@@ -52,6 +52,21 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// The word that records use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// One column in a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordColumn {
@@ -105,7 +120,7 @@ pub struct StatementRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<Principal>,
     /// What the agent says of itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "AgentClaim::is_empty")]
     pub agent: AgentClaim,
     /// Why, in the agent's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

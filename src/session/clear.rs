@@ -1,5 +1,6 @@
 //! From a verdict to what happens: on, refused, or parked until a person decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,8 +78,9 @@ impl Session {
             Verdict::Hold if self.enforces() => return self.hold_all(run, form).await,
             Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
                 for part in &mut run.parts {
-                    COMMITS_FIRST.clone_into(&mut part.decision.reason);
-                    part.decision.verdict = Verdict::Hold;
+                    let decision = Arc::make_mut(&mut part.decision);
+                    COMMITS_FIRST.clone_into(&mut decision.reason);
+                    decision.verdict = Verdict::Hold;
                 }
                 return self.hold_all(run, form).await;
             }
@@ -125,7 +127,9 @@ impl Session {
     async fn write_down_but(&mut self, run: &Run, but: Option<usize>) -> Result<Cleared, End> {
         let indices = (0..run.parts.len()).filter(|index| Some(*index) != but);
         let records: Vec<_> = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
-        records.iter().for_each(|record| self.scribe.opening(record));
+        for record in &records {
+            self.scribe.opening(record);
+        }
         let log = self.services.log.clone();
         let written = tokio::time::timeout(WRITE_WAIT, async move { log.append_all_strict(records).await });
         Ok(match self.wait_for(written).await? {

@@ -24,7 +24,8 @@ impl Files {
     pub(super) fn open(dir: &Path, name: &str) -> Result<(Self, u64), SinkError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|source| SinkError::File { path: dir.to_path_buf(), source })?;
-        let files = Self { position: dir.join(format!("{name}.position")), dead: dir.join(format!("{name}.dead.jsonl")) };
+        let files =
+            Self { position: dir.join(format!("{name}.position")), dead: dir.join(format!("{name}.dead.jsonl")) };
         let next = match fs::read_to_string(&files.position) {
             Ok(text) => text.trim().parse().map_err(|_| SinkError::Position(files.position.clone()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

@@ -63,7 +63,16 @@ impl Sink {
         let board = Arc::new(Board::new(&options.name));
         let source = Source::new(log, log_dir, next);
         board.passed(next, source.durable());
-        Ok(Self { options, receiver, files, source: Some(source), board, sent: next, saved: next, saved_at: monotonic() })
+        Ok(Self {
+            options,
+            receiver,
+            files,
+            source: Some(source),
+            board,
+            sent: next,
+            saved: next,
+            saved_at: monotonic(),
+        })
     }
 
     /// For whoever wants to know how it is.

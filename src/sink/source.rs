@@ -60,7 +60,11 @@ impl Source {
                 continue;
             }
             if record.seq > self.next {
-                tracing::warn!(from = self.next, to = record.seq, "records that a sink had not sent are gone from the log");
+                tracing::warn!(
+                    from = self.next,
+                    to = record.seq,
+                    "records that a sink had not sent are gone from the log"
+                );
             }
             self.next = record.seq + 1;
             events.extend(openlineage::render(&record).map(|event| (record.seq, event)));

@@ -76,7 +76,11 @@ impl Families {
                 "unforeseen_total",
                 "Results whose columns the server described otherwise than predicted.",
             )?,
-            sink_events: counters("sink_events_total", "Events that sinks sent, retried, or buried.", &["sink", "result"])?,
+            sink_events: counters(
+                "sink_events_total",
+                "Events that sinks sent, retried, or buried.",
+                &["sink", "result"],
+            )?,
             sink_up: IntGaugeVec::new(Opts::new("sink_up", "Whether a sink's last attempt succeeded."), &["sink"])?,
             sink_behind: IntGaugeVec::new(
                 Opts::new("sink_behind_records", "Records of the log that a sink has not passed yet."),

@@ -157,7 +157,12 @@ fn extended(proxy: &Proxy, database: &str) {
         conn.tags();
     }
     // Bytes that are no UTF-8, and a surrogate on its own.
-    for sql in [&b"SELECT 'CANARY\xff\xfe'"[..], b"SELECT '\xed\xa0\x80 CANARY'", b"SELECT \xff\"CANARY\xff", b"SELECT $\xff$CANARY"] {
+    for sql in [
+        &b"SELECT 'CANARY\xff\xfe'"[..],
+        b"SELECT '\xed\xa0\x80 CANARY'",
+        b"SELECT \xff\"CANARY\xff",
+        b"SELECT $\xff$CANARY",
+    ] {
         conn.send(&frame('Q', &[sql, b"\0"].concat()));
         conn.tags();
     }
@@ -189,7 +194,8 @@ fn a_password_is_on_no_card_and_in_no_record_in_any_mode() {
         let config = dir.path().join("holdgate.yaml");
         fs::write(&config, format!("log: {{ literals: {mode} }}\n")).unwrap();
         let arguments = ["--config", config.to_str().unwrap(), "--diagnostics", "trace"];
-        let mut proxy = Proxy::start(&db, Options { policy: Some(POLICY), arguments: &arguments, ..Options::default() });
+        let mut proxy =
+            Proxy::start(&db, Options { policy: Some(POLICY), arguments: &arguments, ..Options::default() });
         let role = format!("bob_{mode}_{}", std::process::id());
         let api = proxy.api();
         let client = proxy.connect();
@@ -204,9 +210,13 @@ fn a_password_is_on_no_card_and_in_no_record_in_any_mode() {
             asked.join().unwrap();
         });
         // What ran is what was sent.
-        assert_eq!(db.direct(&format!("SELECT count(*) FROM pg_authid WHERE rolname = '{role}' AND rolpassword <> ''")), "1");
+        assert_eq!(
+            db.direct(&format!("SELECT count(*) FROM pg_authid WHERE rolname = '{role}' AND rolpassword <> ''")),
+            "1"
+        );
         db.direct(&format!("DROP ROLE {role}"));
-        let connection = "CREATE SUBSCRIPTION s CONNECTION 'host=db password=CANARY' PUBLICATION p WITH (connect = false)";
+        let connection =
+            "CREATE SUBSCRIPTION s CONNECTION 'host=db password=CANARY' PUBLICATION p WITH (connect = false)";
         let denied = api.decide_later("SUBSCRIPTION", "deny");
         assert_eq!(client.fails(connection).0, "42501");
         assert_eq!(found_in(denied.join().unwrap().to_string().as_bytes()), None);

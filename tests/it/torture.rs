@@ -252,12 +252,7 @@ fn load(proxy: &Proxy, round: usize, random: &mut Random) -> Vec<Told> {
 }
 
 /// Starts that are killed before they are through: also the recovery can be interrupted.
-fn interrupted_starts(
-    state: tempfile::TempDir,
-    db: &TestDb,
-    random: &mut Random,
-    config: &str,
-) -> tempfile::TempDir {
+fn interrupted_starts(state: tempfile::TempDir, db: &TestDb, random: &mut Random, config: &str) -> tempfile::TempDir {
     for _ in 0..2 {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_holdgate"));
         command.args(["serve", "--upstream", &db.dsn(), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
@@ -278,7 +273,8 @@ fn reached(server_log: &std::path::Path, from: &mut usize, round: usize) -> Hash
     *from = bytes.len();
     let own = format!("m{}_{round}_", std::process::id());
     let is_statement = |line: &&str| line.contains("statement: ") || line.contains("execute ");
-    let words = text.lines().filter(is_statement).filter(|line| line.contains("c.email") || line.contains("DELETE FROM"));
+    let words =
+        text.lines().filter(is_statement).filter(|line| line.contains("c.email") || line.contains("DELETE FROM"));
     words
         .flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')))
         .filter(|word| word.starts_with(&own))

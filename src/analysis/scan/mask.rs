@@ -34,11 +34,7 @@ pub fn mask_with<'a>(
     masked(text, mode, show)
 }
 
-fn masked<'a>(
-    text: &'a [u8],
-    mode: StringMode,
-    show: impl Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>,
-) -> Masked {
+fn masked<'a>(text: &'a [u8], mode: StringMode, show: impl Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>) -> Masked {
     let mut shown = Vec::with_capacity(text.len());
     let mut hashed = Vec::with_capacity(text.len() + text.len() / 4);
     let mut end = 0;

@@ -250,17 +250,35 @@ mod tests {
     #[test]
     fn passwords_and_connection_strings_are_hidden_wherever_they_stand() {
         for (sql, shown) in [
-            ("CREATE ROLE bob LOGIN PASSWORD 'CANARY' VALID UNTIL '2030-01-01'", "CREATE ROLE bob LOGIN PASSWORD '?' VALID UNTIL '2030-01-01'"),
+            (
+                "CREATE ROLE bob LOGIN PASSWORD 'CANARY' VALID UNTIL '2030-01-01'",
+                "CREATE ROLE bob LOGIN PASSWORD '?' VALID UNTIL '2030-01-01'",
+            ),
             ("alter user bob with encrypted password E'CANARY'", "alter user bob with encrypted password '?'"),
             ("ALTER ROLE bob PASSWORD /* x */ $q$CANARY$q$;", "ALTER ROLE bob PASSWORD /* x */ '?';"),
-            ("CREATE SUBSCRIPTION s CONNECTION 'host=a password=CANARY' PUBLICATION p", "CREATE SUBSCRIPTION s CONNECTION '?' PUBLICATION p"),
-            ("CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (host 'db', passfile 'CANARY')", "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (host 'db', passfile '?')"),
-            ("ALTER USER MAPPING FOR bob SERVER s OPTIONS (SET \"password\" 'CANARY', ADD sslkey 'CANARY')", "ALTER USER MAPPING FOR bob SERVER s OPTIONS (SET \"password\" '?', ADD sslkey '?')"),
-            ("SELECT * FROM public.dblink('dbname=x user=CANARY', 'SELECT a FROM t WHERE a = 1') AS t(a int)", "SELECT * FROM public.dblink('?', 'SELECT a FROM t WHERE a = 1') AS t(a int)"),
+            (
+                "CREATE SUBSCRIPTION s CONNECTION 'host=a password=CANARY' PUBLICATION p",
+                "CREATE SUBSCRIPTION s CONNECTION '?' PUBLICATION p",
+            ),
+            (
+                "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (host 'db', passfile 'CANARY')",
+                "CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (host 'db', passfile '?')",
+            ),
+            (
+                "ALTER USER MAPPING FOR bob SERVER s OPTIONS (SET \"password\" 'CANARY', ADD sslkey 'CANARY')",
+                "ALTER USER MAPPING FOR bob SERVER s OPTIONS (SET \"password\" '?', ADD sslkey '?')",
+            ),
+            (
+                "SELECT * FROM public.dblink('dbname=x user=CANARY', 'SELECT a FROM t WHERE a = 1') AS t(a int)",
+                "SELECT * FROM public.dblink('?', 'SELECT a FROM t WHERE a = 1') AS t(a int)",
+            ),
             ("SELECT dblink_connect('c', 'postgresql://CANARY')", "SELECT dblink_connect('c', '?')"),
             ("SELECT pgp_sym_encrypt('CANARY', 'CANARY'), 'shown'", "SELECT pgp_sym_encrypt('?', '?'), 'shown'"),
             ("SET app.dsn = 'postgres://bob:CANARY@db/x'", "SET app.dsn = '?'"),
-            ("DO $$ BEGIN EXECUTE 'ALTER ROLE bob PASSWORD ' || quote_literal('CANARY'); PERFORM 'shown'; END $$", "DO $$ BEGIN EXECUTE '?' || quote_literal('?'); PERFORM 'shown'; END $$"),
+            (
+                "DO $$ BEGIN EXECUTE 'ALTER ROLE bob PASSWORD ' || quote_literal('CANARY'); PERFORM 'shown'; END $$",
+                "DO $$ BEGIN EXECUTE '?' || quote_literal('?'); PERFORM 'shown'; END $$",
+            ),
             ("SELECT format('ALTER ROLE %I PASSWORD %L', 'bob', 'CANARY')", "SELECT format('?', '?', '?')"),
             ("ALTER ROLE bob PASSWORD 'CANARY", "ALTER ROLE bob PASSWORD '?'"),
         ] {
@@ -285,6 +303,10 @@ mod tests {
     fn parameters_and_their_values_are_secrets_too() {
         let secrets = Secrets::of(b"SELECT dblink_connect($2), a FROM t WHERE b = $1", StringMode::Standard);
         assert_eq!(secrets.params, [2]);
-        assert!(secrets.hides_value(2, b"x") && secrets.hides_value(1, b"host=a PASSWORD=b") && !secrets.hides_value(1, b"x"));
+        assert!(
+            secrets.hides_value(2, b"x")
+                && secrets.hides_value(1, b"host=a PASSWORD=b")
+                && !secrets.hides_value(1, b"x")
+        );
     }
 }

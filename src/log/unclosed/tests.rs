@@ -37,7 +37,8 @@ async fn what_was_opened_and_not_closed_is_closed_once_however_often_the_start_i
     let ids: Vec<_> = (0..4).map(|_| StatementId::new()).collect();
     let hold = HoldId::new();
     let log = open(dir.path(), 1 << 20);
-    write(&log, &[record(ids[0], Event::Started), record(ids[1], Event::Started), step(ids[2], Event::Held, &hold)]).await;
+    write(&log, &[record(ids[0], Event::Started), record(ids[1], Event::Started), step(ids[2], Event::Held, &hold)])
+        .await;
     write(&log, &[record(ids[1], Event::Closed), step(ids[3], Event::Held, &hold)]).await;
     write(&log, &[step(ids[3], Event::Released, &hold)]).await;
     die(dir.path(), log).await;
@@ -68,13 +69,13 @@ async fn a_line_of_a_hold_that_comes_late_opens_nothing_again() {
 async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_closed_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 500);
-    let (old, long) = (StatementId::new(), StatementId::new());
-    write(&log, &[record(old, Event::Started)]).await;
+    let (first, long) = (StatementId::new(), StatementId::new());
+    write(&log, &[record(first, Event::Started)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
     write(&log, &[record(long, Event::Started)]).await;
-    write(&log, &[record(old, Event::Closed)]).await;
+    write(&log, &[record(first, Event::Closed)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
