@@ -11,7 +11,7 @@ use crate::log::{Log, Options};
 /// A closed log of `count` records with a group commit each, in segments of some ten lines.
 async fn log_of(count: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    append(dir.path(), count, 2500).await;
+    append(dir.path(), count, 2000).await;
     dir
 }
 
