@@ -28,6 +28,7 @@ mod policy_check;
 mod quiet;
 mod relay;
 mod session_truth;
+mod sinks;
 mod sizes;
 mod splits;
 mod streams;
