@@ -31,9 +31,9 @@ impl Literals {
         Self::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    /// Whether nothing of a literal is left.
+    /// Texts that differ in literals alone are the same in records.
     #[must_use]
-    pub const fn are_masked(&self) -> bool {
+    pub fn are_alike(&self) -> bool {
         matches!(self, Self::Masked)
     }
 

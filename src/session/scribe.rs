@@ -221,8 +221,7 @@ impl Scribe {
 
     /// What this closing line shares with those of its like.
     fn sheet(&mut self, run: &Run, index: usize) -> Option<Arc<Sheet>> {
-        if !self.services.literals.are_masked() {
-            // Statements that share their facts do not share their literals.
+        if !self.services.literals.are_alike() {
             return None;
         }
         let decision = &run.parts.get(index)?.decision;

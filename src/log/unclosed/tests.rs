@@ -69,12 +69,12 @@ async fn a_line_of_a_hold_that_comes_late_opens_nothing_again() {
 async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_closed_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 500);
-    let (first, lasting) = (StatementId::new(), StatementId::new());
+    let (first, late) = (StatementId::new(), StatementId::new());
     write(&log, &[record(first, Event::Started)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
-    write(&log, &[record(lasting, Event::Started)]).await;
+    write(&log, &[record(late, Event::Started)]).await;
     write(&log, &[record(first, Event::Closed)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
@@ -86,7 +86,7 @@ async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_clo
     let log = open(dir.path(), 500);
     let leftovers = log.take_leftovers();
     assert_eq!(leftovers.from, mark);
-    assert_eq!(leftovers.closings().iter().map(|closing| closing.id).collect::<Vec<_>>(), [lasting]);
+    assert_eq!(leftovers.closings().iter().map(|closing| closing.id).collect::<Vec<_>>(), [late]);
     // Inherited, and still open after another start: the mark stays behind.
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
@@ -94,7 +94,7 @@ async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_clo
     log.close().await;
     let log = open(dir.path(), 500);
     assert_eq!(log.take_leftovers().closings().len(), 1);
-    write(&log, &[record(lasting, Event::Closed)]).await;
+    write(&log, &[record(late, Event::Closed)]).await;
     log.close().await;
     fs::remove_file(dir.path().join(MARK)).unwrap();
     assert_eq!(open(dir.path(), 500).take_leftovers().closings(), []);
