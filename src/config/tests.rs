@@ -54,7 +54,7 @@ fn sinks_and_literals_of_the_log_are_read_and_wrong_ones_are_found() {
     for part in ["letters, digits", "begins with http", "`a` stands above"] {
         assert!(found.contains(part), "{found}");
     }
-    assert_eq!(read("", &flags()).unwrap().log.literals, LiteralsMode::Masked);
+    assert_eq!(read("mode: enforce\n", &flags()).unwrap().log.literals, LiteralsMode::Masked);
 }
 
 #[test]
