@@ -164,6 +164,7 @@ pub(super) struct LimitsEntry {
     pub(super) sessions_max: Option<At<Size>>,
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
+    pub(super) planners_max: Option<At<Size>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

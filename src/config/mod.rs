@@ -150,6 +150,8 @@ pub struct LimitsConfig {
     pub holds_max: u64,
     /// KiB of records that wait for the log; 16384.
     pub log_queue_max: u64,
+    /// Connections to one database that ask the server's planner; 2.
+    pub planners_max: u64,
 }
 
 /// The record log.
@@ -197,7 +199,14 @@ impl Default for HoldConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { statement_max: 16 << 20, bind_max: 1 << 20, sessions_max: 1000, holds_max: 1000, log_queue_max: 16_384 }
+        Self {
+            statement_max: 16 << 20,
+            bind_max: 1 << 20,
+            sessions_max: 1000,
+            holds_max: 1000,
+            log_queue_max: 16_384,
+            planners_max: 2,
+        }
     }
 }
 

@@ -249,6 +249,7 @@ impl Reader<'_> {
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
+            planners_max: self.bound(entry.planners_max, default.planners_max),
         }
     }
 

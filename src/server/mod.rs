@@ -257,7 +257,8 @@ fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory), l
         upstream: options.upstream.clone(),
         database: options.database.clone(),
         environment: options.environment.clone(),
-        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
+            .with_planners(options.planners_max),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets: Budgets::default(),
         registry: Registry::default(),

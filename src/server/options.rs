@@ -88,6 +88,8 @@ pub struct Options {
     pub sessions_max: usize,
     /// Undecided holds at once.
     pub holds_max: u32,
+    /// Connections to one database that ask its planner.
+    pub planners_max: usize,
     /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
     pub log: LogOptions,
     /// The folder of the hold store.
@@ -124,6 +126,7 @@ impl Options {
             ("limits.statement_max", self.bounds.statement_max.to_string()),
             ("limits.bind_max", self.bounds.bind_max.to_string()),
             ("limits.sessions_max", self.sessions_max.to_string()),
+            ("limits.planners_max", self.planners_max.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -202,6 +205,7 @@ impl Options {
             },
             sessions_max: size(config.limits.sessions_max),
             holds_max: number(config.limits.holds_max),
+            planners_max: size(config.limits.planners_max),
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,

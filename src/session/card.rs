@@ -11,7 +11,6 @@ use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, 
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
 use crate::lineage::Event;
-use crate::policy::Estimate;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::frontend;
@@ -81,7 +80,8 @@ impl Session {
             sensitivity: decision.sensitivity,
             opaque: record.opaque.clone(),
             findings: facts.findings.clone(),
-            estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
+            estimate: part.size.estimate,
+            plan: part.size.plan.clone(),
             rows_sent: paused.map_or(0, |paused| paused.rows_sent),
             holding_locks_since: self.locks_since(),
             approve: Approvers {

@@ -29,6 +29,7 @@ mod scribe;
 pub mod serve;
 mod settings;
 mod sheets;
+mod sizes;
 mod trip;
 mod watch;
 mod witness;
@@ -162,6 +163,10 @@ struct Session {
     changed: bool,
     /// The open transaction has changed what this session sees, which its end may undo.
     own_changed: bool,
+    /// Statements of the open transaction may have written, which other connections do not see yet.
+    wrote: bool,
+    /// What the planner said of the text that was judged last.
+    plans: Option<Arc<sizes::Plans>>,
     /// What is remembered of this session's temporary relations.
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
