@@ -3,10 +3,14 @@
 CARGO_FLAGS := --locked
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: test demo lint fmt bench setup
+.PHONY: test demo lint fmt bench setup torture
 
 test: setup
 	cargo nextest run $(CARGO_FLAGS)
+
+# The proxy is killed under load again and again; what the log holds afterwards is compared with what Postgres saw.
+torture: setup
+	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} cargo test $(CARGO_FLAGS) --test it torture:: -- --nocapture
 
 demo: setup
 	cargo build $(CARGO_FLAGS)

@@ -39,6 +39,25 @@ fn an_upstream_alone_is_enough() {
 }
 
 #[test]
+fn sinks_and_literals_of_the_log_are_read_and_wrong_ones_are_found() {
+    let sinks = "log:\n  literals: hmac\n  sinks:\n    - openlineage: {name: marquez, url: 'http://m:5000/api/v1/lineage', token_file: m.token, \
+                 batch_max: 50, timeout: 3s}\n    - openlineage: {url: 'https://datahub/openapi'}\n";
+    let config = read(sinks, &flags()).unwrap();
+    assert_eq!(config.log.literals, LiteralsMode::Hmac);
+    let [marquez, datahub] = config.log.sinks.as_slice() else { panic!("{:?}", config.log.sinks) };
+    assert_eq!((marquez.batch_max, marquez.timeout, datahub.batch_max), (50, Duration::from_secs(3), 1));
+    assert_eq!(marquez.token_file.as_deref(), Some(Path::new("etc/m.token")));
+    assert_eq!(datahub.name, "openlineage2");
+    let wrong = "log:\n  sinks:\n    - openlineage: {name: '../x', url: 'ftp://m'}\n    - openlineage: {name: a, url: 'http://m'}\n    - \
+                 openlineage: {name: a, url: 'http://n'}\n";
+    let found = read(wrong, &flags()).unwrap_err().join("\n");
+    for part in ["letters, digits", "begins with http", "`a` stands above"] {
+        assert!(found.contains(part), "{found}");
+    }
+    assert_eq!(read("mode: enforce\n", &flags()).unwrap().log.literals, LiteralsMode::Masked);
+}
+
+#[test]
 fn every_key_of_the_file_is_read() {
     let config = read(
         "upstreams:\n  - {name: main, dsn: 'host=db user=holdgate', environment: production}\nlisten: '[::1]:7000'\nhttp: off\n\

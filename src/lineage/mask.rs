@@ -18,6 +18,12 @@ pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
     masked
 }
 
+/// Why something could not be known, without what Postgres's parser quotes of the text: that can be a literal.
+#[must_use]
+pub fn reason(text: &str) -> String {
+    text.split(" at or near ").next().unwrap_or_default().to_owned()
+}
+
 /// Cuts a statement's text at [`TEXT_MAX`].
 pub(super) fn cut_text(text: &mut String) {
     cut(text, TEXT_MAX);
@@ -85,7 +91,7 @@ impl StatementRecord {
                 sources: output.sources.iter().map(path).collect(),
             })
             .collect();
-        self.opaque.clone_from(&facts.opaque);
+        self.opaque = facts.opaque.iter().map(|why| reason(why)).collect();
         self
     }
 

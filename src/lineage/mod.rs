@@ -14,5 +14,5 @@ pub use encode::{decode_line, encode_line};
 pub use filters::{Filters, Moment, glob_matches};
 pub use line::{Closing, Ending, Line, Sheet};
 pub use literals::Literals;
-pub use mask::{LINE_MAX, TEXT_MAX, mask};
+pub use mask::{LINE_MAX, TEXT_MAX, mask, reason};
 pub use record::*;

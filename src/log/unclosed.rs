@@ -70,7 +70,7 @@ pub struct Leftovers {
     dir: PathBuf,
     /// Opened and not closed, with the newest line of each.
     open: HashMap<StatementId, StatementRecord>,
-    /// Closed, of those with a hold.
+    /// Closed. A line of a hold can come after the closing one: the store's records wait longer for a broken log.
     closed: HashSet<StatementId>,
     steps: HashSet<Step>,
     /// The segments before this one were not read.
@@ -117,7 +117,11 @@ impl Leftovers {
         self.remember(&record);
         match record.event {
             Event::Closed => drop(self.open.remove(&record.id)),
-            Event::Started | Event::Held | Event::Released | Event::Paused => drop(self.open.insert(record.id, record)),
+            Event::Started | Event::Held | Event::Released | Event::Paused => {
+                if !self.closed.contains(&record.id) {
+                    self.open.insert(record.id, record);
+                }
+            }
             Event::Decided | Event::Operator | Event::System => {}
         }
     }
@@ -139,11 +143,10 @@ impl Leftovers {
     }
 
     fn remember(&mut self, record: &StatementRecord) {
-        let Some(step) = Step::of(record) else { return };
         if record.event == Event::Closed {
             self.closed.insert(record.id);
         }
-        self.steps.insert(step);
+        self.steps.extend(Step::of(record));
     }
 
     /// Reads earlier segments, as far as they can hold lines of this statement.

@@ -39,7 +39,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     sealer: Sealer,
     /// The directory's lock, held open as long as the log is.
-    lock: fs::File,
+    lock: Option<fs::File>,
     unclosed: Unclosed,
     /// None while the log is broken.
     files: Option<Files>,
@@ -82,7 +82,7 @@ impl Writer {
             clock,
             shared,
             sealer,
-            lock,
+            lock: Some(lock),
             unclosed: Unclosed::default(),
             files: Some(files),
             hashed: end.tree.size(),
@@ -390,8 +390,8 @@ impl Writer {
     fn check_lock(&self) -> Result<(), LogError> {
         let path = self.options.dir.join(LOCK);
         let failed = |doing| LogError::io(doing, &path);
-        let (held, found) =
-            (self.lock.metadata().map_err(failed("read"))?, fs::metadata(&path).map_err(failed("read"))?);
+        let Some(lock) = &self.lock else { return Err(LogError::Closed) };
+        let (held, found) = (lock.metadata().map_err(failed("read"))?, fs::metadata(&path).map_err(failed("read"))?);
         if (held.dev(), held.ino()) == (found.dev(), found.ino()) {
             return Ok(());
         }
@@ -410,6 +410,8 @@ impl Drop for Writer {
         self.shared.set_health(Some(LogError::Closed));
         self.shared.room.close();
         self.pending.clear();
+        // Before anybody hears that the log is closed: who hears it may open it.
+        self.lock = None;
         self.shared.queue.end();
     }
 }

@@ -78,7 +78,7 @@ impl Session {
             columns: columns(facts),
             tags: record.tags.clone(),
             sensitivity: decision.sensitivity,
-            opaque: facts.opaque.clone(),
+            opaque: record.opaque.clone(),
             findings: facts.findings.clone(),
             estimate: part.size.estimate,
             plan: part.size.plan.clone(),

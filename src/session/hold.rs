@@ -85,6 +85,7 @@ impl Session {
         self.cancel_requested = false;
         self.registration.holding(true);
         self.scribe.opening(&new.record);
+        let run = new.record.id;
         let approvals = self.services.approvals.clone();
         let opened = match self.wait_for(async move { approvals.open(new).await }).await? {
             Ok(opened) => opened,
@@ -92,6 +93,9 @@ impl Session {
         };
         let hold = opened.hold().clone();
         if let Some(report) = self.settle_log(&hold.id).await? {
+            // The client is told that nothing waits: then nothing may.
+            let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
+            drop(self.wait_for(async move { approvals.withdraw(&id, run, "the log cannot be written").await }).await?);
             return Ok(Err(self.not_held(&report)));
         }
         self.announce(&hold, if matches!(opened, Opened::Joined(_)) { Joined::Yes } else { Joined::No });

@@ -90,9 +90,10 @@ impl Prepared {
         }
     }
 
-    /// A name that is not known: never assumed to be harmless.
+    /// A name that is not known: never assumed to be harmless. It stands in the text as a literal, which records mask: what
+    /// a client calls its statements is its own business.
     pub(super) fn opaque(name: &[u8], why: &str) -> Self {
-        let text = Bytes::from(format!("\"{}\"", String::from_utf8_lossy(name)));
+        let text = Bytes::from(format!("EXECUTE '{}'", String::from_utf8_lossy(name).replace('\'', "''")));
         let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
         Self {
             text,

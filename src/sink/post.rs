@@ -31,6 +31,8 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(options: &SinkOptions) -> Result<Self, SinkError> {
+        // Twice in one process is not an error: the provider is there.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .timeout(options.timeout)
             .redirect(reqwest::redirect::Policy::none())

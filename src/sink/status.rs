@@ -74,9 +74,10 @@ impl Board {
         let mut now = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         if now.is_some() != error.is_some() {
             telemetry::sink_up(&self.name, error.is_none());
-            match &error {
-                Some(error) => tracing::warn!(sink = self.name, error, "a sink is down"),
-                None => tracing::info!(sink = self.name, "a sink is up again"),
+            if let Some(error) = &error {
+                tracing::warn!(sink = self.name, error, "a sink is down");
+            } else {
+                tracing::info!(sink = self.name, "a sink is up again");
             }
         }
         *now = error;

@@ -1,7 +1,12 @@
 //! The set-up of diagnostics on standard error; the lineage log is another thing.
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::ids::NAME;
 
 /// How a line of diagnostics looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,12 +34,18 @@ pub enum LogSetupError {
 /// # Errors
 /// A filter that cannot be read, or a second call in one process.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogSetupError> {
-    let base = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
-    let set = match format {
-        LogFormat::Text => base.try_init(),
-        LogFormat::Compact => base.without_time().with_target(false).compact().try_init(),
+    let filter = EnvFilter::try_new(filter)?.and(filter_fn(may_speak));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match format {
+        LogFormat::Text => layer.with_filter(filter).boxed(),
+        LogFormat::Compact => layer.without_time().with_target(false).compact().with_filter(filter).boxed(),
     };
-    set.map_err(|_| LogSetupError::Twice)
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogSetupError::Twice)
+}
+
+/// Below a warning only this program's own lines are written: what libraries trace can be a whole statement.
+fn may_speak(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN || metadata.target().split("::").next() == Some(NAME)
 }
 
 /// A panic says where it was, and its message only where that is a sentence of the program: one that was put together can

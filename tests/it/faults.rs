@@ -145,7 +145,9 @@ impl Room {
         let before = self.reached();
         break_it(&self);
         // The first to meet the fault, in each of the ways in which a statement is written down first.
+        let since = std::time::Instant::now();
         assert_eq!(open.fails(TAGGED).0, "58030");
+        println!("refused after {:?}", since.elapsed());
         let bound = other.wait(other.inner.query(&prepared, &[])).unwrap_err();
         assert_eq!(bound.code().unwrap().code(), "58030");
         for sql in [UNTAGGED, DENIED, "CREATE TABLE never (id int)", TAGGED] {

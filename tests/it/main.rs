@@ -34,6 +34,7 @@ mod relay;
 mod row_security;
 mod sequences;
 mod session_truth;
+mod sinks;
 mod sizes;
 mod splits;
 mod states;

@@ -16,7 +16,7 @@ use crate::harness::{Api, Client, Options, Proxy, TestDb, eventually};
 const POLICY: &str = "version: 1\nerrors: pass\ntags:\n  - { columns: [email], tag: user.contact.email }\n  - { columns: \
                       [last_name], tag: user.name }\nrules:\n  - { name: never, match: { tag: user.name }, effect: deny }\n  \
                       - { name: ask, match: { relation: \"*.orders\", kind: write }, effect: hold, approve: { from: [dba], \
-                      quorum: 1, expires: 30m } }\ndefault: allow\n";
+                      quorum: 1, expires: 5s } }\ndefault: allow\n";
 
 /// Small segments, so that rounds go over their ends.
 const CONFIG: &str = "log: { segment_max: 65536 }\n";
@@ -64,7 +64,7 @@ impl Random {
 type Told = (Kind, String);
 
 /// Asks until its connection dies; gives back what was answered.
-fn client(dsn: &str, label: &str, seed: u64, asked: mpsc::Sender<()>) -> Vec<Told> {
+fn client(dsn: &str, label: &str, seed: u64, asked: &mpsc::Sender<()>) -> Vec<Told> {
     let mut told = Vec::new();
     let Ok(client) = Client::try_connect(dsn) else { return told };
     let mut random = Random(seed);
@@ -114,7 +114,7 @@ struct Book {
 
 impl Book {
     fn note_new(&mut self) {
-        while let Some(record) = self.records.next() {
+        for record in self.records.by_ref() {
             let record = record.unwrap();
             if let Some(hold) = &record.hold {
                 let by = record.approval.as_ref().map(|approval| approval.verdict.clone());
@@ -235,7 +235,7 @@ fn load(proxy: &Proxy, round: usize, random: &mut Random) -> Vec<Told> {
             let (dsn, asked) = (dsn.clone(), asked.clone());
             let seed = (u64::try_from(round * CLIENTS + number).unwrap() << 32) + 77;
             let label = format!("m{}_{round}_{number}", std::process::id());
-            std::thread::spawn(move || client(&dsn, &label, seed, asked))
+            std::thread::spawn(move || client(&dsn, &label, seed, &asked))
         })
         .collect();
     drop(asked);

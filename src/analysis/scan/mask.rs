@@ -24,13 +24,12 @@ pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
     masked(text.as_ref(), mode, |_, _| None)
 }
 
+/// What stands for a literal; `None`: the mask.
+pub type Show<'f, 'a> = &'f dyn Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>;
+
 /// The same where `show` says what stands for a literal; `None`: the mask.
 #[must_use]
-pub fn mask_with<'a>(
-    text: &'a [u8],
-    mode: StringMode,
-    show: &dyn Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>,
-) -> Masked {
+pub fn mask_with<'a>(text: &'a [u8], mode: StringMode, show: Show<'_, 'a>) -> Masked {
     masked(text, mode, show)
 }
 

@@ -168,13 +168,13 @@ impl Finder<'_> {
             None => false,
         };
         let speaks = speaks_of_password(&lower);
-        if by_place || self.is_announced() || self.is_tainted || (speaks && !self.is_body(token)) {
+        if by_place || self.is_announced() || self.is_tainted || (speaks && !Self::is_body(token)) {
             self.found.literals.push(token.range.clone());
         } else if speaks {
             self.look_inside(token, bytes);
         }
         let sets = [&b"role"[..], b"user", b"alter", b"create"].iter().any(|word| contains(&lower, word));
-        self.is_tainted |= speaks && sets && !self.is_body(token);
+        self.is_tainted |= speaks && sets && !Self::is_body(token);
         self.word.clear();
     }
 
@@ -188,7 +188,7 @@ impl Finder<'_> {
     }
 
     /// Code in dollar quotes is shown but for the secrets in it.
-    fn is_body(&self, token: &Token) -> bool {
+    fn is_body(token: &Token) -> bool {
         token.kind == TokenKind::DollarString && token.closed
     }
 

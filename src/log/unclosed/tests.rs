@@ -56,6 +56,16 @@ async fn what_was_opened_and_not_closed_is_closed_once_however_often_the_start_i
 }
 
 #[tokio::test]
+async fn a_line_of_a_hold_that_comes_late_opens_nothing_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), 1 << 20);
+    let (id, hold) = (StatementId::new(), HoldId::new());
+    write(&log, &[record(id, Event::Closed), step(id, Event::Held, &hold)]).await;
+    die(dir.path(), log).await;
+    assert_eq!(open(dir.path(), 1 << 20).take_leftovers().closings(), []);
+}
+
+#[tokio::test]
 async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_closed_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 500);
