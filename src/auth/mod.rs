@@ -2,4 +2,5 @@
 //!
 //! Must not: keep a credential, or know what a session does after log-in. Start reading at [`relay::relay`].
 
+pub mod oidc;
 pub mod relay;
