@@ -47,7 +47,7 @@ fn every_key_of_the_file_is_read() {
          operators: [{name: dave, human: david, groups: dba, roles: [operator, admin], token_file: dave.token}]\n\
          hold: {wait: 5s, expires: 1h, stream_wait: 500ms, on_disconnect: withdraw, in_transaction: refuse}\n\
          limits: {statement_max: 1MiB, bind_max: 64KiB, sessions_max: 20, holds_max: 5, log_queue_max: 7}\n\
-         log: {dir: /var/log/hg, rollup: true, segment_max: 1MiB}\nstore: {path: h.db}\npolicies: policies\n\
+         log: {dir: /var/log/hg, segment_max: 1MiB}\nstore: {path: h.db}\npolicies: policies\n\
          auth: {relay_allow_nonbinding: true, allow_upstream_trust: true}\nadmin: {listen: 'localhost:7001'}\nmode: observe\nstate: var\n",
         &ServeFlags::default(),
     )
@@ -58,7 +58,11 @@ fn every_key_of_the_file_is_read() {
     );
     assert_eq!((config.listen.to_string(), config.http), ("[::1]:7000".to_owned(), None));
     let tls = config.tls.as_ref().unwrap();
-    assert_eq!((tls.cert.as_path(), tls.key.as_path()), (Path::new("etc/server.crt"), Path::new("/keys/server.key")));
+    assert_eq!(
+        (tls.identity.cert.as_path(), tls.identity.key.as_path()),
+        (Path::new("etc/server.crt"), Path::new("/keys/server.key"))
+    );
+    assert_eq!(tls.clients, ClientAuth::Optional("etc/ca.crt".into()));
     assert_eq!(config.operators[0].roles, [OperatorRole::Operator, OperatorRole::Admin]);
     assert_eq!(config.operators[0].token_file.as_deref(), Some(Path::new("etc/dave.token")));
     assert_eq!(
@@ -66,7 +70,7 @@ fn every_key_of_the_file_is_read() {
         (Duration::from_millis(500), OnDisconnect::Withdraw)
     );
     assert_eq!((config.limits.statement_max, config.limits.log_queue_max), (1 << 20, 7));
-    assert_eq!((config.log.dir.as_path(), config.log.rollup), (Path::new("/var/log/hg"), true));
+    assert_eq!(config.log.dir.as_path(), Path::new("/var/log/hg"));
     assert_eq!(config.store.path, Path::new("etc/h.db"));
     assert_eq!(config.policies.as_deref(), Some(Path::new("etc/policies")));
     assert!(config.auth.relay_allow_nonbinding && config.auth.allow_upstream_trust);
@@ -144,17 +148,6 @@ fn listening_beyond_loopback_in_clear_must_be_meant() {
 fn two_principals_cannot_have_one_role() {
     let found = read("principals: [{name: a, role: app}, {name: b, role: app}]\n", &flags()).unwrap_err();
     assert!(found.len() == 1 && found[0].contains("role"), "{found:?}");
-}
-
-#[test]
-fn a_role_is_the_principal_that_the_file_says_or_itself() {
-    let config =
-        read("principals: [{name: bot, kind: agent, role: app, human: ann, groups: support}]\n", &flags()).unwrap();
-    let known = config.principal("app");
-    assert_eq!((known.name.as_str(), known.kind, known.human.as_deref()), ("bot", PrincipalKind::Agent, Some("ann")));
-    assert_eq!((known.role.as_str(), known.groups), ("app", vec!["support".to_owned()]));
-    let unknown = config.principal("stranger");
-    assert_eq!((unknown.name.as_str(), unknown.kind), ("stranger", PrincipalKind::Unknown));
 }
 
 #[test]
