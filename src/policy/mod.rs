@@ -45,6 +45,7 @@ pub struct Policy {
     sha256: String,
     always_rule: Arc<str>,
     default_rule: Arc<str>,
+    timed: bool,
 }
 
 impl Policy {
@@ -64,6 +65,12 @@ impl Policy {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a rule looks at the time, so that the same statement can be decided otherwise later.
+    #[must_use]
+    pub fn reads_the_clock(&self) -> bool {
+        self.timed
     }
 
     /// The names of its rules, in order.

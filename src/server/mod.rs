@@ -7,6 +7,7 @@ mod identity;
 mod listener;
 mod options;
 mod ports;
+mod recovery;
 mod reload;
 
 use std::net::SocketAddr;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The end of an earlier run.
+    #[error("the end of the earlier run: {0}")]
+    Recovery(String),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -104,7 +108,8 @@ impl Server {
         let log = Log::open(log_options(&options), clock.clone())?;
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
-        log.append_strict(started(&options, recovered.unknown.len())).await?;
+        let closed = recovery::recover(&log, &approvals).await?;
+        log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
         let gate = gate(&options)?;
         let tls = Arc::new(ArcSwapOption::from_pointee(options.tls.clone()));
@@ -283,12 +288,13 @@ fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory, Ga
     }
 }
 
-fn started(options: &Options, unknown: usize) -> StatementRecord {
+fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord {
     let mut record = StatementRecord::new(StatementId::new(), Event::System);
     record.upstream = Some(options.upstream.authority());
     options.policy.sha256().clone_into(&mut record.policy);
     record.text = format!(
-        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome",
+        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome, {closed} \
+         others were closed",
         options.mode
     )
     .to_lowercase();

@@ -35,6 +35,13 @@ impl RecordSink for LogSink {
         let appended = self.0.append_strict(record);
         Box::pin(async move { appended.await.map(drop).map_err(|error| SinkError(error.to_string())) })
     }
+
+    fn append_each_strict(&self, records: Vec<StatementRecord>) -> BoxFuture<'_, Vec<Result<(), SinkError>>> {
+        Box::pin(async move {
+            let written = self.0.append_each_strict(records).await.into_iter();
+            written.map(|one| one.map(drop).map_err(|error| SinkError(error.to_string()))).collect()
+        })
+    }
 }
 
 /// Sessions, policies, the log and the upstream, as operators reach them.

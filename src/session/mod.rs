@@ -16,6 +16,7 @@ mod intercept;
 mod judge;
 mod launder;
 mod meaning;
+mod memo;
 mod names;
 mod phase;
 mod read;
@@ -162,6 +163,8 @@ struct Session {
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
     expecting: Vec<StatementId>,
+    /// Decisions that were met before.
+    decided: memo::Memo,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

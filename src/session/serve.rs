@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::memo::Memo;
 use super::registry::SessionRow;
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
@@ -208,6 +209,7 @@ async fn greet(
         own_changed: false,
         own: Remembered::default(),
         expecting: Vec::new(),
+        decided: Memo::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),
