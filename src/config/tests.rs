@@ -177,3 +177,61 @@ fn policies_that_are_not_there_are_said_so() {
     assert!(matches!(policy(Some(dir.path())), Err(ConfigError::Findings(_))));
     assert!(matches!(policy(Some(&dir.path().join("none"))), Err(ConfigError::Unreadable { .. })));
 }
+
+#[test]
+fn principals_rules_and_provider_are_read() {
+    let verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+                    wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    let config = read(
+        &format!(
+            "tls: {{cert: a, key: b, client_ca: c, client_auth: required}}\n\
+             principals:\n- {{name: bot, scram: '{verifier}', role: app, credential: {{password_file: secret}}}}\n\
+             - {{name: svc, cert: [svc, 'uri=spiffe://a/b'], role: app}}\n- {{name: ide, oidc: ['azp=ide', me]}}\n\
+             client_rules: [{{address: [10.0.0.0/8, '::1'], database: shop, user: ['b*'], tls: required, method: scram}}]\n\
+             auth: {{timeout: 5s, relay_allow_nonbinding: true, oidc: {{issuer: i, audience: [a, b], jwks: keys.json, skew: 5s, \
+             algorithms: [ES256, EdDSA], claims: {{name: upn, human: email, groups: roles}}}}}}\n\
+             limits: {{unauthenticated_max: 7, failures_max: 8}}\n"
+        ),
+        &flags(),
+    )
+    .unwrap();
+    assert_eq!(config.tls.as_ref().unwrap().clients, ClientAuth::Required("etc/c".into()));
+    assert_eq!(config.principals[0].scram.as_ref().unwrap().to_string(), verifier);
+    assert_eq!(config.principals[0].credential, CredentialConfig::File("etc/secret".into()));
+    assert_eq!((config.principals[1].cert.len(), config.principals[2].oidc.len()), (2, 2));
+    assert_eq!((config.client_rules.len(), config.client_rules[0].address.len()), (1, 2));
+    let provider = config.provider.as_ref().unwrap();
+    assert_eq!((provider.expectation.audiences.len(), provider.expectation.algorithms.len()), (2, 2));
+    assert_eq!((provider.claims.name.as_str(), provider.claims.human.as_deref()), ("upn", Some("email")));
+    assert_eq!(provider.jwks, KeysAt::File("etc/keys.json".into()));
+    assert_eq!((config.auth.timeout, config.limits.unauthenticated_max), (Duration::from_secs(5), 7));
+    assert!(!config.relays());
+}
+
+#[test]
+fn a_relayed_role_and_a_principals_name_cannot_be_the_same() {
+    let found = read(
+        "principals: [{name: a, role: b}, {name: b, cert: b}]\ntls: {cert: c, key: k, client_ca: d}\nauth: {relay_allow_nonbinding: true}\n",
+        &flags(),
+    );
+    assert!(found.unwrap_err()[0].contains("stands above already"));
+}
+
+#[test]
+fn a_credential_is_of_one_sort_and_its_variable_exists() {
+    let of = |credential: &str| {
+        read(
+            &format!(
+                "tls: {{cert: c, key: k, client_ca: d}}\nauth: {{relay_allow_nonbinding: true}}\nprincipals: [{{name: b, cert: b, credential: {credential}}}]\n"
+            ),
+            &flags(),
+        )
+    };
+    assert!(of("{password_env: NOWHERE}").unwrap_err()[0].contains("no variable"));
+    assert!(of("{}").is_err());
+    assert!(of("{cert: a}").is_err());
+    assert!(of("{password_file: a, password_env: HOME}").is_err());
+    let config = of("{password_env: HOME}").unwrap();
+    assert_eq!(format!("{:?}", config.principals[0].credential), "Password(***)");
+    assert!(of("{cert: a, key: b}").is_ok());
+}
