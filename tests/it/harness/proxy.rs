@@ -71,8 +71,11 @@ impl Proxy {
 
     fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
-        command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
+        command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--state"]);
         command.arg(state.path());
+        if !options.arguments.contains(&"--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         if options.observe {
             command.args(["--mode", "observe"]);
         }
