@@ -108,8 +108,8 @@ impl Gate {
 
     /// A place for a connection that has proved nothing yet.
     #[must_use]
-    pub fn enter(&self) -> Place {
-        self.queue.enter()
+    pub fn enter(&self, address: SocketAddr) -> Place {
+        self.queue.enter(address.ip())
     }
 
     /// A seat for a session; `None` where all are taken.

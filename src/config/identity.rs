@@ -91,7 +91,7 @@ impl Reader<'_> {
             _ => entry.name.clone(),
         };
         let logins: Vec<_> = entries.iter().map(login).collect();
-        self.unique("name to log in with", logins.iter());
+        self.unique("principal's role", logins.iter());
         entries.iter().map(|entry| self.principal(entry, document, upstream)).collect()
     }
 

@@ -69,10 +69,13 @@ async fn connection(socket: TcpStream, address: SocketAddr, front: Front) {
     if net::configure(&socket).is_err() {
         return;
     }
-    let place = front.services.gate.enter();
+    let place = front.services.gate.enter(address);
     let tls = front.tls.load_full();
     match place.within(startup::accept(socket, tls.as_deref())).await {
-        Ok(Ok(Opening::Session(stream, parameters))) => session(stream, parameters, (address, place), front).await,
+        Ok(Ok(Opening::Session(stream, parameters))) => {
+            place.has_spoken();
+            session(stream, parameters, (address, place), front).await;
+        }
         Ok(Ok(Opening::Cancel(mut stream, pid, key))) => {
             if let Err(late) = place.within(cancel(&front.services, pid, &key)).await {
                 tracing::debug!(%address, %late, "a cancel was not delivered");

@@ -1,7 +1,7 @@
 //! The corners of start-up: what comes before the first query.
 
 use crate::harness::conn::{Conn, Frame, query, startup};
-use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb, eventually};
+use crate::harness::{ALLOW_ALL, Client, Options, Proxy, TestDb, eventually};
 use crate::identity::{Home, verifier};
 
 fn start(label: &str) -> (TestDb, Proxy) {
@@ -128,7 +128,8 @@ fn half_open_connections_are_bounded_and_others_come_in() {
             conn
         })
         .collect();
-    assert_eq!(proxy.connect().query("SELECT 1").unwrap(), ["1"]);
+    let come_in = || Client::try_connect(&proxy.dsn("postgres")).ok();
+    assert_eq!(eventually("a client comes in", come_in).query("SELECT 1").unwrap(), ["1"]);
     assert_eq!(open.query("SELECT 1").unwrap(), ["1"]);
     for mut conn in flood.into_iter().take(1900) {
         assert!(conn.is_closed());
@@ -150,6 +151,7 @@ fn a_flood_of_relayed_log_ins_leaves_no_more_backends_than_places() {
         .collect();
     let count =
         format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND usename = 'agent_scram'", db.name);
-    assert_eq!(proxy.connect().query("SELECT 1").unwrap(), ["1"]);
+    let come_in = || Client::try_connect(&proxy.dsn("postgres")).ok();
+    assert_eq!(eventually("a client comes in", come_in).query("SELECT 1").unwrap(), ["1"]);
     eventually("their backends end", || db.direct(&count).parse::<u32>().is_ok_and(|count| count <= 5).then_some(()));
 }
