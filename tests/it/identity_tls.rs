@@ -192,7 +192,7 @@ fn what_is_checked_of_an_upstream_is_what_libpq_checks() {
     let dsn = |more: &str| {
         format!("host=localhost hostaddr=127.0.0.1 port={} user=postgres dbname={} {more}", db.port, db.name)
     };
-    let root = db.root().display().to_string();
+    let root = db.root.display().to_string();
     let wrong = home.path("other.crt").display().to_string();
     let by_address = format!("host=127.0.0.1 port={} user=postgres dbname={}", db.port, db.name);
     let cases = [
@@ -219,7 +219,7 @@ fn what_is_checked_of_an_upstream_is_what_libpq_checks() {
 #[test]
 fn a_principals_credential_may_be_a_certificate() {
     let db = TestDb::new("certcred");
-    let root = db.root();
+    let root = db.root.clone();
     let dir = root.parent().unwrap();
     let home = Home::new(&format!(
         "principals:\n  - {{ name: copilot, role: agent_cert, scram: '{}', credential: {{ cert: {dir}/agent_cert.crt, key: \

@@ -151,7 +151,7 @@ fn password_messages_that_are_no_text_are_refused() {
         assert_eq!(conn.frame().unwrap().field(b'C'), "08P01", "{body:?}");
         assert!(conn.is_closed());
     }
-    for body in [&b"\0"[..], b"\xff\xfe\0", &[&[b'.'; 50_000][..], b"\0"].concat()] {
+    for body in [&b"\0"[..], b"\xff\xfe\0", &[vec![b'.'; 50_000], vec![0]].concat()] {
         let mut conn = Conn::open(&proxy.postgres);
         conn.send(&startup(&[("user", "copilot"), ("database", &db.name)]));
         conn.frame().unwrap();

@@ -24,6 +24,8 @@ pub struct TestDb {
     pub name: String,
     /// The server's port on 127.0.0.1.
     pub port: u16,
+    /// The authority that has signed the server's certificate, for `localhost`, PEM.
+    pub root: PathBuf,
 }
 
 impl TestDb {
@@ -31,7 +33,7 @@ impl TestDb {
     pub fn new(label: &str) -> Self {
         let port = server();
         let name = format!("t_{label}_{}", std::process::id());
-        let db = Self { name, port };
+        let db = Self { name, port, root: home().join("root.crt") };
         // Another test may be copying the template at this moment.
         eventually("the template is free", || {
             let made = db.admin_try(&format!("CREATE DATABASE {} TEMPLATE shop_template", db.name));
@@ -54,11 +56,6 @@ impl TestDb {
     /// The DSN of the server itself.
     pub fn dsn(&self) -> String {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{}?sslmode=disable", self.port, self.name)
-    }
-
-    /// The authority that has signed the server's certificate, for `localhost`, PEM.
-    pub fn root(&self) -> PathBuf {
-        home().join("root.crt")
     }
 
     fn admin_try(&self, sql: &str) -> Result<(), String> {
