@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Client, Config, Connection, Error};
 
 use crate::net::Stream;
 
@@ -13,18 +13,14 @@ use crate::net::Stream;
 ///
 /// # Errors
 /// The server refuses, or goes away.
-pub(super) async fn start(stream: Stream, mut config: Config) -> Result<Client, Error> {
-    if !stream.is_tls() {
-        let (client, driver) = config.connect_raw(stream, NoTls).await?;
-        // The driver ends with its client; what it reports is seen by the next question.
-        tokio::spawn(async move { drop(driver.await) });
-        return Ok(client);
+pub(super) async fn start(stream: Stream, mut config: Config) -> Result<(Client, Connection<Stream, Stream>), Error> {
+    if stream.is_tls() {
+        // Told that TLS begins at once, the driver asks the connector for it and not the server.
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    } else {
+        config.ssl_mode(SslMode::Disable);
     }
-    // Told that TLS begins at once, the driver asks the connector for it and not the server.
-    config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-    let (client, driver) = config.connect_raw(stream, Done).await?;
-    tokio::spawn(async move { drop(driver.await) });
-    Ok(client)
+    config.connect_raw(stream, Done).await
 }
 
 /// TLS that is there already.

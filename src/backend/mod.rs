@@ -7,3 +7,4 @@ pub mod connect;
 pub mod databases;
 mod driver;
 pub mod memory;
+pub mod planner;

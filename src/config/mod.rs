@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use document::{InTransaction, LiteralsMode, OnDisconnect, OperatorRole};
 pub use dsn::{Host, Upstream};
 pub use environment::Environment;
 pub use flags::ServeFlags;
@@ -29,6 +29,7 @@ pub use policies::{policy, policy_sources};
 use crate::auth::rules::{ClientRule, Method};
 use crate::net::tls::{ClientAuth, Identity};
 use crate::policy::{Finding, Mode};
+use crate::sink::SinkOptions;
 
 /// Where clients connect unless said otherwise.
 pub const LISTEN: &str = "127.0.0.1:6432";
@@ -143,6 +144,8 @@ pub struct LimitsConfig {
     pub holds_max: u64,
     /// KiB of records that wait for the log; 16384.
     pub log_queue_max: u64,
+    /// Connections to one database that ask the server's planner; 2.
+    pub planners_max: u64,
 }
 
 /// The record log.
@@ -152,6 +155,10 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// What stands for literals; `masked`.
+    pub literals: LiteralsMode,
+    /// Where records are sent as `OpenLineage` events.
+    pub sinks: Vec<SinkOptions>,
 }
 
 /// The hold store.
@@ -200,6 +207,7 @@ impl Default for LimitsConfig {
             failures_max: 50,
             holds_max: 1000,
             log_queue_max: 16_384,
+            planners_max: 2,
         }
     }
 }

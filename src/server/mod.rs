@@ -5,6 +5,7 @@
 
 mod identity;
 mod listener;
+mod literals;
 mod options;
 mod ports;
 mod recovery;
@@ -29,10 +30,11 @@ use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
-use crate::lineage::{Event, StatementRecord};
+use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
+use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
 pub use options::{Again, Options, OptionsError, PolicySource, Problems, reach};
@@ -69,6 +71,9 @@ pub enum StartError {
     /// The end of an earlier run.
     #[error("the end of the earlier run: {0}")]
     Recovery(String),
+    /// A sink.
+    #[error("sink: {0}")]
+    Sink(#[from] SinkError),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -113,9 +118,14 @@ impl Server {
         let memory = Memory::open(&options.store)?;
         let gate = gate(&options)?;
         let tls = Arc::new(ArcSwapOption::from_pointee(options.tls.clone()));
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory, gate)));
+        let literals = literals::open(options.log.literals, state)
+            .map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let stores = (log.clone(), approvals.clone(), memory, gate);
+        let services = Arc::new(services(&options, clock, stores, literals));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), &options, tls.clone()));
+        let sinks = sinks(&options, &log)?;
+        let watches = sinks.iter().map(Sink::watch).collect();
+        let ports = Arc::new(Ports::new(services.clone(), &options, tls.clone(), watches));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -133,6 +143,7 @@ impl Server {
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
         ];
+        helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
         let postgres = address(&listener, &options.listen)?;
         let http = http_listener.as_ref().map(|http| address(http, "http")).transpose()?;
         let admin = admin_listener.as_ref().map(|admin| address(admin, "admin")).transpose()?;
@@ -256,7 +267,15 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.disk = options.log.disk.clone();
     log
+}
+
+/// What sends records on; their files are in `STATE/sinks`.
+fn sinks(options: &Options, log: &Log) -> Result<Vec<Sink>, StartError> {
+    let dir = options.state.join("sinks");
+    let open = |sink: &SinkOptions| Sink::open(sink.clone(), log.clone(), options.log.dir.clone(), &dir);
+    Ok(options.log.sinks.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 fn store_options(options: &Options) -> ApprovalsConfig {
@@ -265,18 +284,20 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory, Gate)) -> Services {
+fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory, Gate), literals: Literals) -> Services {
     let (log, approvals, memory, gate) = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
         log,
+        literals,
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
         database: options.database.clone(),
         environment: options.environment.clone(),
-        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
+            .with_planners(options.planners_max),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets: Budgets::default(),
         registry: Registry::default(),

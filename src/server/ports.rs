@@ -22,6 +22,7 @@ use crate::net::tls::ServerTls;
 use crate::policy::Policy;
 use crate::session::Services;
 use crate::session::registry::Signal;
+use crate::sink;
 
 /// The upstream has this long to take a connection when readiness is asked.
 const REACH_WAIT: Duration = Duration::from_secs(2);
@@ -51,17 +52,24 @@ pub(super) struct Ports {
     again: Option<Again>,
     tls: Arc<ArcSwapOption<ServerTls>>,
     log_dir: PathBuf,
+    sinks: Vec<sink::Watch>,
     draining: AtomicBool,
 }
 
 impl Ports {
-    pub(super) fn new(services: Arc<Services>, options: &Options, tls: Arc<ArcSwapOption<ServerTls>>) -> Self {
+    pub(super) fn new(
+        services: Arc<Services>,
+        options: &Options,
+        tls: Arc<ArcSwapOption<ServerTls>>,
+        sinks: Vec<sink::Watch>,
+    ) -> Self {
         Self {
             services,
             policies: options.policies.clone(),
             again: options.again.clone(),
             tls,
             log_dir: options.log.dir.clone(),
+            sinks,
             draining: AtomicBool::new(false),
         }
     }
@@ -159,6 +167,11 @@ impl Tags for Ports {
 }
 
 impl Health for Ports {
+    fn sinks(&self) -> Vec<sink::Status> {
+        let durable = self.services.log.durable();
+        self.sinks.iter().map(|sink| sink.status(durable)).collect()
+    }
+
     fn complaints(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async move {
             let mut complaints = Vec::new();

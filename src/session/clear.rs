@@ -103,7 +103,7 @@ impl Session {
         }
         run.parts.iter().zip(&run.facts.statements).any(|(part, facts)| {
             let Some(rows_max) = part.meter.rows_max else { return false };
-            let rows = self.estimate(facts).and_then(|estimate| estimate.rows);
+            let rows = part.size.estimate.rows;
             !facts.pure_read && !facts.outputs.is_empty() && rows.is_none_or(|rows| rows > rows_max)
         })
     }

@@ -134,6 +134,7 @@ impl Session {
     /// The server is out of any transaction block.
     pub(super) fn end_transaction(&mut self) {
         self.transaction_since = None;
+        self.forget_writes();
         self.names.end_transaction();
         self.settle_expected();
         self.settings.transaction_ended();

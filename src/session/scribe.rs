@@ -47,6 +47,11 @@ impl Scribe {
         }
     }
 
+    /// How strings are to be read now.
+    pub(super) fn strings(&self) -> StringMode {
+        self.strings
+    }
+
     pub(super) fn application_name(&mut self, name: &[u8]) {
         self.template.application_name = Some(String::from_utf8_lossy(name).into_owned());
         self.sheets.clear();
@@ -79,7 +84,9 @@ impl Scribe {
         record.event = event;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let record = record.with_text(run.text_of(index), self.strings).with_decision(&part.decision);
+        let masked = self.services.literals.mask(run.text_of(index), self.strings);
+        (record.text, record.shape) = (masked.text, masked.shape);
+        let record = record.with_decision(&part.decision);
         let Some(facts) = run.facts_of(index) else { return Some(record) };
         let database = record.database.clone().unwrap_or_default();
         Some(record.with_facts(facts, &database))
@@ -214,6 +221,9 @@ impl Scribe {
 
     /// What this closing line shares with those of its like.
     fn sheet(&mut self, run: &Run, index: usize) -> Option<Arc<Sheet>> {
+        if !self.services.literals.are_alike() {
+            return None;
+        }
         let decision = &run.parts.get(index)?.decision;
         if let Some(sheet) = self.sheets.get(&run.facts, index, decision) {
             return Some(sheet);
