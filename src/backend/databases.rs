@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use tokio::sync::Mutex;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection};
 
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
@@ -395,7 +394,7 @@ impl Databases {
         Ok(client)
     }
 
-    async fn connect(&self, name: &str) -> Result<(Client, Connection<Stream, NoTlsStream>), CatalogFailure> {
+    async fn connect(&self, name: &str) -> Result<(Client, Connection<Stream, Stream>), CatalogFailure> {
         let credential = self.credential.as_ref().ok_or(CatalogFailure::NoCredential)?;
         let stream = self.upstream.connect().await?;
         let mut config = Config::new();
@@ -403,7 +402,7 @@ impl Databases {
         if let Some(password) = &credential.password {
             config.password(password);
         }
-        config.connect_raw(stream, NoTls).await.map_err(CatalogFailure::Login)
+        super::driver::start(stream, config).await.map_err(CatalogFailure::Login)
     }
 }
 

@@ -5,5 +5,6 @@
 pub mod catalog;
 pub mod connect;
 pub mod databases;
+mod driver;
 pub mod memory;
 pub mod planner;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::catalog::tags::TagRules;
 
+pub use condition::Network;
 pub use decision::*;
 pub use document::{Errors, Mode};
 pub use finding::{Finding, Place, Severity, Source};

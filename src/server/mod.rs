@@ -3,6 +3,7 @@
 //! Holds no business rule: what a statement may do is decided in `policy`, what a person may do in `control`.
 //! Start reading at [`Server::start`].
 
+mod identity;
 mod listener;
 mod literals;
 mod options;
@@ -16,12 +17,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::approvals::{Approvals, ApprovalsConfig, StoreError};
+use crate::auth::gate::{Bounds, Gate};
+use crate::auth::queue::Queue;
 use crate::backend::databases::Databases;
 use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
@@ -34,7 +37,7 @@ use crate::session::{BudgetError, Budgets, Services};
 use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
-pub use options::{Options, PolicySource, Tls, reach};
+pub use options::{Again, Options, OptionsError, PolicySource, Problems, reach};
 use ports::{LogSink, Ports};
 
 /// Texts whose facts are kept.
@@ -88,13 +91,14 @@ pub enum StartError {
 /// A running server.
 pub struct Server {
     postgres: SocketAddr,
-    http: SocketAddr,
+    http: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
     services: Arc<Services>,
     ports: Arc<Ports>,
     stop: CancellationToken,
     /// Ends what works for sessions, after the last of them.
     stop_services: CancellationToken,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
     drain_wait: Duration,
 }
@@ -106,7 +110,8 @@ impl Server {
     /// An address, a directory, the log, the store or the operators cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = bind(&options.listen).await?;
-        let http_listener = bind(&options.http).await?;
+        let http_listener = bind_to(options.http.as_ref()).await?;
+        let admin_listener = bind_to(options.admin.as_ref()).await?;
         let clock = Clock::System;
         let state = &options.state;
         private_dir(state)?;
@@ -118,15 +123,16 @@ impl Server {
         log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
         let budgets = Budgets::open(&options.store, clock.now())?;
+        let gate = gate(&options)?;
+        let tls = Arc::new(ArcSwapOption::from_pointee(options.tls.clone()));
         let stores = Stores { log: log.clone(), approvals: approvals.clone(), memory, budgets };
         let literals = literals::open(options.log.literals, state)
             .map_err(|error| StartError::State(state.display().to_string(), error))?;
-        let services = Arc::new(services(&options, clock, stores, literals));
+        let services = Arc::new(services(&options, clock, stores, (literals, gate)));
         let sink = Arc::new(LogSink(log.clone()));
         let sinks = sinks(&options, &log)?;
         let watches = sinks.iter().map(Sink::watch).collect();
-        let dir = options.log.dir.clone();
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), dir, watches));
+        let ports = Arc::new(Ports::new(services.clone(), &options, tls.clone(), watches));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -139,25 +145,30 @@ impl Server {
             config: options.effective(),
         });
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
-        let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
         let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
-            tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
         helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
-        let front = listener::Front {
-            services: services.clone(),
-            control,
-            tls: options.tls.clone().map(|tls| tls.0),
-            sessions_max: options.sessions_max,
-        };
-        let accepting = tokio::spawn(listener::accept(listener, front, stop.clone()));
+        let postgres = address(&listener, &options.listen)?;
+        let http = http_listener.as_ref().map(|http| address(http, "http")).transpose()?;
+        let admin = admin_listener.as_ref().map(|admin| address(admin, "admin")).transpose()?;
+        if let Some(listener) = http_listener {
+            helpers.push(tokio::spawn(serve_http(listener, control.clone(), stop_services.clone())));
+        }
+        let door = if admin.is_some() { listener::Door::Clients } else { listener::Door::Both };
+        let front = listener::Front { services: services.clone(), control, tls, door };
+        let mut accepting = vec![tokio::spawn(listener::accept(listener, front.clone(), stop.clone()))];
+        if let Some(listener) = admin_listener {
+            let front = listener::Front { door: listener::Door::Operators, ..front };
+            accepting.push(tokio::spawn(listener::accept(listener, front, stop.clone())));
+        }
         Ok(Self {
             postgres,
-            http: http_address,
+            http,
+            admin,
             services,
             ports,
             stop,
@@ -174,13 +185,20 @@ impl Server {
         self.postgres
     }
 
-    /// Where operators connect.
+    /// Where operators connect by HTTP, unless that is off.
     #[must_use]
-    pub fn http(&self) -> SocketAddr {
+    pub fn http(&self) -> Option<SocketAddr> {
         self.http
     }
 
-    /// Reads the policies anew: the new ones are in force, or all their problems come back and the old ones stay.
+    /// Where operators connect with psql, where that is a port of its own.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Reads policies, certificates and principals anew: the new ones are in force, or all problems come back and the old
+    /// ones stay.
     ///
     /// # Errors
     /// The problems.
@@ -192,7 +210,9 @@ impl Server {
     pub async fn drain(self) {
         self.ports.start_draining();
         self.stop.cancel();
-        drop(self.accepting.await);
+        for accepting in self.accepting {
+            drop(accepting.await);
+        }
         let registry = &self.services.registry;
         registry.signal_all(&Signal::Drain);
         let deadline = tokio::time::Instant::now() + self.drain_wait;
@@ -221,6 +241,24 @@ impl Server {
 
 async fn bind(address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address.to_owned(), error))
+}
+
+async fn bind_to(address: Option<&String>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn gate(options: &Options) -> Result<Gate, StartError> {
+    let secret = identity::secret(&options.state)
+        .map_err(|error| StartError::State(options.state.display().to_string(), error))?;
+    let bounds = Bounds {
+        queue: Queue::new(options.unauthenticated_max, options.login_wait),
+        sessions_max: options.sessions_max,
+        failures_max: options.failures_max,
+    };
+    Ok(Gate::new(options.identity.clone(), &secret, &bounds))
 }
 
 fn address(listener: &TcpListener, wanted: &str) -> Result<SocketAddr, StartError> {
@@ -262,7 +300,7 @@ struct Stores {
     budgets: Budgets,
 }
 
-fn services(options: &Options, clock: Clock, stores: Stores, literals: Literals) -> Services {
+fn services(options: &Options, clock: Clock, stores: Stores, (literals, gate): (Literals, Gate)) -> Services {
     let Stores { log, approvals, memory, budgets } = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
@@ -283,7 +321,7 @@ fn services(options: &Options, clock: Clock, stores: Stores, literals: Literals)
         hold: options.hold,
         bounds: options.bounds,
         allow_upstream_trust: options.allow_upstream_trust,
-        principals: options.principals.clone(),
+        gate,
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use clap::{Args as _, FromArgMatches as _};
 use futures_util::future::BoxFuture;
 
-use super::options::PolicySource;
+use super::options::{Again, Options, PolicySource};
 use super::reload;
 use crate::backend::memory::{DerivedTag, Review};
 use crate::control::{
@@ -17,6 +18,8 @@ use crate::control::{
 use crate::ids::{SessionId, StatementId};
 use crate::lineage::{Event, Filters, StatementRecord};
 use crate::log::{self, Log};
+use crate::net::tls::ServerTls;
+use crate::policy::Policy;
 use crate::session::Services;
 use crate::session::registry::Signal;
 use crate::sink;
@@ -46,6 +49,8 @@ impl RecordSink for LogSink {
 pub(super) struct Ports {
     services: Arc<Services>,
     policies: PolicySource,
+    again: Option<Again>,
+    tls: Arc<ArcSwapOption<ServerTls>>,
     log_dir: PathBuf,
     sinks: Vec<sink::Watch>,
     draining: AtomicBool,
@@ -54,11 +59,32 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn new(
         services: Arc<Services>,
-        policies: PolicySource,
-        log_dir: PathBuf,
+        options: &Options,
+        tls: Arc<ArcSwapOption<ServerTls>>,
         sinks: Vec<sink::Watch>,
     ) -> Self {
-        Self { services, policies, log_dir, sinks, draining: AtomicBool::new(false) }
+        Self {
+            services,
+            policies: options.policies.clone(),
+            again: options.again.clone(),
+            tls,
+            log_dir: options.log.dir.clone(),
+            sinks,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The policy as it is now; where the whole configuration can be read again, certificates and principals come into
+    /// force with it. Sessions that are open go on as they are.
+    fn read_again(&self) -> Result<Policy, Vec<String>> {
+        let Some(again) = &self.again else { return reload::read(&self.policies) };
+        let options = again()?;
+        // Turning TLS on or off changes what may be listened on: that takes a start.
+        if options.tls.is_some() == self.tls.load().is_some() {
+            self.tls.store(options.tls.map(Arc::new));
+        }
+        self.services.gate.replace(options.identity);
+        Ok(options.policy)
     }
 
     pub(super) fn start_draining(&self) {
@@ -72,7 +98,7 @@ impl Sessions for Ports {
         let rows = self.services.registry.list().into_iter();
         rows.map(|row| SessionRow {
             id: row.id,
-            principal: row.user.clone(),
+            principal: row.principal,
             role: row.user,
             database: row.database,
             client: row.client.map(|address| address.to_string()).unwrap_or_default(),
@@ -96,7 +122,7 @@ impl Sessions for Ports {
 impl Reload for Ports {
     fn reload(&self) -> BoxFuture<'_, Result<String, Vec<String>>> {
         Box::pin(async move {
-            let policy = reload::read(&self.policies)?;
+            let policy = self.read_again()?;
             let sha256 = policy.sha256().to_owned();
             self.services.databases.retag(policy.tag_rules().clone());
             self.services.policy.store(Arc::new(policy));

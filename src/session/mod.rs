@@ -46,6 +46,7 @@ use arc_swap::ArcSwap;
 
 use crate::analysis;
 use crate::approvals::{Approvals, HoldEnd};
+use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
@@ -131,8 +132,8 @@ pub struct Services {
     pub bounds: Bounds,
     /// A server that asks for no password is believed for clients that are not on this machine.
     pub allow_upstream_trust: bool,
-    /// Who a role stands for.
-    pub principals: Vec<Principal>,
+    /// Who comes in, and who they are.
+    pub gate: Gate,
 }
 
 /// Who a session belongs to and where it leads.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdgate::backend::connect::{Encryption, Upstream};
+use holdgate::backend::connect::{Encryption, Negotiation, Upstream};
 use holdgate::backend::databases::{Credential, Databases};
 use holdgate::backend::memory::Memory;
 use holdgate::backend::planner::{PlanFailure, Question};
@@ -245,6 +245,8 @@ fn databases(db: &TestDb, connections_max: usize) -> Databases {
         host: "127.0.0.1".into(),
         port: db.port,
         encryption: Encryption::Never,
+        address: None,
+        negotiation: Negotiation::Asked,
         timeout: Duration::from_secs(5),
     };
     let credential = Credential { user: "postgres".into(), password: None };

@@ -120,7 +120,7 @@ impl Room {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let server = runtime.block_on(Server::start(options)).unwrap();
         let token = fs::read_to_string(state.path().join("operator.token")).unwrap();
-        let api = Api::new(&server.http().to_string(), token.trim());
+        let api = Api::new(&server.http().unwrap().to_string(), token.trim());
         let dsn = format!("postgres://postgres@{}/{}", server.postgres(), db.name);
         Self { runtime, server: Some(server), disk, db, state, api, dsn }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdgate::backend::connect::{Encryption, Upstream};
+use holdgate::backend::connect::{Encryption, Negotiation, Upstream};
 use holdgate::backend::databases::{Credential, Databases};
 use holdgate::backend::memory::Memory;
 use holdgate::catalog::tags::TagRules;
@@ -146,8 +146,14 @@ const ANNOUNCE: &str = "
     CREATE EVENT TRIGGER holdgate_announce ON ddl_command_end EXECUTE FUNCTION holdgate_announce();";
 
 fn databases(db: &TestDb) -> Databases {
-    let upstream =
-        Upstream { host: "127.0.0.1".into(), port: db.port, encryption: Encryption::Never, timeout: DEADLINE };
+    let upstream = Upstream {
+        host: "127.0.0.1".into(),
+        port: db.port,
+        encryption: Encryption::Never,
+        address: None,
+        negotiation: Negotiation::Asked,
+        timeout: DEADLINE,
+    };
     let credential = Credential { user: "postgres".into(), password: None };
     Databases::new(upstream, Some(credential), TagRules::default(), Memory::passing().unwrap())
 }
