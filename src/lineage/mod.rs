@@ -9,6 +9,6 @@ pub mod openlineage;
 mod record;
 
 pub use encode::{decode_line, encode_line};
-pub use filters::{Filters, Moment, glob_matches};
+pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
 pub use mask::{LINE_MAX, TEXT_MAX, mask};
 pub use record::*;

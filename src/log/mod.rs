@@ -11,6 +11,7 @@
 //! | `checkpoints` | checkpoints after group commits, the newest last; bounded, older ones go |
 //! | `signing.key`, `signing.pub` | Ed25519 key (PKCS #8, mode 0600) and its C2SP verifier key |
 //! | `unclosed` | the first segment in which a statement can be open; where it is missing, a start reads all of them |
+//! | `index.sqlite` | where to look for what; made of the lines at any time, never evidence |
 //! | `lock` | held by the one process that appends |
 //!
 //! **Order of a group commit:** lines are written, then `fdatasync` once, then the leaf hashes and a signed checkpoint are
@@ -32,6 +33,7 @@ mod checkpoint;
 mod disk;
 mod error;
 mod handle;
+mod index;
 mod key;
 mod merkle;
 mod open;
@@ -40,6 +42,7 @@ mod query;
 mod queue;
 mod read;
 mod seal;
+mod seek;
 mod segment;
 mod unclosed;
 mod verify;
@@ -50,6 +53,7 @@ pub use checkpoint::Checkpoint;
 pub use disk::{Disk, File, OsDisk};
 pub use error::{LogError, TryAppendError};
 pub use handle::{Log, Options};
+pub use index::{Index, IndexError, IndexKeeper, Progress};
 pub use key::{Signer, Verifier};
 pub use merkle::{Hash, Tree, inclusion_proof, leaf_hash, root_of_proof};
 pub use prove::{Proof, prove};

@@ -8,6 +8,7 @@ mod options;
 mod ports;
 mod recovery;
 mod reload;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -126,6 +127,7 @@ impl Server {
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
+            tokio::spawn(upkeep::keep_index(options.log.dir.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
         let front = listener::Front {
