@@ -4,11 +4,13 @@
 
 mod encode;
 mod filters;
+mod line;
 mod mask;
 pub mod openlineage;
 mod record;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
+pub use line::{Closing, Ending, Line, Sheet};
 pub use mask::{LINE_MAX, TEXT_MAX, mask};
 pub use record::*;

@@ -13,6 +13,7 @@ use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
 use super::key::{Signer, Verifier};
 use super::merkle::{Hash, Tree, leaf_hash};
+use super::retire;
 use super::segment::{self, Lines, Segment, suffix};
 use crate::lineage;
 
@@ -29,7 +30,7 @@ pub(super) struct Opened {
 /// Reads what is not sealed and checks it; a new directory gets its first checkpoint, over nothing.
 pub(super) fn open(dir: &Path, signer: &Signer) -> Result<Opened, LogError> {
     let segments = segment::list(dir).map_err(LogError::io("list", dir))?;
-    check_numbers(&segments)?;
+    check_numbers(dir, &segments, signer.verifier())?;
     let path = dir.join(CHECKPOINTS);
     if segments.is_empty() && !path.exists() {
         let nothing = Checkpoint::sign(signer, &Tree::default(), Vec::new());
@@ -127,8 +128,11 @@ impl Scan<'_> {
     }
 }
 
-fn check_numbers(segments: &[Segment]) -> Result<(), LogError> {
-    for (expected, segment) in (0..).zip(segments) {
+/// No number is missing, but for segments that were retired at the beginning.
+fn check_numbers(dir: &Path, segments: &[Segment], verifier: &Verifier) -> Result<(), LogError> {
+    let first = segments.first().map_or(0, |segment| segment.number);
+    let kept = (0..first).find(|number| retire::retired(dir, *number, verifier).is_none()).unwrap_or(first);
+    for (expected, segment) in (kept..).zip(segments) {
         if segment.number != expected {
             return Err(LogError::NotIntact { what: format!("segment {expected:08} is missing") });
         }

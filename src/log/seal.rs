@@ -14,6 +14,7 @@ use super::active::Position;
 use super::checkpoint::Checkpoint;
 use super::error::LogError;
 use super::key::Signer;
+use super::merkle::{Tree, leaf_hash};
 use super::open::{sync_parent, write_atomic};
 use super::seek::SeekTable;
 use super::segment::{self, suffix};
@@ -72,7 +73,7 @@ fn seal(dir: &std::path::Path, signer: &Signer, end: &Position) -> Result<(), Lo
     let plain = segment::path(dir, end.number, suffix::PLAIN);
     let sealed = segment::path(dir, end.number, suffix::SEALED);
     if plain.exists() {
-        compress(&plain, &sealed).map_err(LogError::io("seal", &plain))?;
+        compress(&plain, &sealed, end).map_err(LogError::io("seal", &plain))?;
     }
     let sha256 = sha256_of(&sealed).map_err(LogError::io("read", &sealed))?;
     let frontier: Vec<_> = end.tree.frontier().iter().map(|hash| BASE64.encode(hash)).collect();
@@ -93,21 +94,34 @@ fn seal(dir: &std::path::Path, signer: &Signer, end: &Position) -> Result<(), Lo
 }
 
 /// Frames that can be unpacked alone, with a table of them at the end. Any zstd reads it as one file.
-fn compress(plain: &std::path::Path, sealed: &std::path::Path) -> io::Result<()> {
+///
+/// The lines are compared with what was signed on the way: a seal vouches for them.
+fn compress(plain: &std::path::Path, sealed: &std::path::Path, end: &Position) -> io::Result<()> {
     let temporary = sealed.with_extension("zst.new");
     let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
     packer.set_parameter(zstd::stream::raw::CParameter::ChecksumFlag(true))?;
     let (mut from, mut to) = (fs::File::open(plain)?, fs::File::create(&temporary)?);
     let (mut text, mut table) = (Vec::with_capacity(FRAME), SeekTable::default());
+    let (mut tree, mut begun) = (Tree::clone(&end.base), Vec::new());
     loop {
         text.clear();
         let length = u64::try_from(FRAME).unwrap_or(u64::MAX);
         if io::Read::by_ref(&mut from).take(length).read_to_end(&mut text)? == 0 {
             break;
         }
+        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+            begun.extend_from_slice(piece);
+            if begun.pop_if(|byte| *byte == b'\n').is_some() {
+                tree.push(leaf_hash(&begun));
+                begun.clear();
+            }
+        }
         let packed = packer.compress(&text)?;
         to.write_all(&packed)?;
         table.push(packed.len(), text.len())?;
+    }
+    if tree != end.tree || !begun.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its lines are not those that were signed"));
     }
     to.write_all(&table.encode()?)?;
     to.sync_all()?;
