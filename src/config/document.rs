@@ -159,6 +159,22 @@ pub(super) struct LogEntry {
     pub(super) dir: Option<String>,
     pub(super) rollup: bool,
     pub(super) segment_max: Option<At<Size>>,
+    pub(super) retention: RetentionEntry,
+    pub(super) checkpoints: CheckpointsEntry,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionEntry {
+    pub(super) age: Option<Duration>,
+    pub(super) size: Option<Size>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CheckpointsEntry {
+    pub(super) every: Option<Duration>,
+    pub(super) to: List<At<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -151,8 +151,7 @@ impl LegalHolds {
 }
 
 fn is_ago(name: &str, value: &str) -> bool {
-    matches!(name, "since" | "until")
-        && matches!(value.parse(), Ok(crate::lineage::Moment::Ago(_)))
+    matches!(name, "since" | "until") && matches!(value.parse(), Ok(crate::lineage::Moment::Ago(_)))
 }
 
 fn record(hold: &LegalHold, verb: &str, act: &LegalAct) -> StatementRecord {

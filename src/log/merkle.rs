@@ -163,9 +163,7 @@ impl Leaves {
             return Some(hash);
         }
         let middle = first + left_of(end - first);
-        (end - first > 1)
-            .then(|| Some(node_hash(&self.subtree(first, middle)?, &self.subtree(middle, end)?)))
-            .flatten()
+        (end - first > 1).then(|| Some(node_hash(&self.subtree(first, middle)?, &self.subtree(middle, end)?))).flatten()
     }
 }
 

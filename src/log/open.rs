@@ -37,7 +37,7 @@ pub(super) fn open(dir: &Path, signer: &Signer) -> Result<Opened, LogError> {
         write_atomic(&path, nothing.note.as_bytes())?;
     }
     let sealed = newest_seal(dir, &segments, signer.verifier())?;
-    let newest = newest_checkpoint(&path, signer.verifier())?;
+    let newest = read_newest_checkpoint(&path, signer.verifier())?;
     let start = sealed.as_ref().map_or_else(Position::default, Position::following);
     let anchor = match &sealed {
         Some(end) if end.tree.size() > newest.size => (end.tree.size(), end.tree.root()),
@@ -166,7 +166,15 @@ pub(super) fn position_of(number: u32, seal: &Checkpoint) -> Option<Position> {
     Some(Position { number, bytes, first, base: Arc::default(), tree })
 }
 
-fn newest_checkpoint(path: &Path, verifier: &Verifier) -> Result<Checkpoint, LogError> {
+/// The newest checkpoint's note.
+///
+/// # Errors
+/// The file cannot be read or ends in none of this log.
+pub fn newest_checkpoint(dir: &Path) -> Result<String, LogError> {
+    read_newest_checkpoint(&dir.join(CHECKPOINTS), &Verifier::of(dir)?).map(|checkpoint| checkpoint.note)
+}
+
+fn read_newest_checkpoint(path: &Path, verifier: &Verifier) -> Result<Checkpoint, LogError> {
     let text = fs::read(path).map_err(LogError::io("read", path))?;
     let text = String::from_utf8_lossy(&text);
     let (notes, _torn) = split_notes(&text);

@@ -227,7 +227,8 @@ mod tests {
         assert!(proofs.inclusion(end).unwrap().is_some() && proofs.inclusion(end - 1).unwrap().is_none());
         let consistent = proofs.consistency(before.checkpoint().size).unwrap().unwrap();
         assert_eq!(consistent.old_size, before.checkpoint().size);
-        let told = query(dir.path(), &lineage::Filters { text: Some("retention removes".into()), ..Default::default() });
+        let told =
+            query(dir.path(), &lineage::Filters { text: Some("retention removes".into()), ..Default::default() });
         assert_eq!(told.unwrap().count(), gone.len());
     }
 

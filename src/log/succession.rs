@@ -27,7 +27,10 @@ pub(super) fn elders(dir: &Path, newest: &Verifier) -> Result<Vec<Elder>, LogErr
     let (path, mut elders) = (dir.join(KEYS), Vec::new());
     let ends = chain.last().is_none_or(|(_, next)| next.is_key(newest));
     if !ends {
-        return Err(LogError::Key { path, what: "the log's public key is not the one that the key before it introduced" });
+        return Err(LogError::Key {
+            path,
+            what: "the log's public key is not the one that the key before it introduced",
+        });
     }
     elders.extend(chain.into_iter().map(|(elder, _)| elder));
     Ok(elders)
@@ -48,9 +51,8 @@ fn chain(dir: &Path) -> Result<Vec<(Elder, Verifier)>, LogError> {
     }
     let mut chain: Vec<(Elder, Verifier)> = Vec::new();
     for note in notes {
-        let named = |name: &str| {
-            note.lines().find_map(|line| Verifier::parse(line.strip_prefix(name)?.strip_prefix(' ')?))
-        };
+        let named =
+            |name: &str| note.lines().find_map(|line| Verifier::parse(line.strip_prefix(name)?.strip_prefix(' ')?));
         let (Some(verifier), Some(next)) = (named("key"), named("successor")) else {
             return Err(bad("a checkpoint in it names no two keys"));
         };
@@ -83,14 +85,16 @@ pub async fn rotate_key(dir: &Path, by: &str, clock: Clock) -> Result<Verifier, 
     let next = signer.make_successor(dir)?;
     let mut record = StatementRecord::new(StatementId::new(), Event::Operator);
     record.command = "rotate-key".to_owned();
-    record.text = format!("{by} replaces signing key {} by {}", old.to_string().trim_end(), next.to_string().trim_end());
+    record.text =
+        format!("{by} replaces signing key {} by {}", old.to_string().trim_end(), next.to_string().trim_end());
     let written = log.append_strict(record).await;
     log.close().await;
     drop(log);
     written?;
     let _lock = lock(dir)?;
     let end = open::open(dir, &signer)?.position;
-    let names = vec![format!("key {}", old.to_string().trim_end()), format!("successor {}", next.to_string().trim_end())];
+    let names =
+        vec![format!("key {}", old.to_string().trim_end()), format!("successor {}", next.to_string().trim_end())];
     let note = Checkpoint::sign(&signer, &end.tree, names).note;
     let path = dir.join(KEYS);
     let before = fs::read_to_string(&path).unwrap_or_default();

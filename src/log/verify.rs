@@ -95,7 +95,11 @@ fn verifier(dir: &Path, kept: Option<&Path>, report: &mut Report) -> Result<Opti
         }
     };
     if let Some(kept) = kept.filter(|kept| !own.all().any(|key| key.is_key(kept))) {
-        let what = format!("the log's key is {}; the key that was kept elsewhere, {}, did not lead to it", key(&own), key(&kept));
+        let what = format!(
+            "the log's key is {}; the key that was kept elsewhere, {}, did not lead to it",
+            key(&own),
+            key(&kept)
+        );
         report.evidence(Tamper::UnknownKey, "signing.pub".to_owned(), what);
     }
     Ok(Some(own))

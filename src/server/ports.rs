@@ -91,6 +91,10 @@ impl Reload for Ports {
         Box::pin(async move {
             let policy = reload::read(&self.policies)?;
             let sha256 = policy.sha256().to_owned();
+            let (dir, kept) = (self.log_dir.clone(), policy.clone());
+            let keep = move || log::keep_policy(&dir, kept.sha256(), kept.text());
+            let written = tokio::task::spawn_blocking(keep).await.map_err(|error| vec![error.to_string()])?;
+            written.map_err(|error| vec![error.to_string()])?;
             self.services.databases.retag(policy.tag_rules().clone());
             self.services.policy.store(Arc::new(policy));
             let mut record = StatementRecord::new(StatementId::new(), Event::System);

@@ -19,6 +19,7 @@ mod harness;
 mod holds;
 mod laundering;
 mod log;
+mod log_evidence;
 mod malformed;
 mod observe;
 mod oracle;

@@ -159,7 +159,10 @@ async fn a_log_that_is_rolled_back_as_a_whole_is_found_by_a_checkpoint_kept_else
         fs::copy(path, elsewhere.path().join(path.file_name().unwrap())).unwrap();
     }
     append(dir.path(), 10, 1 << 20).await;
-    let options = VerifyOptions { checkpoint: Some(KeptCheckpoints::read(&dir.path().join(CHECKPOINTS)).unwrap()), ..VerifyOptions::default() };
+    let options = VerifyOptions {
+        checkpoint: Some(KeptCheckpoints::read(&dir.path().join(CHECKPOINTS)).unwrap()),
+        ..VerifyOptions::default()
+    };
     assert!(verify_here(elsewhere.path()).is_intact(), "nothing in the copy itself can tell");
     assert_eq!(first(&verify(elsewhere.path(), &options).unwrap()).0, Tamper::RolledBack);
 
