@@ -15,7 +15,7 @@
 //! | `keys` | for each earlier key a checkpoint, signed by it, that names the key behind it |
 //! | `unclosed` | the first segment in which a statement can be open; where it is missing, a start reads all of them |
 //! | `index.sqlite` | where to look for what; made of the lines at any time, never evidence |
-//! | `policies/` | the texts of the policies that records name, each under its SHA-256 |
+//! | `policy-SHA256` | the text of a policy that records name |
 //! | `lock` | held by the one process that appends |
 //!
 //! **Order of a group commit:** lines are written, then `fdatasync` once, then the leaf hashes and a signed checkpoint are
@@ -66,7 +66,7 @@ pub use key::{Signer, Verifier};
 pub use legal::{LegalAct, LegalHold, LegalHolds};
 pub use merkle::{Hash, Leaves, Tree, is_consistent, leaf_hash, root_of_proof};
 pub use open::newest_checkpoint;
-pub use policies::{POLICIES, keep_policy};
+pub use policies::{keep_policy, policy_path};
 pub use prove::{Consistency, Proof, Proofs};
 pub use query::{Matches, query};
 pub use read::{Records, read};

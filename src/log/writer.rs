@@ -409,6 +409,8 @@ impl Drop for Writer {
         self.shared.set_health(Some(LogError::Closed));
         self.shared.room.close();
         self.pending.clear();
+        // Who waits for the end may open the log at once; a lock that cannot be given back goes with the file.
+        drop(self.lock.unlock());
         self.shared.queue.end();
     }
 }

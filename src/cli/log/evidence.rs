@@ -157,7 +157,7 @@ fn policies(dir: &Path, named: &BTreeSet<String>, to: &Path) -> anyhow::Result<(
     for sha256 in named {
         // A name that is no hash must not lead elsewhere.
         let is_hash = sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let text = dir.join(log::POLICIES).join(sha256);
+        let text = log::policy_path(dir, sha256);
         if is_hash && text.exists() {
             fs::copy(text, folder.join(sha256))?;
         }
