@@ -6,3 +6,4 @@ pub mod catalog;
 pub mod connect;
 pub mod databases;
 pub mod memory;
+pub mod planner;

@@ -5,6 +5,7 @@
 mod encode;
 mod filters;
 mod line;
+mod literals;
 mod mask;
 pub mod openlineage;
 mod record;
@@ -12,5 +13,6 @@ mod record;
 pub use encode::{decode_line, encode_line};
 pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
 pub use line::{Closing, Ending, Line, Sheet};
+pub use literals::Literals;
 pub use mask::{LINE_MAX, TEXT_MAX, mask};
 pub use record::*;

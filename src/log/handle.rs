@@ -83,6 +83,8 @@ pub(super) struct Shared {
     healthy: AtomicBool,
     error: Mutex<Option<LogError>>,
     opened: Instant,
+    /// How many records are durable.
+    durable: AtomicU64,
     /// Milliseconds from `opened` to when the writer turned to the disk, plus one; 0: it is idle.
     busy_since: AtomicU64,
 }
@@ -96,8 +98,14 @@ impl Shared {
             healthy: AtomicBool::new(true),
             error: Mutex::new(None),
             opened: monotonic(),
+            durable: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
         }
+    }
+
+    /// So many records are durable.
+    pub(super) fn set_durable(&self, records: u64) {
+        self.durable.store(records, Ordering::Release);
     }
 
     /// The writer turns to the disk.
@@ -275,6 +283,12 @@ impl Log {
             Some(busy) => Err(format!("the disk has not answered for {} s", busy.as_secs())),
             None => Ok(()),
         }
+    }
+
+    /// How many records are durable: all with a lower `seq` stay.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.shared().durable.load(Ordering::Acquire)
     }
 
     /// The key that verifies its checkpoints.

@@ -230,6 +230,7 @@ impl Writer {
         let took = monotonic().saturating_duration_since(since);
         self.gather.within = (took / GATHER_SHARE).min(GATHER_STRICT_MAX);
         self.durable = self.tip.clone();
+        self.shared.set_durable(self.durable.tree.size());
         self.dirty_since = None;
         // A closing line without a record of its own closes what had no other line.
         for record in self.pending.iter().filter_map(|pending| pending.line.record()) {

@@ -4,6 +4,7 @@
 //! Start reading at [`Server::start`].
 
 mod listener;
+mod literals;
 mod options;
 mod ports;
 mod recovery;
@@ -27,10 +28,11 @@ use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
-use crate::lineage::{Event, StatementRecord};
+use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
-use crate::session::{Budgets, Services};
+use crate::session::{BudgetError, Budgets, Services};
+use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
 pub use options::{Options, PolicySource, Tls, reach};
@@ -41,6 +43,9 @@ const FACTS_MAX: usize = 16_384;
 
 /// How often lapsed holds are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What a crash of the whole machine can lose of budgets.
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// Catalogs are compared with what is on the server this often, and less often where comparing them takes long.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -64,9 +69,15 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The journal of budgets.
+    #[error("{0}")]
+    Budgets(#[from] BudgetError),
     /// The end of an earlier run.
     #[error("the end of the earlier run: {0}")]
     Recovery(String),
+    /// A sink.
+    #[error("sink: {0}")]
+    Sink(#[from] SinkError),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -108,9 +119,16 @@ impl Server {
         let closed = recovery::recover(&log, &approvals).await?;
         log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
+        let budgets = Budgets::open(&options.store, clock.now())?;
+        let stores = Stores { log: log.clone(), approvals: approvals.clone(), memory, budgets };
+        let literals = literals::open(options.log.literals, state)
+            .map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let services = Arc::new(services(&options, clock, stores, literals));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
+        let sinks = sinks(&options, &log)?;
+        let watches = sinks.iter().map(Sink::watch).collect();
+        let dir = options.log.dir.clone();
+        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), dir, watches));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -124,15 +142,17 @@ impl Server {
         });
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
         let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
-        let helpers = vec![
+        let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(upkeep::keep_index(options.log.dir.clone(), stop_services.clone())),
             tokio::spawn(upkeep::retire(options.log.clone(), services.log.clone(), stop_services.clone())),
             tokio::spawn(upkeep::send_checkpoints(options.log.clone(), stop_services.clone())),
+            tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
+        helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
         let front = listener::Front {
             services: services.clone(),
             control,
@@ -222,7 +242,15 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.disk = options.log.disk.clone();
     log
+}
+
+/// What sends records on; their files are in `STATE/sinks`.
+fn sinks(options: &Options, log: &Log) -> Result<Vec<Sink>, StartError> {
+    let dir = options.state.join("sinks");
+    let open = |sink: &SinkOptions| Sink::open(sink.clone(), log.clone(), options.log.dir.clone(), &dir);
+    Ok(options.log.sinks.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 fn store_options(options: &Options) -> ApprovalsConfig {
@@ -231,20 +259,30 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
-    let (log, approvals, memory) = stores;
+/// What outlives the process.
+struct Stores {
+    log: Log,
+    approvals: Approvals,
+    memory: Memory,
+    budgets: Budgets,
+}
+
+fn services(options: &Options, clock: Clock, stores: Stores, literals: Literals) -> Services {
+    let Stores { log, approvals, memory, budgets } = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
         log,
+        literals,
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
         database: options.database.clone(),
         environment: options.environment.clone(),
-        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
+            .with_planners(options.planners_max),
         facts: analysis::Cache::new(FACTS_MAX),
-        budgets: Budgets::default(),
+        budgets,
         registry: Registry::default(),
         mode: options.mode,
         hold: options.hold,
@@ -271,6 +309,24 @@ async fn serve_http(listener: TcpListener, control: Control, stop: CancellationT
     let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
+    }
+}
+
+/// Puts the journal of budgets on disk now and then, and once more at the end.
+async fn sync_budgets(services: Arc<Services>, stop: CancellationToken) {
+    loop {
+        // Cancel-safe: both branches only wait.
+        let last = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(BUDGETS_EVERY) => false,
+        };
+        let of = services.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || of.budgets.sync()).await {
+            tracing::error!(%error, "the journal of budgets was not put on disk");
+        }
+        if last {
+            return;
+        }
     }
 }
 

@@ -10,13 +10,14 @@ use crate::approvals::Role;
 use crate::backend::connect::{Encryption, Upstream};
 use crate::backend::databases::Credential;
 use crate::config::dsn::{self, Host, SslMode};
-use crate::config::{CheckpointSink, Config, InTransaction, OnDisconnect, OperatorConfig, OperatorRole};
+use crate::config::{CheckpointSink, Config, InTransaction, LiteralsMode, OnDisconnect, OperatorConfig, OperatorRole};
 use crate::control::OperatorEntry;
-use crate::log::Retention;
+use crate::log::{Disk, OsDisk, Retention};
 use crate::net::tls::{self, TlsError, Verify};
 use crate::policy::{self, Policy};
 use crate::principal::Principal;
 use crate::session::{Bounds, HoldSettings, Mode};
+use crate::sink::SinkOptions;
 
 /// Prepared statements and portals of one session.
 const NAMES_MAX: usize = 10_000;
@@ -48,6 +49,12 @@ pub struct LogOptions {
     pub checkpoints_every: std::time::Duration,
     /// Where to.
     pub checkpoints_to: Vec<CheckpointSink>,
+    /// What stands for literals.
+    pub literals: LiteralsMode,
+    /// Where records are sent.
+    pub sinks: Vec<SinkOptions>,
+    /// The disk itself; another one where a test lets it fail.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// A TLS configuration of the listener.
@@ -87,6 +94,8 @@ pub struct Options {
     pub sessions_max: usize,
     /// Undecided holds at once.
     pub holds_max: u32,
+    /// Connections to one database that ask its planner.
+    pub planners_max: usize,
     /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
     pub log: LogOptions,
     /// The folder of the hold store.
@@ -117,11 +126,13 @@ impl Options {
             ("policies", policies),
             ("state", self.state.display().to_string()),
             ("mode", format!("{:?}", self.mode).to_lowercase()),
+            ("log.literals", format!("{:?}", self.log.literals).to_lowercase()),
             ("hold.wait", format!("{}s", self.hold.wait.as_secs())),
             ("hold.stream_wait", format!("{}s", self.hold.stream_wait.as_secs())),
             ("limits.statement_max", self.bounds.statement_max.to_string()),
             ("limits.bind_max", self.bounds.bind_max.to_string()),
             ("limits.sessions_max", self.sessions_max.to_string()),
+            ("limits.planners_max", self.planners_max.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -197,9 +208,11 @@ impl Options {
                 statement_max: size(config.limits.statement_max),
                 bind_max: size(config.limits.bind_max),
                 names_max: NAMES_MAX,
+                pipeline_max: size(config.limits.pipeline_max),
             },
             sessions_max: size(config.limits.sessions_max),
             holds_max: number(config.limits.holds_max),
+            planners_max: size(config.limits.planners_max),
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,
@@ -207,6 +220,9 @@ impl Options {
                 retention: Retention { age: config.log.retention_age, size: config.log.retention_size },
                 checkpoints_every: config.log.checkpoints_every,
                 checkpoints_to: config.log.checkpoints_to.clone(),
+                literals: config.log.literals,
+                sinks: config.log.sinks.clone(),
+                disk: Arc::new(OsDisk),
             },
             store: config.store.path.parent().map_or_else(|| config.state.clone(), std::path::Path::to_path_buf),
             drain_wait: DRAIN_WAIT,

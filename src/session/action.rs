@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
     let mut action = Action(Context::new(&SHA256));
     action.part(&run.text);
-    if let Form::Bind(values) | Form::Execute(values) = form {
+    if let Form::Bind(values) | Form::Execute(values) | Form::Call(values) = form {
         action.part(values);
     }
     let principal = &session.who.principal;

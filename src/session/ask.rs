@@ -1,8 +1,9 @@
 //! Questions of our own on the client's connection.
 //!
 //! Extended protocol under reserved names, so that the client's unnamed statement and its portals stay as they are; every
-//! name and operator is qualified, so that the client's `search_path` decides nothing. Only between batches, and never in
-//! a failed transaction. The answers are swallowed.
+//! name and operator is qualified, so that the client's `search_path` decides nothing. Never in a failed transaction. The
+//! answers are swallowed. Between batches a Sync ends a question; within one, where a Sync would commit, a Flush does, and
+//! an error, which has failed the client's batch, is the client's to see.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use super::Session;
 use super::names::{Portal, Prepared};
+use super::patience::{TIMEOUTS, Timeouts};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::settings::NameContext;
@@ -54,14 +56,25 @@ impl Session {
     /// The session is over.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<Option<Answer>, End> {
         self.settle().await?;
-        if self.phase.status == Status::Failed || self.phase.skipping || self.phase.executed {
+        if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(None);
         }
         self.watch.answers.clear();
         self.watch.ask_failed = false;
+        // A Sync would commit what the client's batch has done so far.
+        let within = self.phase.executed;
+        self.watch.asked_within = within;
         self.send_question(sql);
+        if within {
+            build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
+        } else {
+            build::bare(&mut self.server.output, b'S');
+            self.phase.forwarded(Request::Sync, Whose::Ours);
+        }
         self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await?;
-        self.phase.skipping = false;
+        self.watch.asked_within = false;
+        self.phase.skipping &= within;
         let answer = std::mem::take(&mut self.watch.answers);
         Ok((!self.watch.ask_failed).then_some(answer))
     }
@@ -75,7 +88,6 @@ impl Session {
         // An open portal in the client's transaction would be seen: COPY FREEZE refuses to start beside one.
         build::close_portal(out, &name);
         build::close_statement(out, &name);
-        build::bare(out, b'S');
         let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
         let portal = Portal::new(prepared.clone());
         let name: Box<[u8]> = name.into();
@@ -84,7 +96,6 @@ impl Session {
         self.phase.forwarded(Request::Own, Whose::Ours);
         self.phase.forwarded(Request::ClosePortal(name.clone()), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
-        self.phase.forwarded(Request::Sync, Whose::Ours);
     }
 
     /// Whether Postgres refuses a text before it plans anything. A text with a name that the catalog does not know, or
@@ -122,7 +133,7 @@ impl Session {
         if self.settings.names.is_some() {
             return Ok(());
         }
-        let Some(rows) = self.ask(NAMES).await? else { return Ok(()) };
+        let Some(rows) = self.ask(&format!("{NAMES}, {TIMEOUTS}")).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
         self.settings.names =
@@ -130,6 +141,7 @@ impl Session {
         if let Some(own) = values.next() {
             self.note_own_relations(own == "t");
         }
+        self.settings.timeouts = Timeouts::of(&values.next().unwrap_or_default());
         Ok(())
     }
 }

@@ -6,11 +6,11 @@ use super::clear::Form;
 use super::run::Run;
 use super::trip::Trip;
 use crate::analysis::StatementFacts;
+use crate::analysis::scan::Secrets;
 use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, Waiting};
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
 use crate::lineage::Event;
-use crate::policy::Estimate;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::frontend;
@@ -47,7 +47,9 @@ impl Session {
         else {
             return Err(Report::new(sqlstate::INTERNAL_ERROR, "a statement without a decision cannot be held"));
         };
-        let parameters = values(form)?;
+        // The whole text for whoever decides, but for what nobody may be shown.
+        let secrets = Secrets::of(&run.text, self.scribe.strings());
+        let parameters = values(form, &secrets)?;
         let decision = &part.decision;
         let now = self.services.clock.now();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -68,7 +70,7 @@ impl Session {
             intent: self.settings.intent.clone(),
             database: self.who.database.clone(),
             environment: self.who.environment.clone(),
-            statement: String::from_utf8_lossy(&run.text).into_owned(),
+            statement: String::from_utf8_lossy(&secrets.hide(&run.text)).into_owned(),
             action_hash: action::hash(self, run, form),
             kinds: facts.kinds.iter().copied().collect(),
             command: facts.command.clone(),
@@ -78,7 +80,8 @@ impl Session {
             sensitivity: decision.sensitivity,
             opaque: facts.opaque.clone(),
             findings: facts.findings.clone(),
-            estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
+            estimate: part.size.estimate,
+            plan: part.size.plan.clone(),
             rows_sent: paused.map_or(0, |paused| paused.rows_sent),
             holding_locks_since: self.locks_since(),
             approve: Approvers {
@@ -106,18 +109,20 @@ fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardCol
     facts.columns.iter().map(|(name, facts)| (name.to_string(), column(facts))).collect()
 }
 
-/// Bind values as an operator reads them: text as it is, binary as hex with its length.
-fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
-    let rest = match form {
-        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
-        _ => return Ok(Vec::new()),
+/// Bind values as an operator reads them: text as it is, binary as hex with its length, secrets masked.
+fn values(form: &Form, secrets: &Secrets) -> Result<Vec<Option<String>>, Report> {
+    let values = match form {
+        Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => frontend::bind_values(rest),
+        Form::Call(rest) => frontend::call_values(rest),
+        Form::Query | Form::Bind(_) | Form::Execute(_) => return Ok(Vec::new()),
     };
-    let values =
-        frontend::bind_values(rest).map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values
+        .map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?
         .into_iter()
-        .map(|value| {
+        .zip(1..)
+        .map(|(value, number)| {
             value.bytes.map(|bytes| match std::str::from_utf8(bytes) {
+                _ if secrets.hides_value(number, bytes) => MASKED.to_owned(),
                 Ok(text) if !value.binary => text.to_owned(),
                 _ => hex(bytes),
             })

@@ -30,8 +30,8 @@ pub(super) enum Form {
     Bind(Bytes),
     /// An Execute that was not cleared at its Bind, with the values of that Bind.
     Execute(Bytes),
-    /// A `FunctionCall`.
-    Call,
+    /// A `FunctionCall`, with its values as they came.
+    Call(Bytes),
 }
 
 /// What happens to it.
@@ -76,7 +76,7 @@ impl Session {
         }
         match run.verdict() {
             Verdict::Hold if self.enforces() => return self.hold_all(run, form).await,
-            Verdict::Allow if self.enforces() && form == Form::Query && self.could_commit_over_a_limit(run) => {
+            Verdict::Allow if self.enforces() && self.could_be_done_over_a_limit(run, &form) => {
                 for part in &mut run.parts {
                     let decision = Arc::make_mut(&mut part.decision);
                     COMMITS_FIRST.clone_into(&mut decision.reason);
@@ -94,6 +94,15 @@ impl Session {
         Ok(Cleared::Go)
     }
 
+    /// What is done before its result can be stopped is asked about first.
+    fn could_be_done_over_a_limit(&self, run: &Run, form: &Form) -> bool {
+        match form {
+            Form::Query => self.could_commit_over_a_limit(run),
+            Form::Call(_) => run.parts.iter().any(|part| part.meter.rows_left() == Some(0)),
+            Form::Bind(_) | Form::Execute(_) => false,
+        }
+    }
+
     /// Rows of a writing statement leave while it is already done: in a simple Query outside of a transaction block it
     /// commits whatever a person says then. So where it is not proved or estimated to stay below its limit, the question
     /// comes first.
@@ -102,8 +111,8 @@ impl Session {
             return false;
         }
         run.parts.iter().zip(&run.facts.statements).any(|(part, facts)| {
-            let Some(rows_max) = part.meter.rows_max else { return false };
-            let rows = self.estimate(facts).and_then(|estimate| estimate.rows);
+            let Some(rows_max) = part.meter.rows_left() else { return false };
+            let rows = part.size.estimate.rows;
             !facts.pure_read && !facts.outputs.is_empty() && rows.is_none_or(|rows| rows > rows_max)
         })
     }

@@ -107,8 +107,11 @@ impl Session {
         self.close_lost_runs();
         self.abandon_expected();
         let ended = std::mem::take(&mut self.scribe.ended_holds);
-        for id in std::mem::take(&mut self.released) {
+        let left = std::mem::take(&mut self.released).into_iter().map(|id| {
             let end = ended.iter().find(|(hold, _)| *hold == id).map_or(HoldEnd::Unknown, |(_, end)| *end);
+            (id, end)
+        });
+        for (id, end) in left.chain(std::mem::take(&mut self.unfinished)) {
             if let Err(error) = self.services.approvals.finish(&id, end).await {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }
@@ -134,6 +137,7 @@ impl Session {
     /// The server is out of any transaction block.
     pub(super) fn end_transaction(&mut self) {
         self.transaction_since = None;
+        self.forget_writes();
         self.names.end_transaction();
         self.settle_expected();
         self.settings.transaction_ended();

@@ -14,7 +14,9 @@ use super::clear::{Cleared, Form, log_failed, sentence};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::run::Run;
-use crate::approvals::{Hold, HoldEnd, HoldState, HoldWatch, NewHold, Opened, Release, ReleaseError, StoreError};
+use crate::approvals::{
+    Hold, HoldEnd, HoldState, HoldWatch, NewHold, Opened, Release, ReleaseError, StepError, StoreError,
+};
 use crate::ids::HoldId;
 use crate::lineage::{Event, Outcome};
 use crate::report::Report;
@@ -63,7 +65,7 @@ impl Session {
             Err(report) => return Ok(Cleared::Refused(report)),
         };
         Self::mark(run, &hold.id);
-        let patience = self.patience(&hold);
+        let patience = self.patience(&hold).await?;
         match self.wait_for_decision(watch, patience).await {
             Ok(waited) => self.conclude(run, &hold, &form, waited).await,
             Err(end) => {
@@ -140,15 +142,6 @@ impl Session {
         build::report(&mut self.client.output, Severity::Notice, &report);
     }
 
-    /// How long this connection waits for its hold.
-    fn patience(&self, hold: &Hold) -> Duration {
-        let settings = &self.services.hold;
-        let wait = self.settings.wait.unwrap_or(settings.wait);
-        let wait = if self.holds_locks() { wait.min(settings.stream_wait) } else { wait };
-        let left = hold.expires_at.since(self.services.clock.now());
-        wait.min(left)
-    }
-
     /// Waits for a decision, with an open eye on the client. Client frames that arrive meanwhile stay where they are.
     ///
     /// # Errors
@@ -180,10 +173,8 @@ impl Session {
     /// The session ended under a wait, by the server's own time-outs for instance: nobody waits any more.
     pub(super) async fn give_up(&self, run: &Run, hold: &Hold) {
         if let Some(statement) = run.deciding_id() {
-            let withdrawn = self.services.approvals.withdraw(&hold.id, statement, "the connection ended").await;
-            if let Err(error) = withdrawn {
-                tracing::debug!(%error, hold = %hold.id, "the hold had ended by itself");
-            }
+            let step = self.services.approvals.withdraw(&hold.id, statement, "the connection ended").await;
+            stored(&hold.id, "the withdrawal", step);
         }
     }
 
@@ -247,16 +238,20 @@ impl Session {
                 .hint("Run the statement outside of a transaction block, so that it can wait longer."),
             ));
         }
-        self.ticket(run, hold).await?;
-        Ok(Cleared::Refused(ticket_report(hold)))
+        Ok(Cleared::Refused(match self.ticket(run, hold).await? {
+            Stored::Yes => ticket_report(hold),
+            Stored::No(error) => store_failed(&error)
+                .detail(format!("Hold {} may stand without its connection until {}.", hold.id, hold.expires_at))
+                .hint("The statement was not executed. Send exactly the same statement again once the store works."),
+        }))
     }
 
-    async fn ticket(&mut self, run: &Run, hold: &Hold) -> Result<(), End> {
-        let Some(statement) = run.deciding_id() else { return Ok(()) };
+    async fn ticket(&mut self, run: &Run, hold: &Hold) -> Result<Stored, End> {
+        let Some(statement) = run.deciding_id() else { return Ok(Stored::Yes) };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-        // A decision that came first stands; the ticket is then found by sending the statement again.
-        drop(self.wait_for(async move { approvals.ticket(&id, statement).await }).await?);
-        Ok(())
+        // A decision that came first stands; it is then found by sending the statement again.
+        let step = self.wait_for(async move { approvals.ticket(&id, statement).await }).await?;
+        Ok(stored(&hold.id, "the ticket", step))
     }
 
     /// Takes a hold back.
@@ -266,8 +261,22 @@ impl Session {
     pub(super) async fn withdraw(&mut self, run: &Run, hold: &Hold, why: &'static str) -> Result<(), End> {
         let Some(statement) = run.deciding_id() else { return Ok(()) };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-        drop(self.wait_for(async move { approvals.withdraw(&id, statement, why).await }).await?);
+        let step = self.wait_for(async move { approvals.withdraw(&id, statement, why).await }).await?;
+        if let Stored::No(_) = stored(&hold.id, "the withdrawal", step) {
+            // An approval of it can only be spent by the same statement, sent again; until then it lapses by itself.
+            self.warn_of(hold);
+        }
         Ok(())
+    }
+
+    /// The client gave a hold up that the store still has.
+    fn warn_of(&mut self, hold: &Hold) {
+        let report =
+            Report::new(sqlstate::IO_ERROR, format!("hold {} could not be withdrawn", hold.id)).detail(format!(
+                "It stands until {} unless an operator denies it. The statement was not executed.",
+                hold.expires_at
+            ));
+        build::report(&mut self.client.output, Severity::Notice, &report);
     }
 
     /// Spends an approval: the statement is judged anew, the approval must still fit, and its release is on disk in the
@@ -276,7 +285,10 @@ impl Session {
         self.look_again().await?;
         if let Some(report) = self.judge_again(run).await? {
             let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-            drop(self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?);
+            let step =
+                self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?;
+            // Where that is not stored, the approval is voided by whoever tries to spend it next.
+            stored(&hold.id, "that the approval is void", step);
             return Ok(Cleared::Refused(report));
         }
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else {
@@ -317,9 +329,12 @@ impl Session {
     /// The session is over.
     pub(super) async fn finish(&mut self, id: &HoldId, end: HoldEnd) -> Result<(), End> {
         self.released.retain(|released| released != id);
-        let (approvals, id) = (self.services.approvals.clone(), id.clone());
-        // The store recovers a released hold that it cannot finish now as unknown at its next start.
-        drop(self.wait_for(async move { approvals.finish(&id, end).await }).await?);
+        let (approvals, wanted) = (self.services.approvals.clone(), id.clone());
+        let step = self.wait_for(async move { approvals.finish(&wanted, end).await }).await?;
+        if let Stored::No(_) = stored(id, "its end", step) {
+            // Tried once more when the session ends; the next start of the store finds what is left as unknown.
+            self.unfinished.push((id.clone(), end));
+        }
         Ok(())
     }
 
@@ -337,6 +352,30 @@ impl Session {
         Ok(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("statement denied by {by} under rule \"{rule}\""))
             .detail(format!("Hold {id} was denied. {reason}"))
             .hint("Do not send it again unchanged; change what the reason names."))
+    }
+}
+
+/// Whether a step is in the store.
+#[derive(Debug)]
+enum Stored {
+    /// It is, or the hold had gone further by itself.
+    Yes,
+    /// The store failed.
+    No(StoreError),
+}
+
+/// Says so where the store has failed.
+fn stored(id: &HoldId, what: &str, step: Result<Hold, StepError>) -> Stored {
+    match step {
+        Ok(_) => Stored::Yes,
+        Err(StepError::Store(error)) => {
+            tracing::error!(%error, hold = %id, what, "a step of a hold was not stored");
+            Stored::No(error)
+        }
+        Err(error @ (StepError::NotFound | StepError::NotNow(_))) => {
+            tracing::debug!(%error, hold = %id, what, "the hold had gone further by itself");
+            Stored::Yes
+        }
     }
 }
 

@@ -36,11 +36,31 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn next_frame(&mut self) -> Result<(), End> {
+        let (owed, weight) = self.phase.load();
+        if owed >= self.services.bounds.pipeline_max || weight >= self.services.bounds.statement_max {
+            self.make_room().await?;
+        }
         match self.next_header().await? {
             Next::Frame(header) => self.intercept(header).await,
             Next::Chores => self.do_chores().await,
             Next::End => self.client_is_done().await,
         }
+    }
+
+    /// The client is read no more until the server has answered half of what it was asked.
+    async fn make_room(&mut self) -> Result<(), End> {
+        if self.phase.wants_flush() {
+            build::bare(&mut self.server.output, b'H');
+            self.phase.flushed();
+        }
+        let (owed_max, weight_max) = (self.services.bounds.pipeline_max / 2, self.services.bounds.statement_max / 2);
+        self.run_until(|session, _| {
+            let (owed, weight) = session.phase.load();
+            let room = owed <= owed_max && weight <= weight_max;
+            // A COPY waits for the client.
+            if room || session.phase.copy_in || session.must_end() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
     }
 
     async fn next_header(&mut self) -> Result<Next, End> {
@@ -67,18 +87,33 @@ impl Session {
     }
 
     async fn intercept(&mut self, header: Header) -> Result<(), End> {
+        self.watch.client_tag = header.tag;
         match header.tag {
             b'X' => {
                 self.stream(header, Forward::Pass).await?;
                 self.client.eof = true;
                 self.client_is_done().await
             }
-            b'd' => self.stream(header, Forward::Pass).await,
-            b'c' | b'f' => {
-                self.phase.copy_in = false;
+            b'S' if self.phase.discards => {
+                self.phase.discards = false;
+                Ok(())
+            }
+            _ if self.phase.discards => self.stream(header, Forward::Drop).await,
+            b'd' => {
+                self.phase.copy_data |= self.phase.copy_in;
                 self.stream(header, Forward::Pass).await
             }
-            b'S' | b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
+            b'c' | b'f' => {
+                self.phase.copy_data_ends();
+                self.stream(header, Forward::Pass).await
+            }
+            _ if self.phase.doubts_sync() => self.find_answered_syncs().await,
+            b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
+            b'S' if self.phase.copy_in => {
+                self.phase.sync_in_copy();
+                self.stream(header, Forward::Pass).await
+            }
+            _ if self.phase.has_sync_in_copy() => self.await_copy_end().await,
             b'H' => {
                 self.phase.flushed();
                 self.stream(header, Forward::Pass).await
@@ -89,6 +124,8 @@ impl Session {
                 self.stream(header, Forward::Pass).await
             }
             _ if self.phase.skipping => self.stream(header, Forward::Pass).await,
+            // It stays where it is until it is known whether the COPY is still there.
+            _ if self.phase.copy_in => self.settle().await,
             b'Q' => self.on_query(header).await,
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
@@ -160,6 +197,7 @@ impl Session {
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
         let name: Box<[u8]> = parse.name.into();
+        let types = parse.type_oids().collect();
         if self.names.len() >= self.services.bounds.names_max {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
@@ -168,12 +206,15 @@ impl Session {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Parse(name), report, None),
         };
-        if run.verdict() == Verdict::Deny && self.enforces() {
+        // A text with a name that nobody knows is most often a mistake. The server says so by itself; where it has come to
+        // know the name meanwhile, the Bind is judged by what it means then.
+        if run.verdict() == Verdict::Deny && self.enforces() && !run.may_be_a_mistake() {
             let report = self.deny(&mut run).await?;
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
         let prepared = Prepared {
             text,
+            types,
             facts: run.facts.clone(),
             epoch: self.epoch(),
             by_sql: false,
@@ -195,7 +236,7 @@ impl Session {
         };
         let values = frame.slice_ref(values);
         let mut prepared = self.prepared(names.statement).await?;
-        let judged = self.judge_prepared(&mut prepared, Plan::Anew).await?;
+        let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
         self.names.remember(names.statement, &prepared);
         let mut run = match judged {
             Ok(run) => run,
@@ -253,12 +294,15 @@ impl Session {
         let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
             return self.refuse(Instead::Call, too_large(), None);
         };
-        let oid = match frontend::function_oid(body(&frame)) {
-            Ok(oid) => oid,
+        let (oid, values) = match frontend::function_call(body(&frame)) {
+            Ok((oid, values)) => (oid, frame.slice_ref(values)),
             Err(malformed) => return self.refuse(Instead::Call, malformed_report(malformed), None),
         };
-        let mut run = self.judge_call(oid).await?;
-        match self.clear(&mut run, Form::Call).await? {
+        let mut run = match self.judge_call(oid).await? {
+            Ok(run) => run,
+            Err(report) => return self.refuse(Instead::Call, report, None),
+        };
+        match self.clear_call(&mut run, values).await? {
             Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
             Cleared::Go => {
@@ -348,6 +392,9 @@ impl Session {
     /// discards it, will never answer it, and nothing may wait for that answer.
     fn forward(&mut self, frame: &Bytes, mut request: Request) {
         self.server.output.extend_from_slice(frame);
+        if let Some(run) = request.run_mut() {
+            self.note_writes(run);
+        }
         if !self.phase.skipping {
             self.phase.forwarded(request, Whose::Client);
         } else if let Some(run) = request.run_mut() {
@@ -381,15 +428,6 @@ impl Session {
         Ok(())
     }
 
-    /// After a COPY FROM STDIN, nothing is read as a message before the server has said what it reads next.
-    async fn await_copy(&mut self) -> Result<(), End> {
-        self.run_until(|session, _| {
-            let known = session.phase.copy_in || session.phase.is_quiet() || session.phase.skipping;
-            if known { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await
-    }
-
     /// Nothing more comes from the client: the server is told, and what it still says is passed on.
     async fn client_is_done(&mut self) -> Result<(), End> {
         if let Some(report) = self.reason_to_end() {
@@ -405,10 +443,13 @@ impl Session {
     fn has_chores(&self) -> bool {
         let late = !self.scribe.closing.is_empty()
             && (self.services.log.health().is_ok() || self.scribe.closing.len() > CLOSING_MAX);
-        late || !self.scribe.ended_holds.is_empty()
+        late || !self.scribe.ended_holds.is_empty() || self.phase.doubts_sync()
     }
 
     async fn do_chores(&mut self) -> Result<(), End> {
+        if self.phase.doubts_sync() {
+            self.find_answered_syncs().await?;
+        }
         while let Some(record) = self.scribe.closing.pop_front() {
             let log = self.services.log.clone();
             match log.try_append(record) {

@@ -8,8 +8,11 @@
 mod action;
 mod ask;
 mod budget;
+mod call;
 mod card;
+mod charge;
 mod clear;
+mod copy;
 mod end;
 mod hold;
 mod intercept;
@@ -18,6 +21,7 @@ mod launder;
 mod meaning;
 mod memo;
 mod names;
+mod patience;
 mod phase;
 mod read;
 mod redact;
@@ -29,6 +33,7 @@ mod scribe;
 pub mod serve;
 mod settings;
 mod sheets;
+mod sizes;
 mod trip;
 mod watch;
 mod witness;
@@ -40,17 +45,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::analysis;
-use crate::approvals::Approvals;
+use crate::approvals::{Approvals, HoldEnd};
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
+use crate::lineage::Literals;
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
 
-pub use budget::Budgets;
+pub use budget::{BudgetError, Budgets};
 
 /// Whether verdicts are carried out or only recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +92,9 @@ pub struct Bounds {
     pub bind_max: usize,
     /// Prepared statements and portals.
     pub names_max: usize,
+    /// Messages of a client that wait for their answers; beyond it, and beyond `statement_max` bytes of their texts and
+    /// values, nothing more is read from it.
+    pub pipeline_max: usize,
 }
 
 /// Everything that sessions share.
@@ -94,6 +103,8 @@ pub struct Services {
     pub clock: Clock,
     /// The record log.
     pub log: Log,
+    /// What stands for literals in records.
+    pub literals: Literals,
     /// The hold store.
     pub approvals: Approvals,
     /// The policy in force.
@@ -159,6 +170,10 @@ struct Session {
     changed: bool,
     /// The open transaction has changed what this session sees, which its end may undo.
     own_changed: bool,
+    /// Statements of the open transaction may have written, which other connections do not see yet.
+    wrote: bool,
+    /// What the planner said of the text that was judged last.
+    plans: Option<Arc<sizes::Plans>>,
     /// What is remembered of this session's temporary relations.
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
@@ -171,6 +186,8 @@ struct Session {
     transaction_since: Option<Timestamp>,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
+    /// Ends of holds that the store did not take.
+    unfinished: Vec<(HoldId, HoldEnd)>,
     /// The backend's process id and its own key, for cancels.
     backend: (Upstream, u32, Vec<u8>),
     cancel_requested: bool,

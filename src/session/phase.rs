@@ -74,6 +74,8 @@ pub(super) enum Request {
     ClosePortal(Box<[u8]>),
     /// A Sync.
     Sync,
+    /// A Sync behind COPY data, ignored unless the COPY has failed before it.
+    SyncInCopy,
     /// A `FunctionCall`.
     Call(Box<Run>),
     /// A refusal: a frame whose error is known by its nonce.
@@ -116,16 +118,38 @@ pub(super) struct Expected {
     pub(super) whose: Whose,
 }
 
+impl Expected {
+    /// Bytes of text and values that it keeps, about.
+    fn weight(&self) -> usize {
+        match &self.request {
+            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run.text.len(),
+            Request::Parse(name, prepared) => name.len() + prepared.text.len(),
+            Request::Bind(_, portal) => portal.values.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The queue and the server's state as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
     queue: VecDeque<Expected>,
+    /// What the questions in the queue weigh together.
+    weight: usize,
     /// As the last `ReadyForQuery` said.
     pub(super) status: Status,
     /// The server has reported an error in the extended protocol and discards until a Sync that was not sent yet.
     pub(super) skipping: bool,
     /// The server reads COPY data.
     pub(super) copy_in: bool,
+    /// Some was sent to it.
+    pub(super) copy_data: bool,
+    /// What the client sends up to its next Sync is dropped: the server would have, had we not sent a Sync of our own.
+    pub(super) discards: bool,
+    /// `ReadyForQuery` that came while it was open which Sync they answer.
+    ready_in_doubt: usize,
+    /// An Execute failed, and everything up to the next Sync is discarded.
+    failed_extended: bool,
     /// A Flush or something that flushes was forwarded after the newest entry.
     flushed: bool,
     /// Something of the current batch has executed since the last Sync.
@@ -140,6 +164,11 @@ impl Phase {
         self.queue.is_empty()
     }
 
+    /// How many answers are owed, and about how many bytes the questions keep.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.queue.len(), self.weight)
+    }
+
     /// A frame was put on its way to the server.
     pub(super) fn forwarded(&mut self, request: Request, whose: Whose) {
         self.flushed = request.ends_batch();
@@ -148,14 +177,14 @@ impl Phase {
                 self.executed = false;
                 self.in_batch = false;
             }
-            Request::Query(_) | Request::Call(_) => {}
+            Request::Query(_) | Request::Call(_) | Request::SyncInCopy => {}
             Request::Execute(..) | Request::Bind(..) => {
                 self.executed = true;
                 self.in_batch = true;
             }
             _ => self.in_batch = true,
         }
-        self.queue.push_back(Expected { request, whose });
+        self.push(Expected { request, whose });
     }
 
     /// A Flush was put on its way.
@@ -208,7 +237,7 @@ impl Phase {
 
     /// The front was answered in full.
     pub(super) fn answered(&mut self) -> Option<Expected> {
-        self.queue.pop_front()
+        self.pop()
     }
 
     /// An error outside of a simple Query: everything until the next Sync is discarded by the server, and given back
@@ -217,20 +246,74 @@ impl Phase {
         self.copy_in = false;
         let mut dropped = Vec::new();
         while let Some(front) = self.queue.front() {
-            if matches!(front.request, Request::Sync) {
+            if matches!(front.request, Request::Sync | Request::SyncInCopy) {
+                self.failed_extended = true;
                 return dropped;
             }
-            dropped.extend(self.queue.pop_front());
+            dropped.extend(self.pop());
         }
         self.skipping = true;
         dropped
     }
 
-    /// The server took the frame behind the front for COPY data and dropped it.
-    pub(super) fn eat_next(&mut self) {
-        if self.queue.front().is_some_and(|front| front.request.ends_batch()) {
-            self.queue.remove(1);
+    /// The server reads COPY data: it may begin anew.
+    pub(super) fn copy_begins(&mut self) {
+        self.copy_in = true;
+        self.copy_data = false;
+        self.failed_extended = false;
+    }
+
+    /// The client's data is complete, or given up: how the COPY ended is to be asked for.
+    pub(super) fn copy_data_ends(&mut self) {
+        self.copy_in = false;
+        self.flushed = false;
+    }
+
+    /// A Sync was sent while COPY data is read. Before any data the COPY cannot have failed: it is ignored.
+    pub(super) fn sync_in_copy(&mut self) {
+        if self.copy_data {
+            self.push(Expected { request: Request::SyncInCopy, whose: Whose::Client });
         }
+    }
+
+    /// A COPY came to its end: what was sent in its middle was ignored.
+    pub(super) fn copy_ended(&mut self) {
+        self.queue.retain(|expected| !matches!(expected.request, Request::SyncInCopy));
+    }
+
+    /// It is not known which Sync the next `ReadyForQuery` answers.
+    pub(super) fn doubts_sync(&self) -> bool {
+        self.queue.front().is_some_and(|front| matches!(front.request, Request::SyncInCopy))
+    }
+
+    /// A `ReadyForQuery` while that is not known.
+    pub(super) fn ready_in_doubt(&mut self, status: Status) {
+        self.status = status;
+        self.ready_in_doubt += 1;
+    }
+
+    /// A frame of ours was answered while it is in doubt: how many `ReadyForQuery` before that are the client's. A Parse
+    /// stands behind a Sync of our own, which is answered always; a Close is answered only where the server does not skip.
+    pub(super) fn doubt_ends(&mut self, tag: u8) -> usize {
+        let ours = usize::from(tag == b'1');
+        let answered = std::mem::take(&mut self.ready_in_doubt).saturating_sub(ours);
+        self.discards = std::mem::take(&mut self.failed_extended) && answered == 0 && ours == 1;
+        self.skipping = false;
+        while let Some(front) = self.pop() {
+            let answers = matches!(
+                (tag, &front.request),
+                (b'1', Request::Parse(..)) | (b'3', Request::ClosePortal(_) | Request::CloseStatement(_))
+            );
+            if answers {
+                break;
+            }
+        }
+        answered
+    }
+
+    /// A Sync stands in the middle of a COPY of which it is not known yet how it ends.
+    pub(super) fn has_sync_in_copy(&self) -> bool {
+        self.queue.iter().any(|expected| matches!(expected.request, Request::SyncInCopy))
     }
 
     /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.
@@ -238,7 +321,7 @@ impl Phase {
         self.status = status;
         self.copy_in = false;
         let mut dropped = Vec::new();
-        while let Some(front) = self.queue.pop_front() {
+        while let Some(front) = self.pop() {
             let last = front.request.ends_batch();
             dropped.push(front);
             if last {
@@ -247,6 +330,17 @@ impl Phase {
         }
         self.flushed |= self.queue.is_empty();
         dropped
+    }
+
+    fn push(&mut self, expected: Expected) {
+        self.weight = self.weight.saturating_add(expected.weight());
+        self.queue.push_back(expected);
+    }
+
+    fn pop(&mut self) -> Option<Expected> {
+        let expected = self.queue.pop_front()?;
+        self.weight = if self.queue.is_empty() { 0 } else { self.weight.saturating_sub(expected.weight()) };
+        Some(expected)
     }
 
     /// All that is left, at the end of the session.

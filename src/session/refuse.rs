@@ -14,8 +14,8 @@ use crate::sqlstate;
 use crate::wire::backend::Fields;
 use crate::wire::build;
 
-/// The highest OID: `GetNewObjectId` wraps long before it is handed out.
-const NO_FUNCTION: u32 = u32::MAX;
+/// `InvalidOid`: nothing ever has it.
+const NO_FUNCTION: u32 = 0;
 
 /// Which frame stands for the refused one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Refusal {
     pub(super) fn rewrite(&self, error: &Fields<'_>) -> Option<&Report> {
         let message = error.field(b'M')?;
         let token = match self.instead {
-            Instead::Call => NO_FUNCTION.to_string(),
+            Instead::Call => format!("OID {NO_FUNCTION} "),
             _ => self.nonce.as_str().to_owned(),
         };
         contains(message, token.as_bytes()).then_some(&self.report)

@@ -214,11 +214,26 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn settle(&mut self) -> Result<(), End> {
-        if self.phase.wants_flush() {
-            crate::wire::build::bare(&mut self.server.output, b'H');
-            self.phase.flushed();
+        loop {
+            if self.phase.wants_flush() {
+                crate::wire::build::bare(&mut self.server.output, b'H');
+                self.phase.flushed();
+            }
+            let known = |session: &mut Self, _: &mut Context<'_>| {
+                let phase = &session.phase;
+                if phase.is_quiet() || phase.copy_in || phase.doubts_sync() { Poll::Ready(()) } else { Poll::Pending }
+            };
+            self.run_until(known).await?;
+            if self.phase.is_quiet() {
+                return Ok(());
+            }
+            // Either ends what a COPY leaves open, and comes back here no more.
+            if self.phase.doubts_sync() {
+                self.find_answered_syncs().await?;
+            } else {
+                self.interrupt_copy().await?;
+            }
         }
-        self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await
     }
 
     /// One round over all directions; false where nothing moved and all wakers are set.

@@ -6,7 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::settings::Settings;
+use super::sizes::{Plans, Size};
 use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
 use crate::policy::{Decision, Verdict};
@@ -20,6 +22,12 @@ pub(super) struct Meter {
     pub(super) bytes_max: Option<u64>,
     /// Rows that earlier slices of the same portal sent.
     pub(super) rows_before: u64,
+    /// What was left of the budgets that it uses up when it was judged; `None`: it uses up none.
+    pub(super) budget_left: Option<u64>,
+    /// Rows that were taken out of them so far.
+    pub(super) reserved: u64,
+    /// A person lets pass what goes over.
+    lifted: bool,
 }
 
 impl Meter {
@@ -28,7 +36,8 @@ impl Meter {
         let rows = self.rows.saturating_add(1);
         let total = self.bytes.saturating_add(bytes);
         let over_rows = self.rows_max.is_some_and(|max| self.rows_before.saturating_add(rows) > max);
-        if over_rows || self.bytes_max.is_some_and(|max| total > max) {
+        let over_budget = self.wants_rows() && rows > self.reserved;
+        if over_rows || over_budget || self.bytes_max.is_some_and(|max| total > max) {
             return false;
         }
         self.rows = rows;
@@ -40,6 +49,17 @@ impl Meter {
     pub(super) fn lift(&mut self) {
         self.rows_max = None;
         self.bytes_max = None;
+        self.lifted = true;
+    }
+
+    /// Every row has to be taken out of a budget.
+    pub(super) fn wants_rows(&self) -> bool {
+        self.budget_left.is_some() && !self.lifted
+    }
+
+    /// The most rows that may leave; `None`: any number.
+    pub(super) fn rows_left(&self) -> Option<u64> {
+        self.rows_max.into_iter().chain(self.budget_left).min()
     }
 }
 
@@ -48,6 +68,8 @@ impl Meter {
 pub(super) struct Part {
     pub(super) id: StatementId,
     pub(super) decision: Arc<Decision>,
+    /// How much it brings back, as far as that was known when it was decided.
+    pub(super) size: Size,
     pub(super) meter: Meter,
     pub(super) hold: Option<HoldId>,
     /// Its closing record was written.
@@ -80,23 +102,38 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// The OID of the function, where it is a `FunctionCall`.
+    pub(super) call: Option<Oid>,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
+    /// What the planner said of it.
+    pub(super) plans: Option<Arc<Plans>>,
 }
 
 impl Run {
-    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<Arc<Decision>>) -> Self {
+    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<(Arc<Decision>, Size)>) -> Self {
         let parts = decisions
             .into_iter()
-            .map(|decision| Part {
+            .map(|(decision, size)| Part {
                 id: StatementId::new(),
                 meter: Meter { rows_max: decision.limits.rows, bytes_max: decision.limits.bytes, ..Meter::default() },
                 decision,
+                size,
                 hold: None,
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false }
+        Self {
+            text,
+            facts,
+            parts,
+            current: 0,
+            since: clock::monotonic(),
+            portal: None,
+            call: None,
+            witnessed: false,
+            plans: None,
+        }
     }
 
     /// The strictest verdict of its statements.
@@ -154,7 +191,7 @@ impl Run {
     /// It writes, gives rows back, and is capped.
     pub(super) fn writes_within_limits(&self) -> bool {
         self.parts.iter().zip(&self.facts.statements).any(|(part, facts)| {
-            let capped = part.meter.rows_max.is_some() || part.meter.bytes_max.is_some();
+            let capped = part.meter.rows_left().is_some() || part.meter.bytes_max.is_some();
             capped && !facts.pure_read && !facts.outputs.is_empty()
         })
     }

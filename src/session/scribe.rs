@@ -23,7 +23,7 @@ pub(super) struct Scribe {
     strings: StringMode,
     /// Verdicts are recorded and not carried out.
     observes: bool,
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
     sheets: Sheets,
     /// The newest opening line of each statement that has one and no closing line. Few: those that run or wait now.
     opened: Vec<StatementRecord>,
@@ -45,6 +45,11 @@ impl Scribe {
             closing: VecDeque::new(),
             ended_holds: Vec::new(),
         }
+    }
+
+    /// How strings are to be read now.
+    pub(super) fn strings(&self) -> StringMode {
+        self.strings
     }
 
     pub(super) fn application_name(&mut self, name: &[u8]) {
@@ -79,7 +84,9 @@ impl Scribe {
         record.event = event;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let record = record.with_text(run.text_of(index), self.strings).with_decision(&part.decision);
+        let masked = self.services.literals.mask(run.text_of(index), self.strings);
+        (record.text, record.shape) = (masked.text, masked.shape);
+        let record = record.with_decision(&part.decision);
         let Some(facts) = run.facts_of(index) else { return Some(record) };
         let database = record.database.clone().unwrap_or_default();
         Some(record.with_facts(facts, &database))
@@ -131,12 +138,7 @@ impl Scribe {
         let kind = run.facts_of(index).map_or("none", |facts| facts.kind().as_str());
         telemetry::statement(part.decision.verdict.as_str(), kind);
         telemetry::result(part.meter.rows, part.meter.bytes);
-        if let (Some(facts), Some(principal)) = (run.facts_of(index), &self.template.principal) {
-            let now = self.services.clock.now();
-            for budget in part.decision.limits.budgets.iter().filter(|budget| budget.covers(facts)) {
-                self.services.budgets.spend(&principal.name, budget, part.meter.rows, now);
-            }
-        }
+        self.settle_budgets(run, index);
         let end = match outcome {
             Outcome::Complete => HoldEnd::Finished,
             Outcome::Unknown => HoldEnd::Unknown,
@@ -146,6 +148,11 @@ impl Scribe {
         if let Some(hold) = part.hold.clone().filter(|_| last) {
             self.ended_holds.push((hold, end));
         }
+    }
+
+    /// Whose statements these are.
+    pub(super) fn principal(&self) -> Option<&str> {
+        self.template.principal.as_ref().map(|principal| principal.name.as_str())
     }
 
     /// Statements of a run that a rule refuses: their closing lines, to be on disk before anybody is told.
@@ -214,6 +221,9 @@ impl Scribe {
 
     /// What this closing line shares with those of its like.
     fn sheet(&mut self, run: &Run, index: usize) -> Option<Arc<Sheet>> {
+        if !self.services.literals.are_alike() {
+            return None;
+        }
         let decision = &run.parts.get(index)?.decision;
         if let Some(sheet) = self.sheets.get(&run.facts, index, decision) {
             return Some(sheet);

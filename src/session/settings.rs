@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::patience::{self, Timeouts};
 use crate::analysis::{Encoding, SessionEffect};
 use crate::ids::NAME;
 use crate::wire::startup::Parameters;
@@ -22,12 +23,18 @@ pub(super) struct Settings {
     pub(super) standard_conforming_strings: bool,
     /// The class of `client_encoding` as the server reports it.
     pub(super) encoding: Encoding,
+    /// `client_encoding` is UTF8.
+    pub(super) is_utf8: bool,
+    /// Reported settings that decide what a literal means, with their values.
+    pub(super) literals: Vec<(&'static str, String)>,
     /// What the server last said, `None` where something may have changed it since.
     pub(super) names: Option<Arc<NameContext>>,
     /// They changed inside the open transaction: its end, or a ROLLBACK TO, may change them back.
     pub(super) touched: bool,
     /// Counts changes of anything that facts depend on.
     pub(super) generation: u64,
+    /// What the server ends the session or a statement with.
+    pub(super) timeouts: Timeouts,
     /// How long a hold waits on the live connection; `None`: as configured.
     pub(super) wait: Option<Duration>,
     pub(super) intent: Option<String>,
@@ -41,9 +48,12 @@ impl Default for Settings {
         Self {
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
+            is_utf8: false,
+            literals: Vec::new(),
             names: None,
             touched: false,
             generation: 0,
+            timeouts: Timeouts::default(),
             wait: None,
             intent: None,
             agent: None,
@@ -59,6 +69,9 @@ const NAME_SETTINGS: [&str; 4] = ["search_path", "role", "session_authorization"
 /// Settings that decide what a text means.
 const MEANING_SETTINGS: [&str; 5] =
     ["search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding"];
+
+/// Settings that the server reports and that decide what a literal means.
+const LITERAL_SETTINGS: [&str; 3] = ["DateStyle", "IntervalStyle", "TimeZone"];
 
 impl Settings {
     /// Reads `holdgate.*` from the start-up parameters and their `options`; all of them reach the backend too.
@@ -90,11 +103,18 @@ impl Settings {
             }
             b"client_encoding" => {
                 self.encoding = Encoding::of(&String::from_utf8_lossy(value));
+                self.is_utf8 = value == b"UTF8";
                 self.generation += 1;
             }
             b"search_path" | b"session_authorization" => self.forget_names(),
-            _ => {}
+            _ => self.reports_literals(name, value),
         }
+    }
+
+    fn reports_literals(&mut self, name: &[u8], value: &[u8]) {
+        let Some(name) = LITERAL_SETTINGS.into_iter().find(|known| known.as_bytes() == name) else { return };
+        self.literals.retain(|(known, _)| *known != name);
+        self.literals.push((name, String::from_utf8_lossy(value).into_owned()));
     }
 
     /// Something may have changed what names mean.
@@ -137,7 +157,10 @@ impl Settings {
             SessionEffect::Set { name, value } => {
                 if let Some(own) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) {
                     self.own(own, value.as_deref());
-                } else if name == "all" || NAME_SETTINGS.contains(&name.as_str()) {
+                } else if name == "all"
+                    || NAME_SETTINGS.contains(&name.as_str())
+                    || patience::NAMES.contains(&name.as_str())
+                {
                     self.forget_names();
                 }
             }

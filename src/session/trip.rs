@@ -118,7 +118,7 @@ impl Session {
             Ok(opened) => opened,
             Err(report) => return Ok(Some(report)),
         };
-        let patience = self.services.hold.stream_wait;
+        let patience = self.patience_of_stream(run.since);
         let waited = match self.wait_for_decision(watch, patience).await {
             Ok(waited) => waited,
             Err(end) => {

@@ -30,6 +30,8 @@ pub(super) struct Watch {
     /// Bytes of the current frame that are still to come, and whether they are passed on.
     body_left: usize,
     body_fate: Fate,
+    /// The tag of the client's newest frame.
+    pub(super) client_tag: u8,
     /// A stream that stopped at its limit.
     pub(super) tripped: Option<Trip>,
     /// What the server says that the rows of a simple Query come from, where that tripped.
@@ -42,6 +44,8 @@ pub(super) struct Watch {
     pub(super) fatal_seen: bool,
     /// Rows that answer our own question.
     pub(super) answers: Vec<Vec<Option<String>>>,
+    /// A question of ours stands in the client's batch: what fails it fails the batch.
+    pub(super) asked_within: bool,
     /// Our own question failed.
     pub(super) ask_failed: bool,
     /// And this is how.
@@ -73,6 +77,8 @@ pub(super) enum Fate {
     Replace(Report),
     /// The client gets this notice instead.
     ReplaceNotice(Report),
+    /// The client gets these frames instead.
+    Bytes(Vec<u8>),
     /// Nothing more is read: the row would cross a limit.
     Stop,
 }
@@ -101,6 +107,7 @@ impl Session {
             match &fate {
                 Fate::Replace(report) => build::report(&mut self.client.output, Severity::Error, report),
                 Fate::ReplaceNotice(report) => build::report(&mut self.client.output, Severity::Notice, report),
+                Fate::Bytes(frames) => self.client.output.extend_from_slice(frames),
                 Fate::Pass | Fate::Drop | Fate::Stop => {}
             }
             at += length;
@@ -169,7 +176,7 @@ impl Session {
         let Some(part) = self.phase.front().and_then(|front| front.request.run_mut()).and_then(Run::part_mut) else {
             return Fate::Pass;
         };
-        if part.meter.admit(bytes) {
+        if part.meter.admit(bytes) || self.admits_by_reserving(bytes) {
             return Fate::Pass;
         }
         self.watch.tripped = Some(Trip::Limit);
@@ -181,11 +188,16 @@ impl Session {
             b'E' => self.on_error(body),
             b'Z' => self.on_ready(body),
             b'C' | b'I' | b's' => self.on_end_of_statement(tag, body),
-            b'1' | b'2' | b'3' | b'n' => self.on_confirmation(),
+            b'1' | b'2' | b'3' | b'n' => self.on_confirmation(tag),
             b'T' => self.on_row_description(body),
             b'D' => self.on_own_row(body),
+            b'V' => {
+                self.count_result(HEADER_LEN + body.len());
+                Fate::Pass
+            }
             b'G' => {
-                self.phase.copy_in = true;
+                self.phase.copy_ended();
+                self.phase.copy_begins();
                 Fate::Pass
             }
             b'S' => {
@@ -231,7 +243,13 @@ impl Session {
     }
 
     /// `ParseComplete`, `BindComplete`, `CloseComplete`, `NoData`: the name now means what was asked for.
-    fn on_confirmation(&mut self) -> Fate {
+    fn on_confirmation(&mut self, tag: u8) -> Fate {
+        if self.phase.doubts_sync() {
+            let answered = self.phase.doubt_ends(tag);
+            let mut ready = BytesMut::new();
+            (0..answered).for_each(|_| build::ready(&mut ready, self.phase.status.as_byte()));
+            return Fate::Bytes(ready.into());
+        }
         let Some(front) = self.phase.answered() else { return Fate::Pass };
         match front.request {
             Request::Parse(name, prepared) => self.names.set_statement(name, prepared),
@@ -251,6 +269,7 @@ impl Session {
         if self.watch.cutting.is_some() {
             return self.on_cut_too_late();
         }
+        self.phase.copy_ended();
         let (epoch, names) = (self.epoch(), self.settings.names.clone());
         let Some(front) = self.phase.front() else { return Fate::Pass };
         let extended = matches!(front.request, Request::Execute(..) | Request::Own);
@@ -262,7 +281,8 @@ impl Session {
             let facts = run.facts_of(index);
             let effects = facts.map(all_effects).unwrap_or_default();
             let seen_by = facts.map_or(SeenBy::All, SeenBy::of);
-            let could_set = facts.is_none_or(could_set);
+            // A text without a statement does nothing; one that counts fewer statements than the server is not understood.
+            let could_set = facts.map_or(!run.facts.statements.is_empty(), could_set);
             let prepared = facts.is_some_and(|facts| facts.command == "PREPARE TRANSACTION");
             let suspended =
                 (tag == b's').then(|| (run.portal.clone(), run.part_mut().map_or(0, |part| part.meter.rows)));
@@ -323,7 +343,7 @@ impl Session {
             self.watch.ask_failed = true;
             self.watch.own_error = Some(ServerError::of(body));
         }
-        let mut fate = self.pass_unless_ours();
+        let mut fate = if self.watch.asked_within { Fate::Pass } else { self.pass_unless_ours() };
         let mut sqlstate = fields.sqlstate().to_owned();
         if let Some(Request::Refusal(refusal)) = self.phase.front().map(|front| &front.request)
             && let Some(report) = refusal.rewrite(&fields)
@@ -339,11 +359,10 @@ impl Session {
         {
             fate = Fate::Replace(report);
         }
-        let eaten = self.phase.copy_in && is_unexpected_in_copy(&fields);
-        self.fail_front(&sqlstate);
-        if eaten {
-            self.phase.eat_next();
+        if self.phase.copy_in && is_unexpected_in_copy(&fields) {
+            fate = Fate::Bytes(naming(self.watch.client_tag, body));
         }
+        self.fail_front(&sqlstate);
         fate
     }
 
@@ -377,6 +396,10 @@ impl Session {
             self.phase.ready(status);
             return Fate::Drop;
         }
+        if self.phase.doubts_sync() {
+            self.phase.ready_in_doubt(status);
+            return Fate::Drop;
+        }
         let mut whose = Whose::Client;
         for mut answered in self.phase.ready(status) {
             whose = answered.whose;
@@ -407,7 +430,21 @@ fn ends_or_rewinds(body: &[u8]) -> bool {
     [&b"COMMIT\0"[..], b"ROLLBACK\0", b"PREPARE TRANSACTION\0"].contains(&body)
 }
 
-/// The COPY ate the frame behind it: "unexpected message type 0x%02X during COPY from stdin".
+/// The same error, of the frame that the client sent and not of ours.
+fn naming(tag: u8, body: &[u8]) -> Vec<u8> {
+    let ours = b"0x43 ";
+    let mut body = body.to_vec();
+    if let Some(at) = body.windows(ours.len()).position(|text| text == ours)
+        && let Some(place) = body.get_mut(at..at + ours.len())
+    {
+        place.copy_from_slice(format!("0x{tag:02X} ").as_bytes());
+    }
+    let mut frame = BytesMut::new();
+    build::frame(&mut frame, b'E', |out| out.extend_from_slice(&body));
+    frame.into()
+}
+
+/// The COPY met a frame of another kind: "unexpected message type 0x%02X during COPY from stdin".
 fn is_unexpected_in_copy(fields: &Fields<'_>) -> bool {
     fields.sqlstate() == sqlstate::PROTOCOL_VIOLATION.as_str() && fields.field(b'R') == Some(b"CopyGetData")
 }

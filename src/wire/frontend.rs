@@ -20,6 +20,15 @@ pub struct Parse<'a> {
     pub name: &'a [u8],
     /// Its text.
     pub text: &'a [u8],
+    /// OIDs of its parameters' types as they came, four bytes each; 0 where the server is to find out.
+    pub types: &'a [u8],
+}
+
+impl Parse<'_> {
+    /// The OIDs of its parameters' types; those that it does not say are missing at the end, or 0.
+    pub fn type_oids(&self) -> impl Iterator<Item = u32> {
+        self.types.as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
+    }
 }
 
 /// Reads a Parse.
@@ -28,13 +37,12 @@ pub struct Parse<'a> {
 /// A body that is not exactly of its form.
 pub fn parse(body: &[u8]) -> Result<Parse<'_>, Malformed> {
     let mut reader = Reader::new(body);
-    let name = reader.cstr()?;
+    let name = name(reader.cstr()?);
     let text = reader.cstr()?;
-    for _ in 0..reader.i16()? {
-        reader.u32()?;
-    }
+    let count = usize::try_from(reader.i16()?).unwrap_or(0);
+    let types = reader.take(4 * count)?;
     reader.end()?;
-    Ok(Parse { name, text })
+    Ok(Parse { name, text, types })
 }
 
 /// The names that begin a Bind; enough to judge it.
@@ -61,8 +69,8 @@ pub struct Value<'a> {
 /// A name without its NUL.
 pub fn bind_names(body: &[u8]) -> Result<(BindNames<'_>, &[u8]), Malformed> {
     let mut reader = Reader::new(body);
-    let portal = reader.cstr()?;
-    let statement = reader.cstr()?;
+    let portal = name(reader.cstr()?);
+    let statement = name(reader.cstr()?);
     Ok((BindNames { portal, statement }, reader.rest()))
 }
 
@@ -72,6 +80,15 @@ pub fn bind_names(body: &[u8]) -> Result<(BindNames<'_>, &[u8]), Malformed> {
 /// A body that is not exactly of its form.
 pub fn bind_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
     let mut reader = Reader::new(rest);
+    let values = values(&mut reader)?;
+    for _ in 0..reader.i16()? {
+        reader.i16()?;
+    }
+    reader.end()?;
+    Ok(values)
+}
+
+fn values<'a>(reader: &mut Reader<'a>) -> Result<Vec<Value<'a>>, Malformed> {
     let formats = (0..reader.i16()?).map(|_| reader.i16()).collect::<Result<Vec<_>, _>>()?;
     let count = reader.i16()?;
     let mut values = Vec::new();
@@ -83,10 +100,6 @@ pub fn bind_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
         };
         values.push(Value { binary: format.copied().unwrap_or(0) != 0, bytes });
     }
-    for _ in 0..reader.i16()? {
-        reader.i16()?;
-    }
-    reader.end()?;
     Ok(values)
 }
 
@@ -106,7 +119,7 @@ pub enum Target<'a> {
 pub fn target(body: &[u8]) -> Result<Option<Target<'_>>, Malformed> {
     let mut reader = Reader::new(body);
     let subtype = reader.byte()?;
-    let name = reader.cstr()?;
+    let name = name(reader.cstr()?);
     reader.end()?;
     Ok(match subtype {
         b'S' => Some(Target::Statement(name)),
@@ -130,25 +143,39 @@ pub struct Execute<'a> {
 /// A body that is not exactly of its form.
 pub fn execute(body: &[u8]) -> Result<Execute<'_>, Malformed> {
     let mut reader = Reader::new(body);
-    let portal = reader.cstr()?;
+    let portal = name(reader.cstr()?);
     let rows_max = reader.i32()?;
     reader.end()?;
     Ok(Execute { portal, rows_max })
 }
 
-/// The OID that a `FunctionCall` calls.
+/// The OID that a `FunctionCall` calls, with the rest of its body.
 ///
 /// # Errors
 /// A body without an OID.
-pub fn function_oid(body: &[u8]) -> Result<u32, Malformed> {
-    Reader::new(body).u32()
+pub fn function_call(body: &[u8]) -> Result<(u32, &[u8]), Malformed> {
+    let mut reader = Reader::new(body);
+    let oid = reader.u32()?;
+    Ok((oid, reader.rest()))
 }
 
-/// A name as the server keeps it: at most 63 bytes (`NAMEDATALEN` - 1). Protocol-level names are not clipped by the
-/// server, SQL-level ones are; both live in one map.
+/// Reads the values of a `FunctionCall` from what [`function_call`] left.
+///
+/// # Errors
+/// A body that is not exactly of its form.
+pub fn call_values(rest: &[u8]) -> Result<Vec<Value<'_>>, Malformed> {
+    let mut reader = Reader::new(rest);
+    let values = values(&mut reader)?;
+    reader.i16()?;
+    reader.end()?;
+    Ok(values)
+}
+
+/// A name as the server keeps it: prepared statements and portals are found by its first 63 bytes (`NAMEDATALEN` - 1,
+/// the key of `hash_create` with `HASH_STRINGS`), in whatever encoding.
 #[must_use]
-pub fn name(bytes: &[u8]) -> Box<[u8]> {
-    bytes.into()
+pub fn name(bytes: &[u8]) -> &[u8] {
+    bytes.get(..63).unwrap_or(bytes)
 }
 
 #[cfg(test)]
@@ -164,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_parse_accounts_for_every_byte() {
-        assert_eq!(parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Ok(Parse { name: b"a", text: b"select $1" }));
+        let found = parse(b"a\0select $1\0\0\x01\0\0\0\x17").unwrap();
+        assert_eq!(found, Parse { name: b"a", text: b"select $1", types: b"\0\0\0\x17" });
+        assert!(found.type_oids().eq([23]));
         assert!(parse(b"a\0select $1\0\0\x01\0\0\0").is_err());
         assert!(parse(b"a\0select $1\0\0\0\0").is_err());
     }

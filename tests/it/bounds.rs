@@ -1,6 +1,6 @@
 //! Texts that are made to be slow or to overflow a stack, through the proxy: refused or run, and nobody else notices.
 
-use crate::harness::conn::{Conn, query};
+use crate::harness::conn::{Conn, bind, execute, parse, query, sync};
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
 
 fn hostile() -> Vec<String> {
@@ -76,4 +76,21 @@ fn views_and_functions_that_double_with_every_level_leave_the_proxy_serving() {
         assert_eq!(client.fails(sql).0, "42501", "{sql}");
         assert_eq!(client.query("SELECT 1").unwrap(), ["1"]);
     }
+}
+
+#[test]
+fn a_client_that_asks_without_end_and_reads_late_is_answered_in_full_and_keeps_the_proxy_small() {
+    let db = TestDb::new("pipeline_max");
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("holdgate.yaml");
+    std::fs::write(&config, "limits: { pipeline_max: 50 }\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() });
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    let one = [parse("", "SELECT 1"), bind("", ""), execute("", 0)].concat();
+    // No Sync and no Flush: Postgres would keep its answers back until its buffer is full.
+    let batch: Vec<u8> = one.iter().copied().cycle().take(one.len() * 1000).collect();
+    conn.send(&[batch, sync()].concat());
+    let tags = conn.tags();
+    assert_eq!(tags, "12DC".repeat(1000) + "ZI");
 }

@@ -325,12 +325,19 @@ fn a_policy_that_does_not_load_leaves_the_old_one_in_force() {
 
 #[test]
 fn a_session_that_the_server_ends_under_a_hold_withdraws_it() {
-    let (_db, proxy) = start("ended");
+    let (db, proxy) = start("ended");
     let client = proxy.connect();
-    client.query("SET idle_in_transaction_session_timeout = '500ms'").unwrap();
+    let pid = client.query("SELECT pg_backend_pid()").unwrap().remove(0);
     client.query("BEGIN").unwrap();
-    let error = client.query("CREATE TABLE t_ended (a int)").unwrap_err();
-    assert!(error.is_closed() || error.code().is_some_and(|code| code.code() == "25P03"), "{error}");
+    let api = proxy.api();
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            api.wait_for_hold("t_ended");
+            db.direct(&format!("SELECT pg_terminate_backend({pid})"));
+        });
+        client.query("CREATE TABLE t_ended (a int)").unwrap_err()
+    });
+    assert!(error.is_closed() || error.code().is_some_and(|code| code.code() == "57P01"), "{error}");
     let id = eventually("the hold is withdrawn", || {
         let holds = proxy.api().get("/api/v1/holds?state=withdrawn");
         holds["holds"].as_array().unwrap().first().map(|hold| hold["id"].as_str().unwrap().to_owned())

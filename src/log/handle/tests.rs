@@ -33,7 +33,7 @@ fn intact(dir: &Path) -> Report {
 }
 
 /// A disk whose faults a test switches on and off.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Faults {
     /// Bytes that still fit, if it is limited.
     is_limited: AtomicBool,
@@ -42,7 +42,7 @@ struct Faults {
     syncs: AtomicU64,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct FaultyDisk(Arc<Faults>);
 
 impl Disk for FaultyDisk {

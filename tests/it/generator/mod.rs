@@ -10,7 +10,7 @@ mod judge;
 mod lexis;
 mod maker;
 mod query;
-mod random;
+pub mod random;
 mod schema;
 mod scope;
 mod write;
