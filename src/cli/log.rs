@@ -1,5 +1,12 @@
-//! `holdgate log`: reads and verifies the record log.
+//! `holdgate log`: reads, verifies and reports on the record log.
 
+mod check;
+mod csv;
+mod evidence;
+mod index;
+mod legal;
+mod output;
+mod report;
 mod table;
 
 use std::fs;
@@ -9,23 +16,30 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::exit;
 use crate::clock::Clock;
-use crate::config::Environment;
-use crate::lineage::{Filters, StatementRecord, encode_line, openlineage};
-use crate::log::{self, LogError, VerifyOptions};
+use crate::config::{Config, Environment, ServeFlags};
+use crate::lineage::Filters;
+use crate::log;
+use output::{Format, Writer, show};
 
 /// How often `tail --follow` looks for new lines.
 const FOLLOW: Duration = Duration::from_millis(100);
 
-/// Reads and verifies the record log.
+/// Reads, verifies and reports on the record log.
 #[derive(Debug, Args)]
 pub(super) struct Log {
     /// The directory that `serve` keeps its state in; the log is in its folder `log` [default: that of `serve`].
     #[arg(long, global = true, env = "HOLDGATE_STATE")]
     state: Option<PathBuf>,
+    /// The log's own directory, where it is another one.
+    #[arg(long, global = true, conflicts_with = "state")]
+    dir: Option<PathBuf>,
+    /// The configuration of `serve`, which names the log's directory.
+    #[arg(long, global = true, conflicts_with_all = ["state", "dir"])]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,24 +65,17 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Makes the index of the records anew. Queries keep it up by themselves; it is never evidence.
+    Index,
     /// Checks that nothing was changed since it was signed; exit code 1 where something was.
-    Verify {
-        /// A file of checkpoints that were kept elsewhere.
-        #[arg(long)]
-        checkpoint: Option<PathBuf>,
-        /// The log's public key, kept elsewhere.
-        #[arg(long)]
-        key: Option<PathBuf>,
-        /// How the report is shown: json, or text for any other.
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-    },
-    /// Prints one record with the proof that the newest checkpoint covers it, as JSON.
-    Prove {
-        /// The record's number.
-        seq: u64,
-    },
-    /// Writes the records that match, a line each.
+    Verify(check::Verify),
+    /// Prints the proof that the newest checkpoint covers a record, or goes on from an older checkpoint, as JSON.
+    Prove(check::Prove),
+    /// Gives the log a new signing key, which the old one introduces. The proxy must not be running.
+    RotateKey,
+    /// Who touched what: statements, rows and approvals per principal and tag.
+    Report(report::Report),
+    /// Writes the records that match, a line each; with --evidence, all that an auditor needs to check them.
     Export {
         #[command(flatten)]
         filters: Box<Filters>,
@@ -78,20 +85,12 @@ enum Command {
         /// Into this file, which must not be there yet; otherwise to standard output.
         #[arg(long)]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        evidence: evidence::Evidence,
     },
-}
-
-/// How records are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Columns for a terminal.
-    Table,
-    /// One array.
-    Json,
-    /// One record a line, as in the log.
-    Jsonl,
-    /// One `OpenLineage` run event a line.
-    Openlineage,
+    /// Sets, lifts and lists what retention must not remove.
+    #[command(subcommand)]
+    LegalHold(legal::LegalHold),
 }
 
 impl Log {
@@ -100,9 +99,12 @@ impl Log {
     /// # Errors
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let state = self.state.unwrap_or_else(|| Environment::process().state());
-        let dir = state.join("log");
-        anyhow::ensure!(dir.is_dir(), "no log in {}: give its state directory with --state", state.display());
+        let dir = self.log_dir()?;
+        anyhow::ensure!(
+            dir.is_dir(),
+            "no log in {}: give its directory with --state, --dir or --config",
+            dir.display()
+        );
         let mut out = BufWriter::new(io::stdout().lock());
         let done = self.command.run(&dir, &mut out).and_then(|code| {
             out.flush()?;
@@ -113,17 +115,40 @@ impl Log {
             done => done.map(ExitCode::from),
         }
     }
+
+    fn log_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.dir {
+            return Ok(dir.clone());
+        }
+        let environment = Environment::process();
+        if let Some(file) = &self.config {
+            let config = Config::load(Some(file), &ServeFlags::default(), &environment);
+            return Ok(config.map_err(|error| anyhow::anyhow!("{error}"))?.log.dir);
+        }
+        Ok(self.state.clone().unwrap_or_else(|| environment.state()).join("log"))
+    }
 }
 
 impl Command {
     fn run(self, dir: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
         match self {
             Self::Tail { follow, filters, format } => tail(dir, &now(*filters), format, follow, out),
-            Self::Query { filters, format } => show(log::query(dir, &now(*filters))?, format, out),
-            Self::Verify { checkpoint, key, format } => verify(dir, &VerifyOptions { key, checkpoint }, format, out),
-            Self::Prove { seq } => prove(dir, seq, out),
-            Self::Export { filters, format, output } => {
-                let records = log::query(dir, &now(*filters))?;
+            Self::Query { filters, format } => {
+                index::catch_up(dir);
+                show(log::query(dir, &now(*filters))?, format, out)
+            }
+            Self::Index => index::rebuild(dir, out),
+            Self::Verify(options) => check::verify(dir, options, out),
+            Self::Prove(options) => check::prove(dir, &options, out),
+            Self::RotateKey => check::rotate_key(dir, &person(), out),
+            Self::Report(options) => options.run(dir, out),
+            Self::LegalHold(command) => command.run(dir, &person(), out),
+            Self::Export { filters, format, output, evidence } => {
+                let filters = now(*filters);
+                if evidence.is_wanted() {
+                    return evidence.pack(dir, &filters, out);
+                }
+                let records = log::query(dir, &filters)?;
                 let Some(path) = output else { return show(records, format, out) };
                 let file = fs::File::create_new(&path).with_context(|| format!("{}", path.display()))?;
                 let mut file = BufWriter::new(file);
@@ -135,12 +160,23 @@ impl Command {
     }
 }
 
+/// Who runs the command, as the system knows them.
+fn person() -> String {
+    let environment = Environment::process();
+    environment
+        .var("SUDO_USER")
+        .or_else(|| environment.var("USER"))
+        .unwrap_or("an operator at the command line")
+        .to_owned()
+}
+
 fn now(filters: Filters) -> Filters {
     filters.resolved(Clock::System.now())
 }
 
 fn tail(dir: &Path, filters: &Filters, format: Format, follow: bool, out: &mut dyn Write) -> anyhow::Result<u8> {
     let last = Filters { limit: Some(filters.limit.unwrap_or(20)), ..filters.clone() };
+    index::catch_up(dir);
     let mut matches = log::query(dir, &last)?;
     let mut writer = Writer::new(format, out)?;
     matches.by_ref().try_for_each(|record| writer.record(&record?))?;
@@ -155,99 +191,6 @@ fn tail(dir: &Path, filters: &Filters, format: Format, follow: bool, out: &mut d
         writer.out.flush()?;
         std::thread::sleep(FOLLOW);
     }
-}
-
-fn show(
-    records: impl Iterator<Item = Result<StatementRecord, LogError>>,
-    format: Format,
-    out: &mut dyn Write,
-) -> anyhow::Result<u8> {
-    let mut writer = Writer::new(format, out)?;
-    for record in records {
-        writer.record(&record?)?;
-    }
-    writer.end()?;
-    Ok(exit::DONE)
-}
-
-/// Writes records one by one in a format.
-struct Writer<'a> {
-    format: Format,
-    out: &'a mut dyn Write,
-    count: u64,
-    line: Vec<u8>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(format: Format, out: &'a mut dyn Write) -> io::Result<Self> {
-        match format {
-            Format::Table => table::head(out)?,
-            Format::Json => out.write_all(b"[")?,
-            Format::Jsonl | Format::Openlineage => {}
-        }
-        Ok(Self { format, out, count: 0, line: Vec::new() })
-    }
-
-    fn record(&mut self, record: &StatementRecord) -> anyhow::Result<()> {
-        self.count += 1;
-        self.line.clear();
-        match self.format {
-            Format::Table => return Ok(table::row(record, self.out)?),
-            Format::Json => {
-                self.out.write_all(if self.count == 1 { b"\n" } else { b",\n" })?;
-                encode_line(record, &mut self.line);
-                return Ok(self.out.write_all(&self.line)?);
-            }
-            Format::Jsonl => encode_line(record, &mut self.line),
-            Format::Openlineage => {
-                let Some(event) = openlineage::render(record) else { return Ok(()) };
-                serde_json::to_writer(&mut self.line, &event)?;
-            }
-        }
-        self.line.push(b'\n');
-        Ok(self.out.write_all(&self.line)?)
-    }
-
-    fn end(self) -> io::Result<()> {
-        if self.format == Format::Json { self.out.write_all(b"\n]\n") } else { Ok(()) }
-    }
-}
-
-fn verify(dir: &Path, options: &VerifyOptions, format: Format, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let report = log::verify(dir, options)?;
-    if format == Format::Json || format == Format::Jsonl {
-        serde_json::to_writer(&mut *out, &report)?;
-        writeln!(out)?;
-    } else {
-        for problem in &report.problems {
-            writeln!(out, "{problem}")?;
-        }
-        let answer = if report.is_intact() { "intact" } else { "NOT INTACT" };
-        writeln!(
-            out,
-            "{answer}: {} records in {} segment{}, {} signed",
-            report.lines,
-            report.segments,
-            if report.segments == 1 { "" } else { "s" },
-            report.anchored
-        )?;
-        if report.unanchored > 0 {
-            writeln!(out, "unanchored: the last {} records are not signed yet", report.unanchored)?;
-        }
-        if report.torn > 0 {
-            writeln!(out, "unfinished: {} bytes at the end are no record yet", report.torn)?;
-        }
-    }
-    Ok(if report.is_intact() { exit::DONE } else { exit::NO })
-}
-
-fn prove(dir: &Path, seq: u64, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let Some(proof) = log::prove(dir, seq)? else {
-        anyhow::bail!("record {seq} is not covered by a checkpoint");
-    };
-    serde_json::to_writer_pretty(&mut *out, &proof)?;
-    writeln!(out)?;
-    Ok(exit::DONE)
 }
 
 /// Whoever reads our output may stop when they have seen enough.

@@ -256,6 +256,22 @@ pub(super) struct LogEntry {
     pub(super) segment_max: Option<At<Size>>,
     pub(super) literals: LiteralsMode,
     pub(super) sinks: Vec<SinkEntry>,
+    pub(super) retention: RetentionEntry,
+    pub(super) checkpoints: CheckpointsEntry,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionEntry {
+    pub(super) age: Option<Duration>,
+    pub(super) size: Option<Size>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CheckpointsEntry {
+    pub(super) every: Option<Duration>,
+    pub(super) to: List<At<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

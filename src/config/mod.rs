@@ -161,6 +161,36 @@ pub struct LogConfig {
     pub literals: LiteralsMode,
     /// Where records are sent as `OpenLineage` events.
     pub sinks: Vec<SinkOptions>,
+    /// Records that are older are removed; none are.
+    pub retention_age: Option<Duration>,
+    /// Bytes of sealed segments that are kept; all of them.
+    pub retention_size: Option<u64>,
+    /// How often the newest checkpoint is sent off; 60 s.
+    pub checkpoints_every: Duration,
+    /// Where it is sent to; nowhere.
+    pub checkpoints_to: Vec<CheckpointSink>,
+}
+
+/// Where checkpoints are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointSink {
+    /// Appended to a file, which should lie on another machine's disk.
+    File(PathBuf),
+    /// Posted as text.
+    Http(String),
+    /// Written to standard output.
+    Stdout,
+}
+
+impl std::fmt::Display for CheckpointSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            // What stands behind the address may be a secret.
+            Self::Http(url) => f.write_str(url.split(['?', '#']).next().unwrap_or_default()),
+            Self::Stdout => f.write_str("stdout"),
+        }
+    }
 }
 
 /// The hold store.

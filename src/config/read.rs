@@ -9,8 +9,8 @@ use super::document::{
 };
 use super::dsn::{Host, SslMode};
 use super::{
-    AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
-    ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
+    AuthConfig, CheckpointSink, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig,
+    OperatorConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
 };
 use crate::net::tls::{ClientAuth, Identity};
 use crate::policy::yaml::{self, At, Duration, Size};
@@ -279,12 +279,26 @@ impl Reader<'_> {
 
     fn log(&mut self, document: &Document, state: &Path) -> LogConfig {
         const SEGMENT_MAX: u64 = 64 << 20;
+        const EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+        const EVERY_LEAST: std::time::Duration = std::time::Duration::from_millis(100);
         let log = &document.log;
         LogConfig {
             dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
             segment_max: self.bound(log.segment_max, SEGMENT_MAX),
             literals: log.literals,
             sinks: self.sinks(&log.sinks),
+            retention_age: log.retention.age.map(|age| age.0),
+            retention_size: log.retention.size.map(|size| size.0),
+            checkpoints_every: log.checkpoints.every.map_or(EVERY, |every| every.0.max(EVERY_LEAST)),
+            checkpoints_to: log.checkpoints.to.0.iter().map(|sink| self.checkpoint_sink(&sink.value)).collect(),
+        }
+    }
+
+    fn checkpoint_sink(&self, text: &str) -> CheckpointSink {
+        match text {
+            "stdout" => CheckpointSink::Stdout,
+            url if url.starts_with("http://") || url.starts_with("https://") => CheckpointSink::Http(url.to_owned()),
+            path => CheckpointSink::File(self.file(Some(path)).unwrap_or_else(|| path.into())),
         }
     }
 

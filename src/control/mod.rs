@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 pub use operators::{FIRST_OPERATOR, OperatorEntry, Operators, OperatorsError, TOKEN_FILE};
 pub use ports::{
-    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags, Unwired,
+    Admission, EVENTS_MAX, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags,
+    Unwired,
 };
 pub use pump::Pump;
 pub use sweep::sweep;

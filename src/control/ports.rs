@@ -96,6 +96,9 @@ pub enum EventError {
     Log(String),
 }
 
+/// Records on one page, at most.
+pub const EVENTS_MAX: usize = 10_000;
+
 /// The reading side of the log.
 pub trait EventSource: Send + Sync {
     /// The lines that the filters choose, named as on the command line without dashes.

@@ -78,6 +78,9 @@ pub struct Filters {
     /// Anywhere in the masked text, in any case.
     #[arg(long)]
     pub text: Option<String>,
+    /// Only records with a lower number: the `next` of the page before.
+    #[arg(long)]
+    pub cursor: Option<u64>,
     /// At most so many, the newest.
     #[arg(long)]
     pub limit: Option<usize>,
@@ -92,7 +95,7 @@ impl Filters {
         let mut fields = serde_json::Map::new();
         for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
             let field = match (name.as_str(), value.parse::<u64>()) {
-                ("limit", Ok(limit)) => limit.into(),
+                ("limit" | "cursor", Ok(number)) => number.into(),
                 _ => value.as_str().into(),
             };
             if fields.insert(name.clone(), field).is_some() {
@@ -114,7 +117,8 @@ impl Filters {
     /// Whether the record is asked for. A time ago that was not resolved matches nothing.
     #[must_use]
     pub fn matches(&self, record: &StatementRecord) -> bool {
-        self.time_matches(record)
+        self.cursor.is_none_or(|cursor| record.seq < cursor)
+            && self.time_matches(record)
             && self.asker_matches(record)
             && self.touch_matches(record)
             && self.answer_matches(record)
@@ -237,7 +241,9 @@ impl Moment {
         }
     }
 
-    const fn at(self) -> Option<Timestamp> {
+    /// The time; none where it was not resolved.
+    #[must_use]
+    pub const fn at(self) -> Option<Timestamp> {
         match self {
             Self::At(at) => Some(at),
             Self::Ago(_) => None,
@@ -276,6 +282,10 @@ fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     use serde::de::IntoDeserializer as _;
     T::deserialize(text.into_deserializer()).map_err(|error: serde::de::value::Error| error.to_string())
 }
+
+mod terms;
+
+pub use terms::{Field, Want, terms};
 
 #[cfg(test)]
 mod tests;

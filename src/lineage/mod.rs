@@ -11,7 +11,7 @@ pub mod openlineage;
 mod record;
 
 pub use encode::{decode_line, encode_line};
-pub use filters::{Filters, Moment, glob_matches};
+pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
 pub use line::{Closing, Ending, Line, Sheet};
 pub use literals::Literals;
 pub use mask::{LINE_MAX, TEXT_MAX, mask, reason};

@@ -47,7 +47,7 @@ impl Checkpoint {
         // One form each: `+7`, `007` and unsigned trailing text are other bytes for the same thing.
         let size = size.parse::<u64>().ok().filter(|parsed| parsed.to_string() == size)?;
         let root = BASE64.decode(root).ok()?.try_into().ok()?;
-        if origin != verifier.name() || !note.ends_with('\n') || !verifier.accepts(text, signatures) {
+        if origin != verifier.name() || !note.ends_with('\n') || !verifier.accepts_at(size, text, signatures) {
             return None;
         }
         Some(Self { size, root, extensions: lines.map(str::to_owned).collect(), note: note.to_owned() })

@@ -39,6 +39,12 @@ pub enum LogError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The index beside the log; the log itself may be well.
+    #[error("{why}")]
+    Index {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The log was closed, or its writer died.
     #[error("the log is closed")]
     Closed,

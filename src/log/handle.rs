@@ -13,6 +13,7 @@ use super::error::{LogError, TryAppendError};
 use super::key::{Signer, Verifier};
 use super::open::sync_parent;
 use super::queue::{Pending, Queue, Reply};
+use super::succession;
 use super::unclosed::Leftovers;
 use super::writer::Writer;
 use crate::clock::{Clock, monotonic};
@@ -153,6 +154,7 @@ impl Log {
         fs::create_dir_all(&options.dir).map_err(LogError::io("create", &options.dir))?;
         sync_parent(&options.dir).map_err(LogError::io("sync", &options.dir))?;
         let lock = lock(&options.dir)?;
+        succession::finish(&options.dir)?;
         let signer = Arc::new(Signer::open(&options.dir, &options.origin)?);
         let verifier = Arc::new(signer.verifier().clone());
         let room_max = options.queue_max.max(1);
@@ -325,7 +327,7 @@ fn weight(line: &Line, room_max: u32) -> u32 {
     u32::try_from(line.weight()).unwrap_or(u32::MAX).min(room_max)
 }
 
-fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {
+pub(super) fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {
     let path = dir.join(LOCK);
     let file = fs::File::create(&path).map_err(LogError::io("create", &path))?;
     match file.try_lock() {

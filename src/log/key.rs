@@ -11,10 +11,12 @@ use ring::digest::{Context, SHA256};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use super::LogError;
+use super::{LogError, succession};
 
 const SECRET: &str = "signing.key";
 const PUBLIC: &str = "signing.pub";
+/// The key that is about to follow.
+const NEXT: [&str; 2] = ["signing.key.next", "signing.pub.next"];
 /// The signature type of Ed25519 in signed notes.
 const ALGORITHM: u8 = 1;
 
@@ -52,7 +54,19 @@ impl Signer {
         if verifier.public != pair.public_key().as_ref() {
             return Err(bad("the public key beside it belongs to another key"));
         }
-        Ok(Self { pair, verifier })
+        Ok(Self { pair, verifier: verifier.with_elders(dir)? })
+    }
+
+    /// Makes the key that is to follow this one, beside it.
+    pub(super) fn make_successor(&self, dir: &Path) -> Result<Verifier, LogError> {
+        let [secret, public] = NEXT.map(|name| dir.join(name));
+        let made = create(&secret)?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&made)
+            .map_err(|_| LogError::Key { path: secret.clone(), what: "no Ed25519 key in PKCS #8" })?;
+        let verifier = Verifier::new(&self.verifier.name, pair.public_key().as_ref())
+            .ok_or(LogError::Key { path: secret, what: "no key of this log's name" })?;
+        write_new(&public, verifier.to_string().as_bytes(), 0o644)?;
+        Ok(verifier)
     }
 
     /// The signature lines of a note with this text, which ends in a line end.
@@ -76,6 +90,24 @@ pub struct Verifier {
     name: String,
     id: [u8; 4],
     public: Vec<u8>,
+    elders: Vec<Elder>,
+}
+
+/// Why a note is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Complaint {
+    /// The signature is none.
+    Broken(String),
+    /// Another key signed it, or one after its time.
+    Stranger(String),
+}
+
+/// A key that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Elder {
+    pub verifier: Verifier,
+    /// It signs logs of at most so many lines.
+    pub until: u64,
 }
 
 impl Verifier {
@@ -84,7 +116,23 @@ impl Verifier {
     /// # Errors
     /// There is none, or it is no verifier key.
     pub fn of(dir: &Path) -> Result<Self, LogError> {
-        Self::read(&dir.join(PUBLIC))
+        Self::read(&dir.join(PUBLIC))?.with_elders(dir)
+    }
+
+    /// The same with the keys before it, of which each introduced the next.
+    pub(super) fn with_elders(mut self, dir: &Path) -> Result<Self, LogError> {
+        self.elders = succession::elders(dir, &self)?;
+        Ok(self)
+    }
+
+    /// Itself and the keys before it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        self.elders.iter().map(|elder| &elder.verifier).chain([self])
+    }
+
+    /// Whether it and the other are the same key under the same name.
+    pub(super) fn is_key(&self, other: &Self) -> bool {
+        self.name == other.name && self.public == other.public
     }
 
     /// A public key from a file.
@@ -118,7 +166,7 @@ impl Verifier {
             context.update(part);
         }
         let id = *context.finish().as_ref().first_chunk()?;
-        Some(Self { name: name.to_owned(), id, public: public.to_vec() })
+        Some(Self { name: name.to_owned(), id, public: public.to_vec(), elders: Vec::new() })
     }
 
     /// The log's name: the origin line of its checkpoints.
@@ -131,6 +179,32 @@ impl Verifier {
     #[must_use]
     pub(super) fn accepts(&self, text: &str, signatures: &str) -> bool {
         signatures.lines().any(|line| self.accepts_line(text, line).is_some())
+    }
+
+    /// The same for a checkpoint over `size` lines, which a key before it may have signed in its time.
+    #[must_use]
+    pub(super) fn accepts_at(&self, size: u64, text: &str, signatures: &str) -> bool {
+        self.accepts(text, signatures)
+            || self.elders.iter().any(|elder| size <= elder.until && elder.verifier.accepts(text, signatures))
+    }
+
+    /// Why a note is not accepted, in words.
+    #[must_use]
+    pub(super) fn complaint(&self, note: &str) -> Complaint {
+        let id = || {
+            let signature = note.rsplit_once("\n— ")?.1.split_once(' ')?.1.trim_end();
+            BASE64.decode(signature).ok()?.first_chunk().copied()
+        };
+        match id() {
+            None => Complaint::Broken("is not signed".to_owned()),
+            Some(id) if id == self.id => {
+                Complaint::Broken(format!("carries no signature of key {} that holds", hex(id)))
+            }
+            Some(id) => Complaint::Stranger(match self.elders.iter().find(|elder| elder.verifier.id == id) {
+                Some(elder) => format!("is signed by key {}, which was replaced at {} records", hex(id), elder.until),
+                None => format!("is not signed by this log's key: it names the unknown key {}", hex(id)),
+            }),
+        }
     }
 
     fn accepts_line(&self, text: &str, line: &str) -> Option<()> {
@@ -150,6 +224,21 @@ impl std::fmt::Display for Verifier {
         key.extend_from_slice(&self.public);
         writeln!(f, "{}+{}+{}", self.name, hex(self.id), BASE64.encode(key))
     }
+}
+
+/// Ends what a crash left of a change of keys: the next key takes its place where `introduced` names it, and is thrown
+/// away where nothing does.
+pub(super) fn settle(dir: &Path, introduced: Option<&Verifier>) -> Result<(), LogError> {
+    let [secret, public] = NEXT.map(|name| dir.join(name));
+    let next = Verifier::read(&public).ok().filter(|next| introduced.is_some_and(|found| found.is_key(next)));
+    for (from, to) in [(&secret, SECRET), (&public, PUBLIC)] {
+        let moved = if next.is_some() { fs::rename(from, dir.join(to)) } else { fs::remove_file(from) };
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(LogError::io("move", from)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn hex(id: [u8; 4]) -> String {

@@ -49,6 +49,19 @@ impl Tree {
         &self.frontier
     }
 
+    /// The root of the complete subtree over just these leaves, where it is one of the frontier.
+    fn complete(&self, first: u64, end: u64) -> Option<Hash> {
+        let (mut at, mut hashes) = (0, self.frontier.iter());
+        for bit in (0..u64::BITS).rev().map(|shift| 1_u64 << shift).filter(|bit| self.size & bit != 0) {
+            let hash = hashes.next()?;
+            if at == first && at + bit == end {
+                return Some(*hash);
+            }
+            at += bit;
+        }
+        None
+    }
+
     /// The root; of an empty tree the hash of nothing.
     #[must_use]
     pub fn root(&self) -> Hash {
@@ -58,27 +71,139 @@ impl Tree {
     }
 }
 
-/// The audit path of RFC 6962 §2.1.1 for leaf `index` of `leaves`, from the leaf upward; `None` where there is no such leaf.
-#[must_use]
-pub fn inclusion_proof(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
-    if index >= leaves.len() {
-        return None;
+/// The leaves of a tree, of whose beginning only the frontier may be left.
+#[derive(Clone, Debug, Default)]
+pub struct Leaves {
+    head: Tree,
+    tail: Vec<Hash>,
+}
+
+impl Leaves {
+    /// The leaves behind `head`.
+    #[must_use]
+    pub const fn behind(head: Tree, tail: Vec<Hash>) -> Self {
+        Self { head, tail }
     }
-    let mut path = Vec::new();
-    let (mut leaves, mut index) = (leaves, index);
-    while leaves.len() > 1 {
-        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-        if index < left.len() {
-            path.push(root_of(right));
-            leaves = left;
-        } else {
-            path.push(root_of(left));
-            index -= left.len();
-            leaves = right;
+
+    /// Adds a leaf.
+    pub fn push(&mut self, leaf: Hash) {
+        self.tail.push(leaf);
+    }
+
+    /// The number of leaves, those that are not left too.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.head.size() + u64::try_from(self.tail.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The root over the first `size` leaves; `None` where too many of them are not left.
+    #[must_use]
+    pub fn root(&self, size: u64) -> Option<Hash> {
+        if size == 0 { Some(sha256(&[])) } else { self.subtree(0, size) }
+    }
+
+    /// The audit path of RFC 6962 §2.1.1 for a leaf of the tree over the first `size`, from the leaf upward; `None`
+    /// where there is no such leaf, or too many are not left.
+    #[must_use]
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Option<Vec<Hash>> {
+        if index >= size || size > self.size() {
+            return None;
         }
+        let mut path = Vec::new();
+        let (mut first, mut end) = (0, size);
+        while end - first > 1 {
+            let middle = first + left_of(end - first);
+            if index < middle {
+                path.push(self.subtree(middle, end)?);
+                end = middle;
+            } else {
+                path.push(self.subtree(first, middle)?);
+                first = middle;
+            }
+        }
+        path.reverse();
+        Some(path)
     }
-    path.reverse();
-    Some(path)
+
+    /// The consistency proof of RFC 6962 §2.1.2 between the trees over the first `old` and the first `new` leaves;
+    /// `None` where `old` is none or more than `new`, or too many leaves are not left.
+    #[must_use]
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Option<Vec<Hash>> {
+        if old == 0 || old > new || new > self.size() {
+            return None;
+        }
+        let mut path = Vec::new();
+        let (mut first, mut end, mut is_known) = (0, new, true);
+        while old < end {
+            let middle = first + left_of(end - first);
+            if old <= middle {
+                path.push(self.subtree(middle, end)?);
+                end = middle;
+            } else {
+                path.push(self.subtree(first, middle)?);
+                first = middle;
+                is_known = false;
+            }
+        }
+        if !is_known {
+            path.push(self.subtree(first, end)?);
+        }
+        path.reverse();
+        Some(path)
+    }
+
+    /// The hash over the leaves from `first` up to `end`, which is not one of them.
+    fn subtree(&self, first: u64, end: u64) -> Option<Hash> {
+        let kept = self.head.size();
+        if first >= kept {
+            let at = |place: u64| usize::try_from(place - kept).ok();
+            return self.tail.get(at(first)?..at(end)?).map(root_of);
+        }
+        if let Some(hash) = self.head.complete(first, end) {
+            return Some(hash);
+        }
+        let middle = first + left_of(end - first);
+        (end - first > 1).then(|| Some(node_hash(&self.subtree(first, middle)?, &self.subtree(middle, end)?))).flatten()
+    }
+}
+
+/// The largest power of two below `size`: how many leaves the left half of a tree holds.
+fn left_of(size: u64) -> u64 {
+    size.next_power_of_two() / 2
+}
+
+/// Whether a consistency proof leads to both roots (RFC 9162 §2.1.4.2).
+#[must_use]
+pub fn is_consistent(old: (u64, Hash), new: (u64, Hash), path: &[Hash]) -> bool {
+    if old.0 == new.0 {
+        return path.is_empty() && old.1 == new.1;
+    }
+    let known = old.0.is_power_of_two().then_some(&old.1);
+    let mut hashes = known.into_iter().chain(path);
+    let Some(start) = hashes.next().filter(|_| old.0 > 0 && old.0 < new.0) else { return false };
+    let (mut node, mut last) = (old.0 - 1, new.0 - 1);
+    while node & 1 == 1 {
+        node >>= 1;
+        last >>= 1;
+    }
+    let (mut old_root, mut new_root) = (*start, *start);
+    for hash in hashes {
+        if last == 0 {
+            return false;
+        }
+        if node & 1 == 1 || node == last {
+            (old_root, new_root) = (node_hash(hash, &old_root), node_hash(hash, &new_root));
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            new_root = node_hash(&new_root, hash);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    last == 0 && old_root == old.1 && new_root == new.1
 }
 
 /// The root to which an audit path leads (RFC 9162 §2.1.3.2); `None` where the path has a wrong length.
@@ -168,21 +293,53 @@ mod tests {
         }
     }
 
+    /// All of the first 40 leaves behind a head of `kept`.
+    fn leaves(kept: u8) -> Leaves {
+        let mut head = Tree::default();
+        (0..kept).for_each(|byte| head.push(leaf_hash(&[byte])));
+        Leaves::behind(head, (kept..40).map(|byte| leaf_hash(&[byte])).collect())
+    }
+
     #[test]
-    fn every_leaf_of_every_tree_is_proved_and_no_other() {
-        let leaves: Vec<Hash> = (0..40_u8).map(|byte| leaf_hash(&[byte])).collect();
-        for size in 1..=leaves.len() {
-            let leaves = &leaves[..size];
-            let root = root_of(leaves);
-            for index in 0..size {
-                let path = inclusion_proof(leaves, index).unwrap();
-                let proved = |leaf, at| root_of_proof(leaf, at, u64::try_from(size).unwrap(), &path);
-                let at = u64::try_from(index).unwrap();
-                assert_eq!(proved(leaves[index], at), Some(root), "{index} of {size}");
-                assert_ne!(proved(leaf_hash(b"other"), at), Some(root), "{index} of {size}");
+    fn every_leaf_that_is_left_is_proved_in_every_tree_and_no_other() {
+        for kept in [0, 1, 5, 8, 13, 24] {
+            let leaves = leaves(kept);
+            for size in u64::from(kept) + 1..=40 {
+                let root = leaves.root(size).unwrap();
+                for index in u64::from(kept)..size {
+                    let path = leaves.inclusion_proof(index, size).unwrap();
+                    let leaf = leaf_hash(&[u8::try_from(index).unwrap()]);
+                    assert_eq!(root_of_proof(leaf, index, size, &path), Some(root), "{index} of {size} behind {kept}");
+                    assert_ne!(root_of_proof(leaf_hash(b"other"), index, size, &path), Some(root), "{index} of {size}");
+                }
             }
         }
-        assert_eq!(inclusion_proof(&leaves, leaves.len()), None);
+        assert_eq!(leaves(0).inclusion_proof(40, 40), None);
+        assert_eq!(leaves(0).inclusion_proof(3, 41), None);
+        assert_eq!(leaves(8).inclusion_proof(3, 40), None);
+    }
+
+    #[test]
+    fn every_two_trees_are_proved_consistent_and_no_others() {
+        let whole = leaves(0);
+        let root = |size| (size, whole.root(size).unwrap());
+        for new in 1..=40 {
+            for old in 1..=new {
+                let path = whole.consistency_proof(old, new).unwrap();
+                assert!(is_consistent(root(old), root(new), &path), "{old} to {new}");
+                assert!(!is_consistent((old, leaf_hash(b"other")), root(new), &path), "{old} to {new}");
+                assert!(!is_consistent(root(old), (new, leaf_hash(b"other")), &path), "{old} to {new}");
+                for kept in [1, 5, 8, 13, 24] {
+                    if let Some(found) = leaves(kept).consistency_proof(old, new) {
+                        assert_eq!(found, path, "{old} to {new} behind {kept}");
+                    } else {
+                        assert!(old < u64::from(kept), "{old} to {new} behind {kept}");
+                    }
+                }
+            }
+        }
+        assert_eq!(whole.consistency_proof(0, 5), None);
+        assert_eq!(whole.consistency_proof(6, 5), None);
     }
 
     #[test]

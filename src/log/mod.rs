@@ -8,9 +8,14 @@
 //! | `NNNNNNNN.jsonl.zst` | a sealed segment |
 //! | `NNNNNNNN.hashes` | 32 bytes a line: its leaf hash; says *which* line was changed. Not evidence by itself |
 //! | `NNNNNNNN.seal` | checkpoint at the segment's end, with the SHA-256 of the sealed file and the tree's frontier |
+//! | `NNNNNNNN.retired` | signed: the segment's records were removed, when and why; its seal stays |
+//! | `legal-holds.json` | what retention must not remove |
 //! | `checkpoints` | checkpoints after group commits, the newest last; bounded, older ones go |
 //! | `signing.key`, `signing.pub` | Ed25519 key (PKCS #8, mode 0600) and its C2SP verifier key |
+//! | `keys` | for each earlier key a checkpoint, signed by it, that names the key behind it |
 //! | `unclosed` | the first segment in which a statement can be open; where it is missing, a start reads all of them |
+//! | `index.sqlite` | where to look for what; made of the lines at any time, never evidence |
+//! | `policy-SHA256` | the text of a policy that records name |
 //! | `lock` | held by the one process that appends |
 //!
 //! **Order of a group commit:** lines are written, then `fdatasync` once, then the leaf hashes and a signed checkpoint are
@@ -32,16 +37,22 @@ mod checkpoint;
 mod disk;
 mod error;
 mod handle;
+mod index;
 mod key;
+mod legal;
 mod merkle;
 mod open;
+mod policies;
 mod prove;
 mod query;
 mod queue;
 mod read;
 mod resume;
+mod retire;
 mod seal;
+mod seek;
 mod segment;
+mod succession;
 mod unclosed;
 mod verify;
 mod writer;
@@ -51,11 +62,17 @@ pub use checkpoint::Checkpoint;
 pub use disk::{Disk, File, OsDisk};
 pub use error::{LogError, TryAppendError};
 pub use handle::{Log, Options};
+pub use index::{Index, IndexError, IndexKeeper, Progress};
 pub use key::{Signer, Verifier};
-pub use merkle::{Hash, Tree, inclusion_proof, leaf_hash, root_of_proof};
-pub use prove::{Proof, prove};
+pub use legal::{LegalAct, LegalHold, LegalHolds};
+pub use merkle::{Hash, Leaves, Tree, is_consistent, leaf_hash, root_of_proof};
+pub use open::newest_checkpoint;
+pub use policies::{keep_policy, policy_path};
+pub use prove::{Consistency, Proof, Proofs};
 pub use query::{Matches, query};
 pub use read::{Records, read};
 pub use resume::read_from;
+pub use retire::{Due, Retention, Retired};
+pub use succession::rotate_key;
 pub use unclosed::{Leftovers, closing};
-pub use verify::{Problem, Report, Tamper, VerifyOptions, verify};
+pub use verify::{Depth, KeptCheckpoints, Problem, Report, Tamper, VerifyOptions, verify};

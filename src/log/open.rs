@@ -13,6 +13,7 @@ use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
 use super::key::{Signer, Verifier};
 use super::merkle::{Hash, Tree, leaf_hash};
+use super::retire;
 use super::segment::{self, Lines, Segment, suffix};
 use crate::lineage;
 
@@ -29,14 +30,14 @@ pub(super) struct Opened {
 /// Reads what is not sealed and checks it; a new directory gets its first checkpoint, over nothing.
 pub(super) fn open(dir: &Path, signer: &Signer) -> Result<Opened, LogError> {
     let segments = segment::list(dir).map_err(LogError::io("list", dir))?;
-    check_numbers(&segments)?;
+    check_numbers(dir, &segments, signer.verifier())?;
     let path = dir.join(CHECKPOINTS);
     if segments.is_empty() && !path.exists() {
         let nothing = Checkpoint::sign(signer, &Tree::default(), Vec::new());
         write_atomic(&path, nothing.note.as_bytes())?;
     }
     let sealed = newest_seal(dir, &segments, signer.verifier())?;
-    let newest = newest_checkpoint(&path, signer.verifier())?;
+    let newest = read_newest_checkpoint(&path, signer.verifier())?;
     let start = sealed.as_ref().map_or_else(Position::default, Position::following);
     let anchor = match &sealed {
         Some(end) if end.tree.size() > newest.size => (end.tree.size(), end.tree.root()),
@@ -127,8 +128,11 @@ impl Scan<'_> {
     }
 }
 
-fn check_numbers(segments: &[Segment]) -> Result<(), LogError> {
-    for (expected, segment) in (0..).zip(segments) {
+/// No number is missing, but for segments that were retired at the beginning.
+fn check_numbers(dir: &Path, segments: &[Segment], verifier: &Verifier) -> Result<(), LogError> {
+    let first = segments.first().map_or(0, |segment| segment.number);
+    let kept = (0..first).find(|number| retire::retired(dir, *number, verifier).is_none()).unwrap_or(first);
+    for (expected, segment) in (kept..).zip(segments) {
         if segment.number != expected {
             return Err(LogError::NotIntact { what: format!("segment {expected:08} is missing") });
         }
@@ -162,7 +166,15 @@ pub(super) fn position_of(number: u32, seal: &Checkpoint) -> Option<Position> {
     Some(Position { number, bytes, first, base: Arc::default(), tree })
 }
 
-fn newest_checkpoint(path: &Path, verifier: &Verifier) -> Result<Checkpoint, LogError> {
+/// The newest checkpoint's note.
+///
+/// # Errors
+/// The file cannot be read or ends in none of this log.
+pub fn newest_checkpoint(dir: &Path) -> Result<String, LogError> {
+    read_newest_checkpoint(&dir.join(CHECKPOINTS), &Verifier::of(dir)?).map(|checkpoint| checkpoint.note)
+}
+
+fn read_newest_checkpoint(path: &Path, verifier: &Verifier) -> Result<Checkpoint, LogError> {
     let text = fs::read(path).map_err(LogError::io("read", path))?;
     let text = String::from_utf8_lossy(&text);
     let (notes, _torn) = split_notes(&text);

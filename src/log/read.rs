@@ -31,6 +31,29 @@ pub struct Records {
     lines: Option<Lines>,
 }
 
+/// A place between two lines of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The segment's number.
+    pub segment: u32,
+    /// Bytes of its plain text before the place.
+    pub offset: u64,
+    /// Lines of it before the place.
+    pub line: u64,
+}
+
+impl Records {
+    /// The records behind a place.
+    pub(super) fn behind(dir: &Path, place: Place) -> Self {
+        Self { dir: dir.to_path_buf(), number: place.segment, offset: place.offset, line: place.line, lines: None }
+    }
+
+    /// Behind what was read.
+    pub(super) fn place(&self) -> Place {
+        Place { segment: self.number, offset: self.offset, line: self.line }
+    }
+}
+
 impl Iterator for Records {
     type Item = Result<StatementRecord, LogError>;
 
@@ -50,7 +73,7 @@ impl Records {
         Self { dir: dir.to_path_buf(), number, offset: 0, line: 0, lines: None }
     }
 
-    fn next_line(&mut self) -> Result<Option<Vec<u8>>, LogError> {
+    pub(super) fn next_line(&mut self) -> Result<Option<Vec<u8>>, LogError> {
         loop {
             if let Some(line) = self.line_here()? {
                 return Ok(Some(line));

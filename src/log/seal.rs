@@ -1,7 +1,7 @@
 //! Sealing a segment that is full: compress, sign, remove the plain file. Beside the writer, which goes on meanwhile.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,14 +14,16 @@ use super::active::Position;
 use super::checkpoint::Checkpoint;
 use super::error::LogError;
 use super::key::Signer;
+use super::merkle::{Tree, leaf_hash};
 use super::open::{sync_parent, write_atomic};
+use super::seek::SeekTable;
 use super::segment::{self, suffix};
 
 /// How hard zstd tries. Lines repeat each other: on them its quickest level packs as well as its third, in less time.
 const LEVEL: i32 = 1;
 
-/// Read and handed to zstd at once, in bytes: with smaller pieces it copies its window instead of reading it in place.
-const CHUNK: usize = 1 << 20;
+/// Bytes of plain text in one frame: as much must be unpacked to read one line. Smaller frames pack worse.
+const FRAME: usize = 256 << 10;
 
 /// Seals one segment at a time. A plain segment that could not be sealed is whole and stays; the next start tries again.
 pub(super) struct Sealer {
@@ -71,7 +73,7 @@ fn seal(dir: &std::path::Path, signer: &Signer, end: &Position) -> Result<(), Lo
     let plain = segment::path(dir, end.number, suffix::PLAIN);
     let sealed = segment::path(dir, end.number, suffix::SEALED);
     if plain.exists() {
-        compress(&plain, &sealed).map_err(LogError::io("seal", &plain))?;
+        compress(&plain, &sealed, end).map_err(LogError::io("seal", &plain))?;
     }
     let sha256 = sha256_of(&sealed).map_err(LogError::io("read", &sealed))?;
     let frontier: Vec<_> = end.tree.frontier().iter().map(|hash| BASE64.encode(hash)).collect();
@@ -91,12 +93,38 @@ fn seal(dir: &std::path::Path, signer: &Signer, end: &Position) -> Result<(), Lo
     }
 }
 
-fn compress(plain: &std::path::Path, sealed: &std::path::Path) -> io::Result<()> {
+/// Frames that can be unpacked alone, with a table of them at the end. Any zstd reads it as one file.
+///
+/// The lines are compared with what was signed on the way: a seal vouches for them.
+fn compress(plain: &std::path::Path, sealed: &std::path::Path, end: &Position) -> io::Result<()> {
     let temporary = sealed.with_extension("zst.new");
-    let mut encoder = zstd::stream::write::Encoder::new(fs::File::create(&temporary)?, LEVEL)?;
-    encoder.include_checksum(true)?;
-    io::copy(&mut io::BufReader::with_capacity(CHUNK, fs::File::open(plain)?), &mut encoder)?;
-    encoder.finish()?.sync_all()?;
+    let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
+    packer.set_parameter(zstd::stream::raw::CParameter::ChecksumFlag(true))?;
+    let (mut from, mut to) = (fs::File::open(plain)?, fs::File::create(&temporary)?);
+    let (mut text, mut table) = (Vec::with_capacity(FRAME), SeekTable::default());
+    let (mut tree, mut begun) = (Tree::clone(&end.base), Vec::new());
+    loop {
+        text.clear();
+        let length = u64::try_from(FRAME).unwrap_or(u64::MAX);
+        if io::Read::by_ref(&mut from).take(length).read_to_end(&mut text)? == 0 {
+            break;
+        }
+        for piece in text.split_inclusive(|byte| *byte == b'\n') {
+            begun.extend_from_slice(piece);
+            if begun.pop_if(|byte| *byte == b'\n').is_some() {
+                tree.push(leaf_hash(&begun));
+                begun.clear();
+            }
+        }
+        let packed = packer.compress(&text)?;
+        to.write_all(&packed)?;
+        table.push(packed.len(), text.len())?;
+    }
+    if tree != end.tree || !begun.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its lines are not those that were signed"));
+    }
+    to.write_all(&table.encode()?)?;
+    to.sync_all()?;
     fs::rename(&temporary, sealed)?;
     sync_parent(sealed)
 }

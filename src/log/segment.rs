@@ -1,8 +1,10 @@
 //! Segments: their names, the list of them, and their lines, plain or sealed.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use super::seek::SeekTable;
 
 /// No line is longer; a statement's text is cut long before.
 const LINE_MAX: u64 = 64 << 20;
@@ -78,12 +80,28 @@ impl Lines {
 
     /// The same from a byte of the plain text on, which must begin a line.
     pub(super) fn open_at(segment: &Segment, offset: u64) -> io::Result<Self> {
-        let mut lines = Self::open(segment)?;
-        let skipped = io::copy(&mut lines.reader.by_ref().take(offset), &mut io::sink())?;
-        if skipped < offset {
+        let (mut lines, skip) = match fs::File::open(&segment.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.sealed => {
+                Self::sealed_at(fs::File::open(segment.path.with_extension(suffix::SEALED))?, offset)?
+            }
+            file if segment.sealed => Self::sealed_at(file?, offset)?,
+            file => {
+                let mut file = file?;
+                let start = file.seek(SeekFrom::Start(offset.min(file.metadata()?.len())))?;
+                (Self::new(Box::new(BufReader::with_capacity(1 << 16, file))), offset - start)
+            }
+        };
+        if io::copy(&mut lines.reader.by_ref().take(skip), &mut io::sink())? < skip {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the segment is shorter than it was"));
         }
         Ok(lines)
+    }
+
+    /// Lines from the frame on that holds the byte, and how many bytes of its text come before.
+    fn sealed_at(mut file: fs::File, offset: u64) -> io::Result<(Self, u64)> {
+        let (at, text) = SeekTable::read(&mut file)?.map_or((0, 0), |table| table.frame_of(offset));
+        file.seek(SeekFrom::Start(at))?;
+        Ok((Self::sealed(file)?, offset - text))
     }
 
     fn sealed(file: fs::File) -> io::Result<Self> {

@@ -7,102 +7,61 @@ use std::path::{Path, PathBuf};
 use super::active::CHECKPOINTS;
 use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
-use super::key::Verifier;
+use super::key::{Complaint, Verifier};
 use super::merkle::{Hash, Tree};
 use super::open::position_of;
+use super::retire;
 use super::seal::sha256_of;
 use super::segment::{self, Segment, suffix};
 
 mod diagnose;
 mod lines;
+mod report;
+mod sealed;
 
 use lines::SegmentLines;
+pub use report::{Problem, Report, Tamper};
 
-/// What to verify against.
+/// What to verify against, and how thoroughly.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyOptions {
-    /// A verifier key that was kept elsewhere; without one, the log's own.
+    /// A verifier key that was kept elsewhere, the log's present one or one before it; without one, the log's own.
     pub key: Option<PathBuf>,
-    /// A file of checkpoints that were kept elsewhere: finds a log that was rolled back as a whole.
-    pub checkpoint: Option<PathBuf>,
+    /// Checkpoints that were kept elsewhere: find a log that was rolled back as a whole, or forked.
+    pub checkpoint: Option<KeptCheckpoints>,
+    /// How sealed segments are looked at.
+    pub depth: Depth,
 }
 
-/// What was found. The log is intact where `problems` is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
-    /// Whole lines.
-    pub lines: u64,
-    /// Segments, the active one too.
-    pub segments: usize,
-    /// Lines that the newest checkpoint covers.
-    pub anchored: u64,
-    /// Lines behind it: whole and in order, and signed by nothing yet. A running log has some for a moment, a crashed one
-    /// until its next start.
-    pub unanchored: u64,
-    /// Bytes of an unfinished line at the end.
-    pub torn: u64,
-    /// All that does not fit.
-    pub problems: Vec<Problem>,
+/// Checkpoints from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct KeptCheckpoints {
+    /// Where they come from: a file's name, a URL.
+    pub name: String,
+    /// Checkpoints, one behind the other.
+    pub text: String,
 }
 
-impl Report {
-    /// Whether nothing was changed, as far as the checkpoints reach.
-    #[must_use]
-    pub fn is_intact(&self) -> bool {
-        self.problems.is_empty()
+impl KeptCheckpoints {
+    /// From a file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path) -> Result<Self, LogError> {
+        let bytes = fs::read(path).map_err(LogError::io("read", path))?;
+        Ok(Self { name: name(path), text: String::from_utf8_lossy(&bytes).into_owned() })
     }
 }
 
-/// One thing that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Problem {
-    /// What was done to the log.
-    pub tamper: Tamper,
-    /// The file's name.
-    pub file: String,
-    /// The line in it, from 1, where it is known.
-    pub line: Option<u64>,
-    /// The record's number, where it is known.
-    pub seq: Option<u64>,
-    /// One sentence.
-    pub what: String,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.file)?;
-        if let Some(line) = self.line {
-            write!(f, " line {line}")?;
-        }
-        if let Some(seq) = self.seq {
-            write!(f, " (seq {seq})")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-/// What can be done to a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tamper {
-    /// A line's bytes differ.
-    Edited,
-    /// Lines are gone from the middle.
-    Deleted,
-    /// Lines are there that never were.
-    Inserted,
-    /// Lines stand in another order.
-    Reordered,
-    /// Lines are gone from the end.
-    Truncated,
-    /// A whole segment is gone.
-    SegmentMissing,
-    /// A segment holds another one's lines.
-    SegmentSwapped,
-    /// The log is older than a checkpoint that was kept elsewhere.
-    RolledBack,
-    /// Something other than a line differs: a checkpoint, a seal, a hash, a sealed file's bytes.
-    Evidence,
+/// How sealed segments are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// A segment whose bytes are those that were sealed, and whose noted hashes lead from the root before it to its own, is
+    /// not unpacked: its lines were compared with those hashes when it was sealed.
+    #[default]
+    Seals,
+    /// Every line is read.
+    Lines,
 }
 
 /// Reads all of the log in `dir` and checks it.
@@ -111,26 +70,43 @@ pub enum Tamper {
 /// Files that cannot be read, or a given key or checkpoint file that is none. What does not fit is in the report.
 pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<Report, LogError> {
     let mut report = Report::default();
-    let verifier = match &options.key {
-        Some(path) => Verifier::read(path)?,
-        None => match Verifier::of(dir) {
-            Ok(verifier) => verifier,
-            Err(error) => {
-                report.evidence("signing.pub".to_owned(), error.to_string());
-                return Ok(report);
-            }
-        },
-    };
+    let Some(verifier) = verifier(dir, options.key.as_deref(), &mut report)? else { return Ok(report) };
     let mut walk = Walk { dir, verifier, report, roots: BTreeMap::new(), tree: Tree::default() };
     // Checkpoints before lines: beside a running writer there may be more lines than checkpoints, never fewer.
-    walk.checkpoints(&dir.join(CHECKPOINTS), Kept::Here)?;
-    if let Some(path) = &options.checkpoint {
-        walk.checkpoints(path, Kept::Elsewhere)?;
+    walk.checkpoints();
+    if let Some(kept) = &options.checkpoint {
+        walk.notes(&kept.name, &kept.text, Kept::Elsewhere);
     }
     let segments = segment::list(dir).map_err(LogError::io("list", dir))?;
-    walk.segments(&segments)?;
+    walk.segments(&segments, options.depth)?;
     walk.end();
     Ok(walk.report)
+}
+
+/// The log's key with those before it, which one that was kept elsewhere must be among.
+fn verifier(dir: &Path, kept: Option<&Path>, report: &mut Report) -> Result<Option<Verifier>, LogError> {
+    let kept = kept.map(Verifier::read).transpose()?;
+    let own = match Verifier::of(dir) {
+        Ok(own) => own,
+        Err(error) => {
+            let tamper = if matches!(error, LogError::Key { .. }) { Tamper::UnknownKey } else { Tamper::Evidence };
+            report.evidence(tamper, "signing.pub".to_owned(), error.to_string());
+            return Ok(kept);
+        }
+    };
+    if let Some(kept) = kept.filter(|kept| !own.all().any(|key| key.is_key(kept))) {
+        let what = format!(
+            "the log's key is {}; the key that was kept elsewhere, {}, did not lead to it",
+            key(&own),
+            key(&kept)
+        );
+        report.evidence(Tamper::UnknownKey, "signing.pub".to_owned(), what);
+    }
+    Ok(Some(own))
+}
+
+fn key(verifier: &Verifier) -> String {
+    verifier.to_string().trim_end().to_owned()
 }
 
 /// Where a checkpoint was kept.
@@ -157,38 +133,43 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn checkpoints(&mut self, path: &Path, kept: Kept) -> Result<(), LogError> {
-        let file = name(path);
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if kept == Kept::Elsewhere => return Err(LogError::io("read", path)(error)),
+    fn checkpoints(&mut self) {
+        let path = self.dir.join(CHECKPOINTS);
+        match fs::read(&path) {
+            Ok(bytes) => self.notes(CHECKPOINTS, &String::from_utf8_lossy(&bytes), Kept::Here),
             Err(error) => {
-                self.report.evidence(file, format!("no checkpoints: {error}"));
-                return Ok(());
+                self.report.evidence(Tamper::Evidence, CHECKPOINTS.to_owned(), format!("no checkpoints: {error}"));
             }
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        let (notes, torn) = split_notes(&text);
+        }
+    }
+
+    fn notes(&mut self, file: &str, text: &str, kept: Kept) {
+        let (notes, torn) = split_notes(text);
         for (index, note) in notes.iter().enumerate() {
             match Checkpoint::parse(note, &self.verifier) {
-                Some(checkpoint) => self.anchor(checkpoint.size, checkpoint.root, file.clone(), kept),
-                None => self
-                    .report
-                    .evidence(file.clone(), format!("checkpoint {} is not signed by this log's key", index + 1)),
+                Some(checkpoint) => self.anchor(checkpoint.size, checkpoint.root, file.to_owned(), kept),
+                None => self.unsigned(file.to_owned(), &format!("checkpoint {}", index + 1), note),
             }
         }
         let cut = torn.char_indices().next_back().and_then(|(last, _)| torn.get(..last)).unwrap_or_default();
         if notes.is_empty() || Checkpoint::parse(&format!("{cut}\n"), &self.verifier).is_some() {
-            self.report.evidence(file, "the last checkpoint is no whole one".to_owned());
+            self.report.evidence(Tamper::Evidence, file.to_owned(), "the last checkpoint is no whole one".to_owned());
         }
-        Ok(())
+    }
+
+    fn unsigned(&mut self, file: String, subject: &str, note: &str) {
+        let (tamper, what) = match self.verifier.complaint(note) {
+            Complaint::Broken(what) => (Tamper::Evidence, what),
+            Complaint::Stranger(what) => (Tamper::UnknownKey, what),
+        };
+        self.report.evidence(tamper, file, format!("{subject} {what}"));
     }
 
     fn anchor(&mut self, size: u64, root: Hash, file: String, kept: Kept) {
         match self.roots.get(&size) {
             Some(other) if other.root != root => {
                 let what = format!("signs another root for {size} lines than {}: the log was forked", other.file);
-                self.report.evidence(file, what);
+                self.report.evidence(Tamper::Forked, file, what);
             }
             Some(_) => {}
             None => {
@@ -197,8 +178,18 @@ impl Walk<'_> {
         }
     }
 
-    fn segments(&mut self, segments: &[Segment]) -> Result<(), LogError> {
+    fn segments(&mut self, segments: &[Segment], depth: Depth) -> Result<(), LogError> {
         self.report.segments = segments.len();
+        let mut seals = BTreeMap::new();
+        for segment in segments {
+            if let Some(seal) = self.seal(segment)? {
+                seals.insert(segment.number, seal);
+            }
+        }
+        let fitting = match depth {
+            Depth::Seals => sealed::fitting(self.dir, segments, &seals, &self.roots),
+            Depth::Lines => BTreeMap::new(),
+        };
         let mut expected = 0;
         for (index, segment) in segments.iter().enumerate() {
             while expected < segment.number {
@@ -206,13 +197,16 @@ impl Walk<'_> {
                 expected += 1;
             }
             expected += 1;
-            let is_last = index + 1 == segments.len();
-            let seal = self.seal(segment)?;
-            let first = self.tree.size();
-            let found = SegmentLines::read(self.dir, segment, first)?;
-            self.segment(segment, &found, seal.as_ref(), is_last);
+            let seal = seals.get(&segment.number);
+            let end = seal.and_then(|seal| position_of(segment.number, seal));
+            match (fitting.get(&segment.number), &end) {
+                (Some(first), Some(end)) if *first == self.tree.size() => {
+                    self.report.lines += end.tree.size() - first;
+                }
+                _ => self.read_lines(segment, seal, index + 1 == segments.len())?,
+            }
             // The seal says where the next segment begins, whatever was done to this one.
-            if let Some(end) = seal.as_ref().and_then(|seal| position_of(segment.number, seal)) {
+            if let Some(end) = end {
                 self.tree = end.tree;
             }
         }
@@ -221,66 +215,70 @@ impl Walk<'_> {
 
     fn missing(&mut self, number: u32) {
         let seal = fs::read_to_string(segment::path(self.dir, number, suffix::SEAL)).ok();
-        if let Some(end) = seal.and_then(|note| position_of(number, &Checkpoint::parse(&note, &self.verifier)?)) {
+        let end = seal.and_then(|note| position_of(number, &Checkpoint::parse(&note, &self.verifier)?));
+        let (file, what) = match retire::retired(self.dir, number, &self.verifier) {
+            Some(retired) if end.as_ref().is_some_and(|end| end.tree.size() == retired.end) => {
+                if let Some(end) = end {
+                    self.anchor(end.tree.size(), end.tree.root(), format!("{number:08}.{}", suffix::SEAL), Kept::Here);
+                    self.tree = end.tree;
+                }
+                self.report.retired.push(retired);
+                return;
+            }
+            _ => (format!("{number:08}.{}", suffix::PLAIN), "the segment is missing".to_owned()),
+        };
+        if let Some(end) = end {
             self.tree = end.tree;
         }
-        self.report.problems.push(Problem {
-            tamper: Tamper::SegmentMissing,
-            file: format!("{number:08}.{}", suffix::PLAIN),
-            line: None,
-            seq: None,
-            what: "the segment is missing".to_owned(),
-        });
+        self.report.problems.push(Problem { tamper: Tamper::SegmentMissing, file, line: None, seq: None, what });
     }
 
-    /// The segment's seal, once it and the sealed file that it signs were checked.
+    /// The segment's seal.
     fn seal(&mut self, segment: &Segment) -> Result<Option<Checkpoint>, LogError> {
         let path = segment::path(self.dir, segment.number, suffix::SEAL);
         let note = match fs::read(&path) {
-            Ok(note) => note,
+            Ok(note) => String::from_utf8_lossy(&note).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if segment.sealed {
-                    self.report.evidence(name(&path), "the seal of a sealed segment is missing".to_owned());
+                    let what = "the seal of a sealed segment is missing".to_owned();
+                    self.report.evidence(Tamper::Evidence, name(&path), what);
                 }
                 return Ok(None);
             }
             Err(error) => return Err(LogError::io("read", &path)(error)),
         };
-        let seal = String::from_utf8(note).ok().and_then(|note| Checkpoint::parse(&note, &self.verifier));
-        let Some(seal) = seal else {
-            self.report.evidence(name(&path), "the seal is not signed by this log's key".to_owned());
+        let Some(seal) = Checkpoint::parse(&note, &self.verifier) else {
+            self.unsigned(name(&path), "the seal", &note);
             return Ok(None);
         };
         self.anchor(seal.size, seal.root, name(&path), Kept::Here);
-        let file = segment::path(self.dir, segment.number, suffix::SEALED);
-        let signed = seal.extension("sha256").and_then(|mut words| words.next().map(str::to_owned));
-        let found = sha256_of(&file).ok();
-        if found.is_none() || signed != found {
-            self.report.evidence(name(&file), "its bytes are not those that were sealed".to_owned());
-        }
         Ok(Some(seal))
     }
 
-    fn segment(&mut self, segment: &Segment, found: &SegmentLines, seal: Option<&Checkpoint>, is_last: bool) {
+    /// Reads a segment line by line, and names what was done to it.
+    fn read_lines(&mut self, segment: &Segment, seal: Option<&Checkpoint>, is_last: bool) -> Result<(), LogError> {
+        if let Some(seal) = seal {
+            let file = segment::path(self.dir, segment.number, suffix::SEALED);
+            if sealed::sha256(seal).is_none_or(|signed| sha256_of(&file).ok().as_ref() != Some(&signed)) {
+                let what = "its bytes are not those that were sealed".to_owned();
+                self.report.evidence(Tamper::Evidence, name(&file), what);
+            }
+        }
         let file = name(&segment.path);
         let first = self.tree.size();
-        let mut bad = None;
-        let mut good = first;
-        for (size, leaf) in (first + 1..).zip(&found.leaves) {
-            self.tree.push(*leaf);
-            if let Some(signed) = self.roots.get(&size) {
-                if signed.root == self.tree.root() {
-                    good = size;
-                } else if bad.is_none() {
-                    bad = Some((good, size));
-                }
-            }
+        let found = SegmentLines::read(self.dir, segment, first)?;
+        let followed = follow(&mut self.tree, &found.leaves, &self.roots);
+        for (size, source) in followed.forked {
+            let what = format!("{source} signs another root for {size} lines: the log was forked");
+            self.report.evidence(Tamper::Forked, file.clone(), what);
         }
         self.report.lines += u64::try_from(found.leaves.len()).unwrap_or(u64::MAX);
         let expected = seal.map(|seal| seal.size - first.min(seal.size));
-        let problems = diagnose::diagnose(&diagnose::Case { file, first, bad, good, found, expected, is_last });
+        let (bad, good) = (followed.bad, followed.good);
+        let problems = diagnose::diagnose(&diagnose::Case { file, first, bad, good, found: &found, expected, is_last });
         self.report.problems.extend(problems);
         self.report.torn = found.torn;
+        Ok(())
     }
 
     /// Whether the newest checkpoints are reached.
@@ -299,10 +297,32 @@ impl Walk<'_> {
     }
 }
 
-impl Report {
-    fn evidence(&mut self, file: String, what: String) {
-        self.problems.push(Problem { tamper: Tamper::Evidence, file, line: None, seq: None, what });
+/// How lines fit what was signed.
+struct Followed {
+    /// Sizes between which one of the log's own roots does not fit: the last that fits, the first that does not.
+    bad: Option<(u64, u64)>,
+    /// The last size at which one fits.
+    good: u64,
+    /// Sizes at which one that was kept elsewhere does not fit, with where it was kept.
+    forked: Vec<(u64, String)>,
+}
+
+/// Adds the leaves to the tree, and compares each root that somebody signed.
+fn follow(tree: &mut Tree, leaves: &[Hash], roots: &BTreeMap<u64, Signed>) -> Followed {
+    let mut followed = Followed { bad: None, good: tree.size(), forked: Vec::new() };
+    let mut signed = roots.range(tree.size() + 1..).peekable();
+    for leaf in leaves {
+        tree.push(*leaf);
+        let Some((size, signed)) = signed.next_if(|(size, _)| **size == tree.size()) else { continue };
+        if signed.root == tree.root() {
+            followed.good = *size;
+        } else if signed.kept == Kept::Elsewhere {
+            followed.forked.push((*size, signed.file.clone()));
+        } else if followed.bad.is_none() {
+            followed.bad = Some((followed.good, *size));
+        }
     }
+    followed
 }
 
 fn name(path: &Path) -> String {

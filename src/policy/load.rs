@@ -149,6 +149,7 @@ impl Draft {
             errors: self.errors.value().unwrap_or_default(),
             tag_rules: TagRules::new(self.tags, lookalikes::rules(), on_lookalike).with_vouched(self.vouched),
             approve: default_approve(),
+            text: preimage(sources).into(),
             sha256: fingerprint(sources),
             always_rule,
             default_rule,
@@ -158,12 +159,17 @@ impl Draft {
 
 /// SHA-256 over all texts, each behind its length, in hex.
 fn fingerprint(sources: &[Source]) -> String {
+    let hex = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+    digest(&SHA256, &preimage(sources)).as_ref().iter().flat_map(hex).collect()
+}
+
+/// What is hashed: each text behind its length, so that no two sets of texts read the same.
+fn preimage(sources: &[Source]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for source in sources {
         bytes.extend_from_slice(source.text.len().to_string().as_bytes());
         bytes.push(0);
         bytes.extend_from_slice(source.text.as_bytes());
     }
-    let hex = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
-    digest(&SHA256, &bytes).as_ref().iter().flat_map(hex).collect()
+    bytes
 }

@@ -43,6 +43,7 @@ pub struct Policy {
     tag_rules: TagRules,
     approve: Approve,
     sha256: String,
+    text: Arc<[u8]>,
     always_rule: Arc<str>,
     default_rule: Arc<str>,
     timed: bool,
@@ -59,6 +60,12 @@ impl Policy {
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// The texts of its files, each behind its length in digits and a zero byte: what the SHA-256 is of.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
     }
 
     /// Whether its verdicts are carried out or only recorded.

@@ -10,6 +10,7 @@ mod options;
 mod ports;
 mod recovery;
 mod reload;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -117,6 +118,7 @@ impl Server {
         private_dir(state)?;
         private_dir(&options.store)?;
         let log = Log::open(log_options(&options), clock.clone())?;
+        crate::log::keep_policy(&options.log.dir, options.policy.sha256(), options.policy.text())?;
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
         let closed = recovery::recover(&log, &approvals).await?;
@@ -149,6 +151,9 @@ impl Server {
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
+            tokio::spawn(upkeep::keep_index(options.log.dir.clone(), stop_services.clone())),
+            tokio::spawn(upkeep::retire(options.log.clone(), services.log.clone(), stop_services.clone())),
+            tokio::spawn(upkeep::send_checkpoints(options.log.clone(), stop_services.clone())),
             tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
         ];
         helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));

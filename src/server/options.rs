@@ -10,9 +10,9 @@ use crate::auth::gate::Identity;
 use crate::backend::connect::{Encryption, Upstream};
 use crate::backend::databases::Credential;
 use crate::config::dsn::{self, Host, SslMode};
-use crate::config::{Config, InTransaction, LiteralsMode, OnDisconnect, OperatorConfig, OperatorRole};
+use crate::config::{CheckpointSink, Config, InTransaction, LiteralsMode, OnDisconnect, OperatorConfig, OperatorRole};
 use crate::control::OperatorEntry;
-use crate::log::{Disk, OsDisk};
+use crate::log::{Disk, OsDisk, Retention};
 use crate::net::tls::{self, ServerTls, TlsError, Verify};
 use crate::policy::{self, Policy};
 use crate::session::{Bounds, HoldSettings, Mode};
@@ -42,6 +42,12 @@ pub struct LogOptions {
     pub segment_max: u64,
     /// Records that wait for the disk, in bytes.
     pub queue_max: u32,
+    /// What is removed.
+    pub retention: Retention,
+    /// How often the newest checkpoint is sent.
+    pub checkpoints_every: std::time::Duration,
+    /// Where to.
+    pub checkpoints_to: Vec<CheckpointSink>,
     /// What stands for literals.
     pub literals: LiteralsMode,
     /// Where records are sent.
@@ -217,6 +223,9 @@ impl Options {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,
                 queue_max: number(config.limits.log_queue_max.saturating_mul(1024)),
+                retention: Retention { age: config.log.retention_age, size: config.log.retention_size },
+                checkpoints_every: config.log.checkpoints_every,
+                checkpoints_to: config.log.checkpoints_to.clone(),
                 literals: config.log.literals,
                 sinks: config.log.sinks.clone(),
                 disk: Arc::new(OsDisk),

@@ -1,6 +1,6 @@
 //! What `control` asks of the rooms that it does not know.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::options::{Again, Options, PolicySource};
 use super::reload;
 use crate::backend::memory::{DerivedTag, Review};
 use crate::control::{
-    Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags,
+    Admission, EVENTS_MAX, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags,
 };
 use crate::ids::{SessionId, StatementId};
 use crate::lineage::{Event, Filters, StatementRecord};
@@ -124,6 +124,10 @@ impl Reload for Ports {
         Box::pin(async move {
             let policy = self.read_again()?;
             let sha256 = policy.sha256().to_owned();
+            let (dir, kept) = (self.log_dir.clone(), policy.clone());
+            let keep = move || log::keep_policy(&dir, kept.sha256(), kept.text());
+            let written = tokio::task::spawn_blocking(keep).await.map_err(|error| vec![error.to_string()])?;
+            written.map_err(|error| vec![error.to_string()])?;
             self.services.databases.retag(policy.tag_rules().clone());
             self.services.policy.store(Arc::new(policy));
             let mut record = StatementRecord::new(StatementId::new(), Event::System);
@@ -141,7 +145,7 @@ impl EventSource for Ports {
         let dir = self.log_dir.clone();
         Box::pin(async move {
             let filters = filters_of(filters)?.resolved(now);
-            let scan = move || -> Result<Vec<StatementRecord>, log::LogError> { log::query(&dir, &filters)?.collect() };
+            let scan = move || found_in(&dir, filters);
             let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
             found.map_err(|error| EventError::Log(error.to_string()))
         })
@@ -192,6 +196,17 @@ impl Health for Ports {
             complaints
         })
     }
+}
+
+/// The newest of them, as many as a page holds. Where the index cannot be caught up, the answer takes longer.
+fn found_in(dir: &Path, mut filters: Filters) -> Result<Vec<StatementRecord>, log::LogError> {
+    filters.limit = Some(filters.limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX));
+    let caught_up =
+        log::Index::open(dir).and_then(|mut index| log::Progress::silent(|progress| index.catch_up(progress)));
+    if let Err(error) = caught_up {
+        tracing::warn!(%error, "the log's index could not be caught up");
+    }
+    log::query(dir, &filters)?.collect()
 }
 
 /// Names and values become filters in the way in which the command line reads them.

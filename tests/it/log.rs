@@ -9,12 +9,12 @@ use holdgate::lineage::{Event, Outcome, StatementRecord};
 use holdgate::log::{Log, Options};
 use holdgate::principal::Principal;
 
-fn holdgate(state: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn holdgate(state: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
     command.arg("log").args(arguments).arg("--state").arg(state).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

@@ -27,6 +27,7 @@ mod identity_tls;
 mod identity_tokens;
 mod laundering;
 mod log;
+mod log_evidence;
 mod malformed;
 mod observe;
 mod oracle;

@@ -11,7 +11,7 @@ use crate::log::{Log, Options};
 /// A closed log of `count` records with a group commit each, in segments of some ten lines.
 async fn log_of(count: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    append(dir.path(), count, 2000).await;
+    append(dir.path(), count, 1500).await;
     dir
 }
 
@@ -159,20 +159,26 @@ async fn a_log_that_is_rolled_back_as_a_whole_is_found_by_a_checkpoint_kept_else
         fs::copy(path, elsewhere.path().join(path.file_name().unwrap())).unwrap();
     }
     append(dir.path(), 10, 1 << 20).await;
-    let options = VerifyOptions { checkpoint: Some(dir.path().join(CHECKPOINTS)), key: None };
+    let options = VerifyOptions {
+        checkpoint: Some(KeptCheckpoints::read(&dir.path().join(CHECKPOINTS)).unwrap()),
+        ..VerifyOptions::default()
+    };
     assert!(verify_here(elsewhere.path()).is_intact(), "nothing in the copy itself can tell");
     assert_eq!(first(&verify(elsewhere.path(), &options).unwrap()).0, Tamper::RolledBack);
 
     // The same length, another history: a fork.
     append(elsewhere.path(), 10, 1 << 20).await;
-    assert!(!verify(elsewhere.path(), &options).unwrap().is_intact());
+    let kept = KeptCheckpoints::read(&dir.path().join(CHECKPOINTS)).unwrap();
+    let options = VerifyOptions { checkpoint: Some(kept), ..options };
+    let forked = verify(elsewhere.path(), &options).unwrap();
+    assert!(forked.problems.iter().any(|problem| problem.tamper == Tamper::Forked), "{:?}", forked.problems);
     assert!(verify(dir.path(), &options).unwrap().is_intact());
 }
 
 #[tokio::test]
 async fn another_key_than_the_one_kept_elsewhere_signs_nothing() {
     let (ours, theirs) = (log_of(5).await, log_of(5).await);
-    let options = VerifyOptions { key: Some(ours.path().join("signing.pub")), checkpoint: None };
+    let options = VerifyOptions { key: Some(ours.path().join("signing.pub")), ..VerifyOptions::default() };
     assert!(verify(ours.path(), &options).unwrap().is_intact());
     assert!(!verify(theirs.path(), &options).unwrap().is_intact());
 }
@@ -198,8 +204,8 @@ async fn lines_behind_the_last_checkpoint_are_unanchored_and_not_wrong() {
 async fn each_record_is_proved_under_the_newest_checkpoint() {
     let dir = log_of(25).await;
     for seq in [0, 7, 24] {
-        let proof = crate::log::prove(dir.path(), seq).unwrap().unwrap();
+        let proof = crate::log::Proofs::open(dir.path()).unwrap().unwrap().inclusion(seq).unwrap().unwrap();
         assert!(proof.line.contains(&format!("SELECT {seq}")) && proof.size == 25);
     }
-    assert_eq!(crate::log::prove(dir.path(), 25).unwrap(), None);
+    assert_eq!(crate::log::Proofs::open(dir.path()).unwrap().unwrap().inclusion(25).unwrap(), None);
 }
