@@ -61,7 +61,7 @@ pub(super) async fn run(
 }
 
 async fn holds(control: &Control, states: Vec<HoldState>) -> Result<Vec<Vec<String>>, Report> {
-    let filter = HoldFilter { states, before: None, limit: LIST_MAX };
+    let filter = HoldFilter { states, limit: LIST_MAX, ..HoldFilter::default() };
     let page = control.holds(filter).await.map_err(|error| fault::store(&error))?;
     Ok(page.holds.iter().map(summary).collect())
 }

@@ -261,7 +261,7 @@ fn pages_go_from_new_to_old_without_gap_or_repeat(make: &impl Make) {
         .collect();
     ids.reverse();
     store.decide(&ids[4], &ada(), &answer(Answer::Deny), later(1)).unwrap();
-    let filter = |before| HoldFilter { states: vec![HoldState::Pending], before, limit: 2 };
+    let filter = |before| HoldFilter { states: vec![HoldState::Pending], principal: None, before, limit: 2 };
     let first = store.list(&filter(None)).unwrap();
     let second = store.list(&filter(first.next)).unwrap();
     assert!(first.next.is_some());

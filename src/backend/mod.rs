@@ -5,4 +5,5 @@
 pub mod catalog;
 pub mod connect;
 pub mod databases;
+pub mod locks;
 pub mod memory;

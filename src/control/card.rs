@@ -49,6 +49,10 @@ pub fn contract(hold: &Hold) -> Value {
         "findings": hold.findings,
         "rows_sent": hold.rows_sent,
         "holding_locks_since": hold.holding_locks_since,
+        "cap": {"rows": hold.cap.rows, "bytes": hold.cap.bytes},
+        "impact": hold.impact,
+        "requester": hold.requester,
+        "bundle": hold.bundle,
     })
 }
 

@@ -3,10 +3,11 @@
 use super::Session;
 use super::action;
 use super::clear::Form;
+use super::impact;
 use super::run::Run;
 use super::trip::Trip;
 use crate::analysis::StatementFacts;
-use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, Waiting};
+use crate::approvals::{Approvers, CardColumn, Hold, HoldState, Impact, NewHold, Origin, Waiting};
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
 use crate::lineage::Event;
@@ -48,6 +49,7 @@ impl Session {
             return Err(Report::new(sqlstate::INTERNAL_ERROR, "a statement without a decision cannot be held"));
         };
         let parameters = values(form)?;
+        let estimate = self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None });
         let decision = &part.decision;
         let now = self.services.clock.now();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -78,7 +80,12 @@ impl Session {
             sensitivity: decision.sensitivity,
             opaque: facts.opaque.clone(),
             findings: facts.findings.clone(),
-            estimate: self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None }),
+            estimate,
+            // Of a stream that stopped, the rest is asked about.
+            cap: if paused.is_some() { Estimate::default() } else { impact::cap(facts, estimate) },
+            impact: Impact::default(),
+            requester: None,
+            bundle: None,
             rows_sent: paused.map_or(0, |paused| paused.rows_sent),
             holding_locks_since: self.locks_since(),
             approve: Approvers {

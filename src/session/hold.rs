@@ -17,6 +17,7 @@ use super::run::Run;
 use crate::approvals::{Hold, HoldEnd, HoldState, HoldWatch, NewHold, Opened, Release, ReleaseError, StoreError};
 use crate::ids::HoldId;
 use crate::lineage::{Event, Outcome};
+use crate::policy::Alternatives;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build::{self, Severity};
@@ -54,10 +55,11 @@ impl Session {
         if self.holds_locks() && !self.services.hold.in_transaction {
             return Ok(Cleared::Refused(refused_in_transaction()));
         }
-        let new = match self.card(run, &form, None) {
+        let mut new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
+        new.hold.impact = self.impact(run).await?;
         let (hold, watch) = match self.open_hold(new).await? {
             Ok(opened) => opened,
             Err(report) => return Ok(Cleared::Refused(report)),
@@ -106,9 +108,15 @@ impl Session {
         report.clone()
     }
 
-    fn mark(run: &mut Run, id: &HoldId) {
+    pub(super) fn mark(run: &mut Run, id: &HoldId) {
         for part in &mut run.parts {
             part.hold = Some(id.clone());
+        }
+    }
+
+    pub(super) fn unmark(run: &mut Run) {
+        for part in &mut run.parts {
+            part.hold = None;
         }
     }
 
@@ -248,7 +256,7 @@ impl Session {
             ));
         }
         self.ticket(run, hold).await?;
-        Ok(Cleared::Refused(ticket_report(hold)))
+        Ok(Cleared::Refused(ticket_report(hold, &self.instead_of(run))))
     }
 
     async fn ticket(&mut self, run: &Run, hold: &Hold) -> Result<(), End> {
@@ -274,9 +282,8 @@ impl Session {
     /// store and in the log before this says go.
     async fn release(&mut self, run: &mut Box<Run>, hold: &Hold, form: &Form) -> Result<Cleared, End> {
         self.look_again().await?;
-        if let Some(report) = self.judge_again(run).await? {
-            let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-            drop(self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?);
+        if let Some(report) = self.judge_again(run, hold).await? {
+            self.void(&hold.id, "judged anew, it became stricter").await?;
             return Ok(Cleared::Refused(report));
         }
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else {
@@ -285,20 +292,45 @@ impl Session {
         self.scribe.opening(&record);
         let release = Release { action_hash: action::hash(self, run, form), record };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-        match self.wait_for(async move { approvals.release(&id, release).await }).await? {
-            Ok(_) => {}
+        let released = match self.wait_for(async move { approvals.release(&id, release).await }).await? {
+            Ok(released) => released,
             Err(ReleaseError::Changed(_)) => return Ok(Cleared::Refused(drifted(&hold.id))),
             Err(error) => return Ok(Cleared::Refused(lapsed(&hold.id, &error.to_string()))),
+        };
+        let cleared = self.let_go(run, &hold.id).await?;
+        // What the operator saw of its size is what may leave.
+        let deciding = run.deciding();
+        if let Some(part) = run.parts.get_mut(deciding) {
+            part.meter.cap(released.cap);
         }
-        self.released.push(hold.id.clone());
-        if let Some(report) = self.settle_log(&hold.id).await? {
-            self.finish(&hold.id, HoldEnd::Failed).await?;
+        Ok(cleared)
+    }
+
+    /// An approval was spent in the store: the log has it on disk before this says go.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn let_go(&mut self, run: &mut Run, id: &HoldId) -> Result<Cleared, End> {
+        self.released.push(id.clone());
+        if let Some(report) = self.settle_log(id).await? {
+            self.finish(id, HoldEnd::Failed).await?;
             return Ok(Cleared::Refused(report));
         }
         for part in &mut run.parts {
             part.meter.lift();
         }
         Ok(Cleared::Go)
+    }
+
+    /// What an approval was bound to has changed.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn void(&mut self, id: &HoldId, why: &'static str) -> Result<(), End> {
+        let (approvals, id) = (self.services.approvals.clone(), id.clone());
+        // Where it is approved no more, another outcome came first.
+        drop(self.wait_for(async move { approvals.void(&id, why).await }).await?);
+        Ok(())
     }
 
     /// Waits until the log has all records of a hold; what the client is told where it has not.
@@ -309,18 +341,6 @@ impl Session {
         let (approvals, id) = (self.services.approvals.clone(), id.clone());
         let settled = self.wait_for(async move { approvals.settled(&id).await }).await?;
         Ok(settled.err().map(|error| log_failed(&error.to_string())))
-    }
-
-    /// Tells the store how a released statement ended.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub(super) async fn finish(&mut self, id: &HoldId, end: HoldEnd) -> Result<(), End> {
-        self.released.retain(|released| released != id);
-        let (approvals, id) = (self.services.approvals.clone(), id.clone());
-        // The store recovers a released hold that it cannot finish now as unknown at its next start.
-        drop(self.wait_for(async move { approvals.finish(&id, end).await }).await?);
-        Ok(())
     }
 
     /// What a client is told when a person said no.
@@ -347,16 +367,23 @@ enum Joined {
     No,
 }
 
-fn ticket_report(hold: &Hold) -> Report {
+fn ticket_report(hold: &Hold, instead: &Alternatives) -> Report {
     let detail = serde_json::json!({
         "hold": hold.id,
         "state": "pending",
         "expires_at": hold.expires_at,
+        "rule": hold.rule,
+        "reason": hold.reason,
+        "approve": {"from": hold.approve.from, "quorum": hold.approve.quorum},
         "retry": "send the same statement again",
+        "status": format!("SHOW {}.tickets", crate::ids::NAME),
+        "allowed_instead": (!instead.is_empty()).then_some(instead),
     });
+    let hint = "Send exactly the same statement again later, on any connection: it joins this hold, and runs once it is approved.";
+    let hint = instead.sentence().map_or_else(|| hint.to_owned(), |sentence| format!("{hint} {sentence}"));
     Report::new(sqlstate::HOLD_PENDING, format!("{} waits for approval as hold {}", hold.command, hold.id))
         .detail(detail.to_string())
-        .hint("Send exactly the same statement again later, on any connection: it joins this hold, and runs once it is approved.")
+        .hint(hint)
 }
 
 fn lapsed(id: &HoldId, what: &str) -> Report {

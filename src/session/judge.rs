@@ -11,6 +11,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::{Mode, Session, read};
+use crate::approvals::Hold;
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
@@ -176,12 +177,13 @@ impl Session {
         Ok(())
     }
 
-    /// Judges a run anew before an approval is spent. Some: it became stricter, and the approval does not stand.
+    /// Judges a run anew before an approval is spent. Some: it is stricter than what was approved, and the approval does
+    /// not stand. What was approved is on the hold: the policy may have changed since a ticket was given.
     ///
     /// # Errors
     /// The session is over.
-    pub(super) async fn judge_again(&mut self, run: &mut Box<Run>) -> Result<Option<Report>, End> {
-        let Some(before) = run.parts.get(run.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
+    pub(super) async fn judge_again(&mut self, run: &mut Box<Run>, hold: &Hold) -> Result<Option<Report>, End> {
+        let was = run.verdict();
         let judged = if run.text.starts_with(b"FunctionCall ") {
             Ok(self.decide(run.text.clone(), run.facts.clone()))
         } else {
@@ -192,9 +194,9 @@ impl Session {
             Err(report) => return Ok(Some(report)),
         };
         let Some(after) = again.parts.get(again.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
-        let stricter = after.verdict > before.verdict
-            || after.approve.quorum > before.approve.quorum
-            || before.approve.from.iter().any(|group| !after.approve.from.contains(group));
+        let stricter = after.verdict > was
+            || after.approve.quorum > hold.approve.quorum
+            || hold.approve.from.iter().any(|group| !after.approve.from.contains(group));
         if stricter {
             return Ok(Some(
                 Report::new(sqlstate::HOLD_LAPSED, "the approval is void because the policy became stricter")
@@ -231,16 +233,7 @@ impl Session {
         }
         let now = self.services.clock.now();
         let decisions = facts.statements.iter().map(|facts| {
-            let mut request = policy::Request {
-                principal: &self.who.principal,
-                database: &self.who.database,
-                client: self.who.client.map(|address| address.ip()),
-                environment: self.who.environment.as_deref(),
-                intent: self.settings.intent.as_deref(),
-                facts,
-                estimate: None,
-                at: now,
-            };
+            let mut request = policy::Request { at: now, ..self.request(facts) };
             let decision = policy.evaluate(&request);
             if decision.wants_estimate {
                 request.estimate = self.estimate(facts);
@@ -250,6 +243,20 @@ impl Session {
         let decisions: Vec<_> = decisions.collect();
         self.decided.keep(facts, policy, intent, &decisions);
         decisions
+    }
+
+    /// What the policy is asked about a statement.
+    pub(super) fn request<'a>(&'a self, facts: &'a StatementFacts) -> policy::Request<'a> {
+        policy::Request {
+            principal: &self.who.principal,
+            database: &self.who.database,
+            client: self.who.client.map(|address| address.ip()),
+            environment: self.who.environment.as_deref(),
+            intent: self.settings.intent.as_deref(),
+            facts,
+            estimate: None,
+            at: self.services.clock.now(),
+        }
     }
 
     /// What the catalog says of the size of a result: the rows of what is scanned without a narrowing condition.
@@ -362,7 +369,10 @@ impl Session {
     }
 
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.
-    async fn refresh(&mut self) -> Result<(), End> {
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn refresh(&mut self) -> Result<(), End> {
         self.follow_tags();
         if self.settings.names.is_some() && self.is_current() {
             return Ok(());

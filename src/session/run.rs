@@ -9,7 +9,7 @@ use super::settings::Settings;
 use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
-use crate::policy::{Decision, Verdict};
+use crate::policy::{Decision, Estimate, Verdict};
 
 /// Rows and bytes that went to the client, and how many may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,12 @@ impl Meter {
         self.rows = rows;
         self.bytes = total;
         true
+    }
+
+    /// No more than an operator saw.
+    pub(super) fn cap(&mut self, most: Estimate) {
+        self.rows_max = most.rows;
+        self.bytes_max = most.bytes;
     }
 
     /// Nothing is capped any more: a person has seen it.

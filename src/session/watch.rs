@@ -73,6 +73,8 @@ pub(super) enum Fate {
     Replace(Report),
     /// The client gets this notice instead.
     ReplaceNotice(Report),
+    /// A `ParameterDescription` of nothing goes out instead.
+    NoParameters,
     /// Nothing more is read: the row would cross a limit.
     Stop,
 }
@@ -101,6 +103,7 @@ impl Session {
             match &fate {
                 Fate::Replace(report) => build::report(&mut self.client.output, Severity::Error, report),
                 Fate::ReplaceNotice(report) => build::report(&mut self.client.output, Severity::Notice, report),
+                Fate::NoParameters => build::frame(&mut self.client.output, b't', |out| out.extend_from_slice(&[0, 0])),
                 Fate::Pass | Fate::Drop | Fate::Stop => {}
             }
             at += length;
@@ -193,6 +196,7 @@ impl Session {
                 Fate::Pass
             }
             b'N' => self.on_notice(body),
+            b't' if self.describes_tickets() => Fate::NoParameters,
             b't' => self.pass_unless_ours(),
             _ => Fate::Pass,
         }

@@ -31,4 +31,5 @@ mod splits;
 mod streams;
 mod tidy;
 mod transparency;
+mod voids;
 mod vouched;

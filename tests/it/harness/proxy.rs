@@ -60,6 +60,14 @@ impl Proxy {
         Self::start_in(state, &db.dsn(), &db.name, Options { policy: policy.as_deref(), ..Options::default() })
     }
 
+    /// The same with arguments of its own.
+    pub fn restart_with(mut self, db: &TestDb, arguments: &[&str]) -> Self {
+        self.signal("TERM");
+        self.wait();
+        let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
+        Self::start_in(state, &db.dsn(), &db.name, Options { arguments, ..Options::default() })
+    }
+
     fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
         command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
