@@ -20,7 +20,8 @@ const NAME_MAX: usize = 256;
 /// One line for each definition, in the order of its text. Statistics are left out: they change without anything changing.
 #[must_use]
 pub fn definitions<'a>(catalog: &Catalog, texts: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
-    let mut closure = Closure { catalog, lines: BTreeSet::new(), seen: HashSet::new(), oids: HashSet::new(), due: vec![] };
+    let mut closure =
+        Closure { catalog, lines: BTreeSet::new(), seen: HashSet::new(), oids: HashSet::new(), due: vec![] };
     for text in texts {
         closure.names_in(text);
     }
@@ -114,7 +115,9 @@ impl Closure<'_> {
             return;
         }
         let Relation { oid, schema, name, kind, row_security, parents, columns, definition, .. } = relation;
-        self.line(format!("relation {oid} {schema}.{name} {kind:?} {row_security} {parents:?} {columns:?} {definition:?}"));
+        self.line(format!(
+            "relation {oid} {schema}.{name} {kind:?} {row_security} {parents:?} {columns:?} {definition:?}"
+        ));
         self.line(format!("of {oid} {:?} {:?} {:?}", relation.rules, relation.policies, relation.triggers));
         self.line(format!("of {oid} {:?} {:?} {:?}", relation.expressions, relation.references, relation.keys));
         let rules = relation.rules.iter().map(|rule| &rule.definition);
@@ -122,7 +125,8 @@ impl Closure<'_> {
         let expressions = relation.expressions.iter().map(|expression| &expression.text);
         let defaults = columns.iter().filter_map(|column| column.default.as_ref());
         let conditions = relation.triggers.iter().filter_map(|trigger| trigger.definition.as_ref());
-        for text in definition.iter().chain(rules).chain(policies).chain(expressions).chain(defaults).chain(conditions) {
+        for text in definition.iter().chain(rules).chain(policies).chain(expressions).chain(defaults).chain(conditions)
+        {
             self.names_in(text);
         }
         for column in columns {
@@ -196,7 +200,8 @@ pub fn solid(text: &[u8]) -> Range<usize> {
 pub fn bundle_basis(catalog: &Catalog, text: &str, search_path: &[String], role: &str) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     let lines = definitions(catalog, [text]);
-    for part in [role].into_iter().chain(search_path.iter().map(String::as_str)).chain(lines.iter().map(String::as_str)) {
+    for part in [role].into_iter().chain(search_path.iter().map(String::as_str)).chain(lines.iter().map(String::as_str))
+    {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part.as_bytes());
     }

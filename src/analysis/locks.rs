@@ -79,7 +79,13 @@ pub fn table_lock(facts: &StatementFacts) -> Option<TableLock> {
     let place = match facts.command.as_str() {
         "CREATE INDEX" if found("CONCURRENTLY") => SHARE,
         "CREATE INDEX" => 3,
-        "VACUUM" => if found("VACUUM FULL") { 7 } else { 3 },
+        "VACUUM" => {
+            if found("VACUUM FULL") {
+                7
+            } else {
+                3
+            }
+        }
         "REFRESH MATERIALIZED VIEW" if !found("CONCURRENTLY") => 6,
         "COPY" if facts.kinds.contains(&Kind::Write) => 2,
         "COPY" => 0,
@@ -123,9 +129,7 @@ mod tests {
     #[test]
     fn conflicts_are_those_of_the_manuals_table() {
         // One row a lock, the columns in the same order.
-        let table = [
-            "-------X", "------XX", "----XXXX", "---XXXXX", "--XX-XXX", "--XXXXXX", "-XXXXXXX", "XXXXXXXX",
-        ];
+        let table = ["-------X", "------XX", "----XXXX", "---XXXXX", "--XX-XXX", "--XXXXXX", "-XXXXXXX", "XXXXXXXX"];
         for (one, row) in table.iter().enumerate() {
             for (other, cell) in row.chars().enumerate() {
                 assert_eq!(TableLock(one).conflicts(TableLock(other)), cell == 'X', "{one} {other}");

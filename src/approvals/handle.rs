@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::board::Board;
 use super::{
-    Before, Bounds, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldWatch, NewHold, Opened,
-    Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Spend, SqliteStore, StepError, Store, StoreError,
+    Before, Bounds, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldWatch, NewHold,
+    Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Spend, SqliteStore, StepError, Store,
+    StoreError,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};

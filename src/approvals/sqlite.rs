@@ -11,8 +11,9 @@ use self::rows::Row;
 use super::ballot::{self, Cast, Refusal};
 use super::records;
 use super::{
-    Before, Bounds, Bundle, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, Opened,
-    Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, Spend, StepError, StepState, Store, StoreError, Waiting,
+    Before, Bounds, Bundle, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldState,
+    NewHold, Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, Spend, StepError, StepState,
+    Store, StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
@@ -345,17 +346,11 @@ impl Step<'_> {
         Ok(Ok(Hold { statement: full.statement, parameters: full.parameters, ..saved }))
     }
 
-    fn spend(
-        &mut self,
-        id: &HoldId,
-        spend: &Spend,
-        at: Timestamp,
-    ) -> Result<Result<Hold, ReleaseError>, StoreError> {
+    fn spend(&mut self, id: &HoldId, spend: &Spend, at: Timestamp) -> Result<Result<Hold, ReleaseError>, StoreError> {
         let Some(mut row) = self.current(id, at)? else { return Ok(Err(ReleaseError::NotFound)) };
         let approved = row.shown.state == HoldState::Approved;
-        let next = row.shown.bundle.as_mut().filter(|bundle| {
-            approved && bundle.next_digest() == Some(spend.digest.as_str())
-        });
+        let next =
+            row.shown.bundle.as_mut().filter(|bundle| approved && bundle.next_digest() == Some(spend.digest.as_str()));
         let Some(bundle) = next else { return Ok(Err(ReleaseError::NotApproved(Box::new(row.hold())))) };
         if bundle.basis != spend.basis {
             let void = self.lapse(row, HoldState::Void, "a definition changed that none of its statements changed")?;
@@ -414,7 +409,8 @@ impl Step<'_> {
         if !row.shown.state.is_open() {
             row.shown.waiting = Waiting::None;
             // While one statement of a bundle runs, the texts of the others are still to be shown.
-            let runs_on = row.shown.state == HoldState::Released && row.shown.bundle.as_ref().is_some_and(Bundle::has_more);
+            let runs_on =
+                row.shown.state == HoldState::Released && row.shown.bundle.as_ref().is_some_and(Bundle::has_more);
             if !runs_on {
                 row.secret = None;
             }

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod holds;
 mod log;
+mod request;
 mod serve;
 mod source;
 mod tags;
@@ -45,6 +46,7 @@ enum Command {
     Analyze(analyze::Analyze),
     Catalog(catalog::Catalog),
     Holds(holds::Holds),
+    Request(request::RequestCommand),
     Tags(tags::Tags),
     Log(log::Log),
     Demo(demo::Demo),
@@ -62,6 +64,7 @@ impl Cli {
             Command::Analyze(command) => command.run(),
             Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
+            Command::Request(command) => command.run(),
             Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Demo(command) => command.run(),

@@ -389,7 +389,8 @@ impl Writer {
     fn check_lock(&self) -> Result<(), LogError> {
         let path = self.options.dir.join(LOCK);
         let failed = |doing| LogError::io(doing, &path);
-        let (held, found) = (self.lock.metadata().map_err(failed("read"))?, fs::metadata(&path).map_err(failed("read"))?);
+        let (held, found) =
+            (self.lock.metadata().map_err(failed("read"))?, fs::metadata(&path).map_err(failed("read"))?);
         if (held.dev(), held.ino()) == (found.dev(), found.ino()) {
             return Ok(());
         }

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::Policy;
 use super::condition::Compare;
 use super::decision::{Estimate, Request, Verdict};
-use super::Policy;
 use crate::analysis::{Access, Bound, ColumnName, Kind, StatementFacts};
 
 /// What would be allowed.
@@ -78,9 +78,8 @@ impl Policy {
 
 /// The statement without the tagged columns that it shows. What only decides about rows stays.
 fn narrower(facts: &StatementFacts) -> Option<(StatementFacts, BTreeSet<ColumnName>)> {
-    let shown = facts.columns.iter().filter(|(_, column)| {
-        !column.tags.is_empty() && column.access.contains(&Access::Reveal)
-    });
+    let shown =
+        facts.columns.iter().filter(|(_, column)| !column.tags.is_empty() && column.access.contains(&Access::Reveal));
     let without: BTreeSet<ColumnName> = shown.map(|(name, _)| name.clone()).collect();
     let mut narrower = facts.clone();
     narrower.outputs.retain(|output| output.sources.is_disjoint(&without));

@@ -37,7 +37,8 @@ fn instead(policy: &Policy, facts: &StatementFacts) -> Alternatives {
     })
 }
 
-const NO_MAIL: &str = "rules:\n  - { name: no-mail, match: { tag: \"user.**\", access: reveal }, effect: deny }\ndefault: allow\n";
+const NO_MAIL: &str =
+    "rules:\n  - { name: no-mail, match: { tag: \"user.**\", access: reveal }, effect: deny }\ndefault: allow\n";
 
 #[test]
 fn a_denied_read_may_have_its_other_columns() {

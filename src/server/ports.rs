@@ -54,6 +54,10 @@ impl Ports {
         Self { services, policies, log_dir, draining: AtomicBool::new(false) }
     }
 
+    pub(super) fn services(&self) -> Arc<Services> {
+        self.services.clone()
+    }
+
     pub(super) fn start_draining(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }

@@ -179,7 +179,8 @@ impl Session {
             "allowed_instead": (!instead.is_empty()).then_some(&instead),
         });
         let hint = instead.sentence().unwrap_or_else(|| {
-            "Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy.".to_owned()
+            "Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy."
+                .to_owned()
         });
         Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("{what} denied by rule \"{}\"", part.decision.rule))
             .detail(detail.to_string())

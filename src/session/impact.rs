@@ -64,7 +64,12 @@ pub(super) fn cap(facts: &StatementFacts, estimate: Estimate) -> Estimate {
 }
 
 fn relations<'a>(catalog: &'a Catalog, facts: &StatementFacts) -> Vec<&'a Relation> {
-    facts.relations.iter().filter_map(|name| catalog.relation_in(&name.schema, &name.name)).map(|found| &**found).collect()
+    facts
+        .relations
+        .iter()
+        .filter_map(|name| catalog.relation_in(&name.schema, &name.name))
+        .map(|found| &**found)
+        .collect()
 }
 
 fn sizes(catalog: &Catalog, named: &[&Relation]) -> Vec<RelationImpact> {
@@ -80,7 +85,9 @@ fn sizes(catalog: &Catalog, named: &[&Relation]) -> Vec<RelationImpact> {
 /// Children, tables that refer to it, and views whose definition names it.
 fn dependents(catalog: &Catalog, relation: &Relation) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    found.extend(catalog.family(relation.oid).iter().skip(1).map(|child| format!("child {}.{}", child.schema, child.name)));
+    found.extend(
+        catalog.family(relation.oid).iter().skip(1).map(|child| format!("child {}.{}", child.schema, child.name)),
+    );
     let referring = relation.references.iter().filter_map(|reference| catalog.relation(reference.from));
     found.extend(referring.map(|other| format!("reference from {}.{}", other.schema, other.name)));
     let views = catalog.relations().filter(|other| {

@@ -167,7 +167,8 @@ mod tests {
         for text in ["SHOW holdgate.tickets", " show HOLDGATE . Tickets ; ", "/* x */ SHOW holdgate.tickets -- y\n;"] {
             assert!(asks(text.as_bytes()), "{text}");
         }
-        for text in ["SHOW holdgate.wait", "SHOW holdgate.tickets; SELECT 1", "SELECT 'SHOW holdgate.tickets'", "SHOW"] {
+        for text in ["SHOW holdgate.wait", "SHOW holdgate.tickets; SELECT 1", "SELECT 'SHOW holdgate.tickets'", "SHOW"]
+        {
             assert!(!asks(text.as_bytes()), "{text}");
         }
     }

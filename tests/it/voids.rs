@@ -34,6 +34,13 @@ fn impatient(client: &Client) {
     client.query("SET holdgate.wait = '0s'").unwrap();
 }
 
+/// The server ran it: this driver's simple protocol does not take the answer of a COPY, and says so.
+fn ran(client: &Client, sql: &str) {
+    if let Err(error) = client.query(sql) {
+        assert!(error.as_db_error().is_none(), "{sql}: {error:?}");
+    }
+}
+
 impl Scene {
     /// Asks for a statement and lets it be approved; the hold's id.
     fn approved(&self, sql: &str) -> String {
@@ -88,7 +95,9 @@ fn an_approved_statement_runs_as_it_was_shown() {
 fn other_text_is_not_what_was_approved() {
     let scene = scene("void_text");
     let id = scene.approved("CREATE TABLE t_text (a int)");
-    for other in ["CREATE TABLE t_text (a bigint)", "CREATE TABLE t_text  (a int)", "/* x */ CREATE TABLE t_text (a int)"] {
+    for other in
+        ["CREATE TABLE t_text (a bigint)", "CREATE TABLE t_text  (a int)", "/* x */ CREATE TABLE t_text (a int)"]
+    {
         scene.asks_anew(&scene.client, other, &id);
     }
 }
@@ -127,13 +136,14 @@ fn another_role_is_not_what_was_approved() {
 
 #[test]
 fn another_current_role_is_not_what_was_approved() {
-    let allow_set_role = "version: 1\nrules:\n  - { name: exports, match: { kind: export }, effect: hold }\ndefault: allow\n";
+    let allow_set_role =
+        "version: 1\nrules:\n  - { name: exports, match: { kind: export }, effect: hold }\ndefault: allow\n";
     let scene = scene_with("void_setrole", Options { policy: Some(allow_set_role), ..Options::default() });
     let id = scene.approved(EXPORT);
     scene.client.query("SET ROLE agent_trust").unwrap();
     scene.asks_anew(&scene.client, EXPORT, &id);
     scene.client.query("RESET ROLE").unwrap();
-    scene.client.query(EXPORT).unwrap_or_else(|error| panic!("as it was shown: {error:?}"));
+    ran(&scene.client, EXPORT);
 }
 
 #[test]
@@ -198,7 +208,9 @@ fn a_table_swapped_under_the_same_name_is_not_what_was_approved() {
 #[test]
 fn a_view_that_was_redefined_is_not_what_was_approved() {
     let scene = scene("void_view");
-    scene.db.direct("CREATE VIEW few AS SELECT id, total FROM orders WHERE id < 10; CREATE VIEW above AS SELECT * FROM few");
+    scene.db.direct(
+        "CREATE VIEW few AS SELECT id, total FROM orders WHERE id < 10; CREATE VIEW above AS SELECT * FROM few",
+    );
     let sql = "COPY (SELECT * FROM above) TO STDOUT";
     let id = scene.approved(sql);
     scene.db.direct("CREATE OR REPLACE VIEW few AS SELECT id, total FROM orders");
@@ -232,7 +244,6 @@ fn a_trigger_policy_or_domain_that_changed_is_not_what_was_approved() {
         let id = scene.approved(sql);
         scene.db.direct(change);
         scene.drifts(sql, &id);
-        scene.proxy.api().decide(&scene.proxy.api().wait_for_hold(sql)["id"].as_str().unwrap().to_owned(), "deny", "x");
     }
 }
 
@@ -275,7 +286,7 @@ fn a_policy_reload_that_has_nothing_to_do_with_it_voids_nothing() {
     let id = scene.approved(EXPORT);
     let more = TAGGED.replace("rules:\n", "rules:\n  - { name: calls, match: { kind: call }, effect: deny }\n");
     reload(&scene.proxy, &more);
-    scene.client.query(EXPORT).unwrap();
+    ran(&scene.client, EXPORT);
     eventually("it is finished", || (scene.state(&id) == "finished").then_some(()));
 }
 
@@ -284,7 +295,7 @@ fn a_definition_that_has_nothing_to_do_with_it_voids_nothing() {
     let scene = scene("void_other");
     let id = scene.approved(EXPORT);
     scene.db.direct("CREATE TABLE apart (a int); INSERT INTO orders VALUES (0, 1, 0); ANALYZE orders");
-    scene.client.query(EXPORT).unwrap();
+    ran(&scene.client, EXPORT);
     eventually("it is finished", || (scene.state(&id) == "finished").then_some(()));
 }
 
@@ -334,7 +345,7 @@ fn a_replay_on_another_connection_runs_it_once_in_all() {
     let id = scene.approved(EXPORT);
     let other = scene.proxy.connect();
     impatient(&other);
-    other.query(EXPORT).unwrap();
+    ran(&other, EXPORT);
     eventually("it is finished", || (scene.state(&id) == "finished").then_some(()));
     for client in [&scene.client, &other] {
         let (code, text) = client.fails(EXPORT);

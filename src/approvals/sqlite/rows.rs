@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::approvals::{
-    Before, Counts, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, OutboxRow, Page, Seal, Secret, StoreError, Waiting,
+    Before, Counts, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, OutboxRow, Page, Seal, Secret,
+    StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};

@@ -37,7 +37,8 @@ async fn what_was_opened_and_not_closed_is_closed_once_however_often_the_start_i
     let ids: Vec<_> = (0..4).map(|_| StatementId::new()).collect();
     let hold = HoldId::new();
     let log = open(dir.path(), 1 << 20);
-    write(&log, &[record(ids[0], Event::Started), record(ids[1], Event::Started), step(ids[2], Event::Held, &hold)]).await;
+    write(&log, &[record(ids[0], Event::Started), record(ids[1], Event::Started), step(ids[2], Event::Held, &hold)])
+        .await;
     write(&log, &[record(ids[1], Event::Closed), step(ids[3], Event::Held, &hold)]).await;
     write(&log, &[step(ids[3], Event::Released, &hold)]).await;
     die(dir.path(), log).await;
