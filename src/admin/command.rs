@@ -160,7 +160,7 @@ pub(super) const COMMANDS: &[Command] = &[
         words: &["PAUSE"],
         operands: &[],
         columns: ACT,
-        help: "Statements that come from now on wait, in all sessions; what runs goes on. For admins.",
+        help: "Open transactions go on to their end; what would begin after it waits for RESUME. For admins.",
     },
     Command {
         verb: Verb::Resume,

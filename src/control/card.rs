@@ -296,6 +296,44 @@ mod tests {
         assert_eq!(printable(hostile), "SELECT 1\\u{001b}[2K\\u{202e}evil\\u{200b}\\u{0007}");
     }
 
+    /// What has steered a terminal, turned a line or hidden a word somewhere.
+    const CANARIES: [&str; 12] = [
+        "\u{1b}[2J\u{1b}[1;1H",
+        "\u{1b}]8;;http://evil\u{7}x\u{1b}]8;;\u{7}",
+        "\u{9b}31m",
+        "a\rb",
+        "a\u{8}\u{8}b",
+        "a\nid: 0000000000",
+        "\u{202e}evil\u{202c}",
+        "\u{2066}x\u{2069}",
+        "a\u{200b}b\u{feff}",
+        "a\u{2028}b\u{2029}c",
+        "tag\u{e0041}",
+        "nul\u{0}\u{7f}\u{85}",
+    ];
+
+    #[test]
+    fn no_canary_gets_out_of_any_field_of_a_card() {
+        for canary in CANARIES {
+            let mut hold = hold();
+            let text = canary.to_owned();
+            for field in [&mut hold.statement, &mut hold.rule, &mut hold.reason, &mut hold.database, &mut hold.command]
+            {
+                field.clone_from(&text);
+            }
+            hold.principal.name.clone_from(&text);
+            hold.origin.application_name.clone_from(&text);
+            hold.intent = Some(text.clone());
+            hold.parameters = vec![Some(text.clone())];
+            hold.relations = vec![text.clone()];
+            hold.impact.holds_locks = vec![text.clone()];
+            hold.columns.insert(text.clone(), crate::approvals::CardColumn::default());
+            for (field, line) in lines(&hold) {
+                assert!(!line.chars().any(is_deceptive), "{field}: {line:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_line_break_in_a_text_cannot_forge_a_field() {
         let mut hold = hold();

@@ -64,9 +64,8 @@ impl Session {
     }
 
     async fn permit(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        if self.services.registry.is_paused() {
-            let registry = self.services.registry.clone();
-            self.wait_for(async move { registry.resumed().await }).await?;
+        if let Some(cleared) = self.sit_out_a_pause().await? {
+            return Ok(cleared);
         }
         if let Err(why) = self.services.log.health() {
             return Ok(Cleared::Refused(log_failed(&why)));

@@ -196,7 +196,7 @@ impl Session {
     }
 
     /// Whether the client has said goodbye: end of file, or a Terminate somewhere in what waits.
-    fn client_left(&self) -> bool {
+    pub(super) fn client_left(&self) -> bool {
         let mut input: &[u8] = &self.client.input;
         while let Ok(Some(header)) = frame::frontend_header(input) {
             if header.tag == b'X' {

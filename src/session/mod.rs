@@ -20,6 +20,7 @@ mod launder;
 mod meaning;
 mod memo;
 mod names;
+mod pause;
 mod phase;
 mod read;
 mod redact;
