@@ -68,6 +68,7 @@ pub mod principal;
 pub mod report;
 pub mod server;
 pub mod session;
+pub mod sink;
 pub mod sqlstate;
 pub mod telemetry;
 pub mod wire;

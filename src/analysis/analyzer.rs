@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::context::Context;
+use super::context::{Context, Readers};
 use super::parse::{Node, Tree, nodes, parse};
 use super::prescan::prescan;
 use super::scope::{Rel, Scope};
@@ -22,6 +22,12 @@ pub(super) struct Analyzer<'a> {
     /// The effective search path; that of a function while its body is read.
     pub(super) path: SearchPath,
     pub(super) touched: Touched,
+    /// Who runs what is being read: the session's role, or the owner of a SECURITY DEFINER function.
+    pub(super) invoker: Reader,
+    /// Whose row-level security counts for the relations that are being read: the invoker's, or a view's owner's.
+    pub(super) reader: Reader,
+    /// Rows are locked: policies of UPDATE count for them too.
+    pub(super) locks: bool,
     /// Definitions that are being read, against recursion.
     pub(super) open: Vec<Oid>,
     /// The WITH names in force while sizes are proved.
@@ -34,6 +40,22 @@ pub(super) struct Analyzer<'a> {
     pub(super) one_setting: Option<OneSetting>,
     depth: usize,
     depth_max: usize,
+}
+
+/// A role that reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reader {
+    /// `None`: nobody knows which.
+    pub(super) role: Option<Oid>,
+    /// It is the session's, so that what is made of a definition is not the same for all sessions.
+    pub(super) by_session: bool,
+}
+
+impl Reader {
+    /// A role that a definition names, whoever asks.
+    pub(super) const fn fixed(role: Option<Oid>) -> Self {
+        Self { role, by_session: false }
+    }
 }
 
 /// Whether children of a relation are read with it.
@@ -56,11 +78,19 @@ impl<'a> Analyzer<'a> {
     /// An analysis that goes `depth_max` levels down, views and functions included.
     pub(super) fn new(context: &'a Context<'a>, work: &'a Work, depth_max: usize) -> Self {
         let path = SearchPath::new(context.catalog, context.search_path, context.role);
+        let role = match context.readers {
+            Readers::TheRole => context.catalog.role_named(context.role).map(|role| role.oid),
+            Readers::Anyone => None,
+        };
+        let reader = Reader { role, by_session: true };
         Self {
             context,
             work,
             path,
             touched: Touched::default(),
+            invoker: reader,
+            reader,
+            locks: false,
             open: Vec::new(),
             named: Vec::new(),
             exhausted: false,
@@ -151,13 +181,15 @@ impl<'a> Analyzer<'a> {
             self.touched.only.insert(relation.oid);
         }
         let fields = stored(relation);
-        if relation.row_security && !relation.policies.is_empty() && !self.open.contains(&relation.oid) {
-            self.policies(relation, &fields);
+        if !relation.policies.is_empty() && !self.open.contains(&relation.oid) {
+            let counts = if self.locks { &['r', '*', 'w'][..] } else { &['r', '*'] };
+            self.policies(relation, &fields, counts);
         }
         fields
     }
 
     fn read_view(&mut self, view: &Arc<Relation>) -> Arc<[Field]> {
+        self.touched.defined = true;
         if self.open.contains(&view.oid) {
             self.touched.opaque(format!("view \"{}\" refers to itself", view.name));
             return Arc::new([]);
@@ -179,15 +211,18 @@ impl<'a> Analyzer<'a> {
 
     /// What the query of a view or materialised view comes to.
     pub(super) fn expansion(&mut self, view: &Arc<Relation>) -> Arc<Expansion> {
-        if let Some(known) = view.parsed.get::<Expansion>() {
+        if let Some(known) = view.parsed.get::<Expansion>().filter(|_| !self.locks) {
             return known;
         }
+        let reader = if view.reads_as_invoker() { self.invoker } else { Reader::fixed(Some(view.owner)) };
+        let reader = std::mem::replace(&mut self.reader, reader);
         let outer = std::mem::take(&mut self.touched);
         let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         self.open.push(view.oid);
         let outputs = self.definition(view);
         self.open.pop();
         self.path = path;
+        self.reader = reader;
         let mut touched = std::mem::replace(&mut self.touched, outer);
         // A column of a view that nobody asks for is not read.
         touched.seen.clear();
@@ -202,7 +237,7 @@ impl<'a> Analyzer<'a> {
             })
             .collect();
         let expansion = Arc::new(Expansion { fields, touched });
-        if self.may_keep(&expansion.touched) {
+        if !self.locks && self.may_keep(&expansion.touched) {
             view.parsed.keep(Arc::clone(&expansion));
         }
         expansion
@@ -232,12 +267,17 @@ impl<'a> Analyzer<'a> {
         tree.statements(text).next().map(|statement| self.query_node(statement.node, &scope)).unwrap_or_default()
     }
 
-    fn policies(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>) {
+    /// Marks what the policies read that count for the reader and are for one of these commands.
+    pub(super) fn policies(&mut self, relation: &Arc<Relation>, fields: &Arc<[Field]>, commands: &[char]) {
+        self.touched.path_dependent |= relation.row_security && self.reader.by_session;
+        self.touched.defined = true;
+        let counted: Vec<_> = self.catalog().policies_for(relation, self.reader.role).collect();
         self.open.push(relation.oid);
         let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
         let scope = relation_scope(relation, fields);
-        for policy in &relation.policies {
-            for text in policy.using.iter().chain(&policy.check) {
+        for policy in counted.into_iter().filter(|policy| commands.contains(&policy.command)) {
+            let check = policy.check.iter().filter(|_| commands.contains(&'a'));
+            for text in policy.using.iter().chain(check) {
                 self.probe_text(text, &scope);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use super::context::{Context, Encoding, Rejected};
+use super::context::{Context, Encoding, Readers, Rejected};
 use super::facts::Facts;
 use super::shape;
 
@@ -51,6 +51,7 @@ struct Meaning {
     database: Box<str>,
     search_path: Box<[String]>,
     role: Box<str>,
+    readers: Readers,
     standard_conforming_strings: bool,
     encoding: Encoding,
 }
@@ -62,6 +63,7 @@ impl Meaning {
             database: context.database.into(),
             search_path: context.search_path.into(),
             role: context.role.into(),
+            readers: context.readers,
             standard_conforming_strings: context.standard_conforming_strings,
             encoding: context.encoding,
         }
@@ -72,6 +74,7 @@ impl Meaning {
             && *self.database == *context.database
             && *self.search_path == *context.search_path
             && *self.role == *context.role
+            && self.readers == context.readers
             && self.standard_conforming_strings == context.standard_conforming_strings
             && self.encoding == context.encoding
     }

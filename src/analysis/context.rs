@@ -41,6 +41,16 @@ impl Encoding {
     }
 }
 
+/// Whose row-level security counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Readers {
+    /// That of the current role.
+    #[default]
+    TheRole,
+    /// That of everybody: it is not known for certain who will run the text.
+    Anyone,
+}
+
 /// What a text is analysed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -52,6 +62,8 @@ pub struct Context<'a> {
     pub search_path: &'a [String],
     /// The current role.
     pub role: &'a str,
+    /// Whose row-level security counts.
+    pub readers: Readers,
     /// `standard_conforming_strings`.
     pub standard_conforming_strings: bool,
     /// The client's encoding.
@@ -71,6 +83,7 @@ impl<'a> Context<'a> {
             database,
             search_path,
             role,
+            readers: Readers::TheRole,
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
             statement_max: STATEMENT_MAX,

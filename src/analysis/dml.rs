@@ -26,6 +26,7 @@ impl Analyzer<'_> {
         let relation = self.relation(var)?;
         let reading = if var.inh { Reading::Family } else { Reading::Only };
         let fields = self.read_relation(&relation, reading);
+        self.write_policies(&relation);
         let aliased = var.alias().and_then(nodes::Alias::aliasname);
         let rel = Rel {
             alias: aliased.map_or_else(|| Arc::clone(&relation.name), Arc::from),

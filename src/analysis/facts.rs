@@ -259,6 +259,8 @@ pub struct StatementFacts {
     pub findings: Vec<String>,
     /// A name in it is not in the catalog: a newer snapshot may know it.
     pub unresolved: bool,
+    /// It reads what definitions say that can be replaced in their place: views, functions, rules, triggers, policies.
+    pub defined: bool,
     /// It depends on the session: temporary relations, or names that only this session can resolve.
     pub session_local: bool,
 }
@@ -284,6 +286,7 @@ impl StatementFacts {
             effects: Vec::new(),
             findings: Vec::new(),
             unresolved: false,
+            defined: false,
             session_local: true,
         }
     }
@@ -307,6 +310,7 @@ impl StatementFacts {
         self.scans.extend(inner.scans.iter().cloned());
         self.bound = inner.bound;
         self.packs |= inner.packs;
+        self.defined |= inner.defined;
         self.findings.extend(inner.findings.iter().cloned());
         self.effects.extend(inner.effects.iter().cloned());
         self.session_local = true;

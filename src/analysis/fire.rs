@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::analyzer::{Analyzer, is_leaf, relation_scope, stored};
+use super::analyzer::{Analyzer, Reader, is_leaf, relation_scope, stored};
 use super::parse::{Node, nodes};
 use super::scope::{Rel, Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Value};
@@ -52,6 +52,10 @@ impl Analyzer<'_> {
             sources(&expansion.fields).into_iter().map(|column| column.relation).collect();
         for oid in shown {
             if let Some(below) = self.catalog().relation(oid).map(Arc::clone) {
+                let reader = if view.reads_as_invoker() { self.invoker } else { Reader::fixed(Some(view.owner)) };
+                let reader = std::mem::replace(&mut self.reader, reader);
+                self.write_policies(&below);
+                self.reader = reader;
                 self.fire(&below, event);
             }
         }
@@ -91,7 +95,10 @@ impl Analyzer<'_> {
         if relation.rules.is_empty() {
             return;
         }
+        self.touched.defined = true;
         let fields = if is_leaf(relation) { stored(relation) } else { Arc::clone(&self.expansion(relation).fields) };
+        // What a rule does is done as the owner of its relation.
+        let reader = std::mem::replace(&mut self.reader, Reader::fixed(Some(relation.owner)));
         for rule in relation.rules.iter().filter(|rule| rule.event == event.rule) {
             let Ok(tree) = self.parse(&rule.definition) else {
                 self.touched.opaque(format!("a rule of relation \"{}\" cannot be read", relation.name));
@@ -100,6 +107,14 @@ impl Analyzer<'_> {
             if let Some(Node::RuleStmt(rule)) = tree.statements(&rule.definition).next().map(|found| found.node) {
                 self.rule(relation, &fields, rule);
             }
+        }
+        self.reader = reader;
+    }
+
+    /// The policies of a relation that is written: of whatever command, because reading and writing go together.
+    pub(super) fn write_policies(&mut self, relation: &Arc<Relation>) {
+        if !relation.policies.is_empty() && !self.open.contains(&relation.oid) {
+            self.policies(relation, &stored(relation), &['r', 'a', 'w', 'd', '*']);
         }
     }
 

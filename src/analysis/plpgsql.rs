@@ -196,6 +196,13 @@ fn settings(analyzer: &mut Analyzer<'_>, words: &[Word]) {
         if word.name && word.text == "search_path" && ["set", "local", "session", "reset"].contains(&before) {
             analyzer.touched.opaque("a function body sets its own search_path");
         }
+        let role = ["role", "session_authorization"].contains(&word.text.as_str())
+            || (word.text == "authorization" && before == "session");
+        if word.name && role {
+            // Also where the word means something else: that the role is in doubt costs little.
+            let effect = SessionEffect::Set { name: "role".to_owned(), value: None };
+            analyzer.touched.effects.push(effect);
+        }
         before = &word.text;
     }
 }

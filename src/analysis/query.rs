@@ -51,6 +51,7 @@ impl Analyzer<'_> {
 
     fn simple(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
         let above = self.one_setting.take();
+        self.locks |= !select.locking_clause().is_empty();
         let scope = self.scope_of_from(select.from_clause(), outer);
         self.probe_expr(select.where_clause(), &scope);
         self.one_setting = self.one_setting(select, &scope);

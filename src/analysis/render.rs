@@ -64,6 +64,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         flows,
         effects: std::mem::take(&mut analyzer.touched.effects),
         findings: parts.findings,
+        defined: analyzer.touched.defined,
         session_local: analyzer.touched.session_local,
     }
 }

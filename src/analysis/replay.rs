@@ -10,7 +10,7 @@ mod routine;
 
 use std::collections::HashMap;
 
-use super::context::{Context, Rejected};
+use super::context::{Context, Readers, Rejected};
 use super::facts::{Facts, Kind, SessionEffect, StatementFacts};
 use super::scan::{StringMode, TokenKind, tokens};
 use super::settings;
@@ -210,6 +210,8 @@ impl State {
         let settings = &self.settings;
         Context {
             standard_conforming_strings: settings.standard_conforming_strings,
+            // Who will run the text is not said by who reads it here.
+            readers: Readers::Anyone,
             ..Context::new(&self.catalog, self.catalog.database(), &settings.search_path, &settings.role)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::analyzer::{Analyzer, Reading};
+use super::analyzer::{Analyzer, Reader, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::Kind;
 use super::parse::{Node, constant_text, nodes, strings};
@@ -245,6 +245,7 @@ impl Analyzer<'_> {
 
     /// A function that people made.
     pub(super) fn routine(&mut self, function: &Arc<Function>, arguments: &Value) -> Value {
+        self.touched.defined = true;
         if self.open.contains(&function.oid) {
             // A recursive body touches what its first round touches.
             return Value::default();
@@ -330,12 +331,26 @@ impl Analyzer<'_> {
         let setting = function.settings.iter().find_map(|setting| setting.strip_prefix("search_path="));
         let role = if function.definer { &*function.owner } else { self.context.role };
         let path = setting.map(|text| SearchPath::new(self.catalog(), &super::settings::split(text), role));
-        let fixed = path.is_some() || function.body.is_some();
+        let fixed = (path.is_some() && (function.definer || !setting.is_some_and(|text| text.contains("$user"))))
+            || function.body.is_some();
         let path = if function.body.is_some() { Some(SearchPath::of_definitions(self.context.catalog)) } else { path };
         let before = path.map(|path| std::mem::replace(&mut self.path, path));
+        let (invoker, reader) = (self.invoker, self.reader);
+        if function.definer {
+            self.invoker = Reader::fixed(self.catalog().role_named(&function.owner).map(|role| role.oid));
+        }
+        if function
+            .settings
+            .iter()
+            .any(|setting| ["role=", "session_authorization="].iter().any(|name| setting.starts_with(name)))
+        {
+            self.invoker = Reader::fixed(None);
+        }
+        self.reader = self.invoker;
         self.open.push(function.oid);
         let fields = self.body_fields(function);
         self.open.pop();
+        (self.invoker, self.reader) = (invoker, reader);
         if let Some(before) = before {
             self.path = before;
         }

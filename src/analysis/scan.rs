@@ -4,10 +4,12 @@
 //! reaches to the end of the text, so that a caller that masks literals masks too much and never too little.
 
 mod mask;
+mod secrets;
 
 use std::ops::Range;
 
-pub use mask::{Masked, mask};
+pub use mask::{Masked, mask, mask_with};
+pub use secrets::Secrets;
 
 /// The server's `standard_conforming_strings`, which decides what a backslash in a plain string means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

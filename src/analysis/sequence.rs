@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::analyzer::Analyzer;
-use super::context::Context;
+use super::context::{Context, Readers};
 use super::facts::{Bound, Facts, Kind, SessionEffect, StatementFacts};
 use super::parse::{Node, nodes, parse, walk_all};
 use super::settings::split;
@@ -28,6 +28,8 @@ const EARLIER: &str = "what it runs was prepared before the search path changed 
 struct Before {
     /// The search path that a SET of the text gave.
     path: Option<Vec<String>>,
+    /// The role is another one, and it is not known which.
+    other_role: bool,
     /// Why names may mean anything.
     doubt: Option<&'static str>,
     /// Some definition is another one.
@@ -72,8 +74,11 @@ fn read_alone(part: &str, reading: &Reading<'_>) -> Option<StatementFacts> {
 impl Before {
     /// Reads a statement again under the search path of the text.
     fn read(&self, part: &str, reading: &Reading<'_>, statement: &mut StatementFacts) {
-        let Some(path) = &self.path else { return };
-        let context = &Context { search_path: path, ..*reading.context };
+        if self.path.is_none() && !self.other_role {
+            return;
+        }
+        let path = self.path.as_deref().unwrap_or(reading.context.search_path);
+        let context = &Context { search_path: path, readers: self.readers(reading), ..*reading.context };
         let span = statement.span.clone();
         match read_alone(part, &Reading { context, ..*reading }) {
             Some(again) => *statement = StatementFacts { span, ..again },
@@ -81,10 +86,11 @@ impl Before {
         }
         // A schema that the role may not use is passed over: another relation of that name would be meant.
         let path = SearchPath::new(context.catalog, path, context.role);
-        let twice = statement.relations.iter().any(|name| {
-            let behind = path.schemas().iter().skip_while(|schema| **schema != name.schema).skip(1);
-            behind.into_iter().any(|schema| context.catalog.relation_in(schema, &name.name).is_some())
-        });
+        let twice = self.path.is_some()
+            && statement.relations.iter().any(|name| {
+                let behind = path.schemas().iter().skip_while(|schema| **schema != name.schema).skip(1);
+                behind.into_iter().any(|schema| context.catalog.relation_in(schema, &name.name).is_some())
+            });
         if twice {
             statement.cannot_know(ACCESS);
         }
@@ -119,12 +125,16 @@ impl Before {
 
     fn prepared_means(&self, part: &str, reading: &Reading<'_>) -> Option<StatementFacts> {
         let path = self.path.as_deref().unwrap_or(reading.context.search_path);
-        let context = &Context { search_path: path, ..*reading.context };
+        let context = &Context { search_path: path, readers: self.readers(reading), ..*reading.context };
         let read = read_alone(part, &Reading { context, ..*reading })?;
         read.effects.into_iter().find_map(|effect| match effect {
             SessionEffect::Prepare { inner, .. } => Some(*inner),
             _ => None,
         })
+    }
+
+    fn readers(&self, reading: &Reading<'_>) -> Readers {
+        if self.other_role { Readers::Anyone } else { reading.context.readers }
     }
 
     fn judge(&self, part: &str, statement: &mut StatementFacts) {
@@ -147,6 +157,7 @@ impl Before {
             || statement.functions.iter().any(|name| !name.starts_with("pg_catalog."));
         if runs_code && statement.kind() > Kind::Transaction {
             self.doubt = Some(CODE);
+            self.other_role = true;
         }
         for effect in &statement.effects {
             self.effect(effect, part, statement);
@@ -167,7 +178,7 @@ impl Before {
             SessionEffect::Close { name: Some(name) } => drop(self.cursors.remove(name)),
             SessionEffect::Close { name: None } => self.cursors.clear(),
             SessionEffect::Set { name, value } => self.set(name, value.as_deref(), statement),
-            SessionEffect::DiscardAll => *self = Self { doubt: Some(PATH), ..Self::default() },
+            SessionEffect::DiscardAll => *self = Self { doubt: Some(PATH), other_role: true, ..Self::default() },
             SessionEffect::CatalogChange => self.define(part, statement),
             SessionEffect::Execute { .. } | SessionEffect::Fetch { .. } => {}
         }
@@ -175,8 +186,14 @@ impl Before {
 
     fn set(&mut self, name: &str, value: Option<&str>, statement: &StatementFacts) {
         match name {
-            "role" | "session_authorization" => self.doubt = Some(ROLE),
-            "all" => self.doubt = Some(PATH),
+            "role" | "session_authorization" => {
+                self.doubt = Some(ROLE);
+                self.other_role = true;
+            }
+            "all" => {
+                self.doubt = Some(PATH);
+                self.other_role = true;
+            }
             "search_path" => match value {
                 // A set_config may not be reached by any row.
                 Some(value) if statement.command == "SET" => self.path = Some(split(value)),

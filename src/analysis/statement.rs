@@ -50,6 +50,7 @@ impl Analyzer<'_> {
             self.unwritten();
         }
         let mut outcome = self.dispatch(node);
+        self.doubt_readers();
         // What is kept of a statement takes more room than what is read of it.
         if !self.spend(KEPT_STEPS * (1 + self.touched.columns.len() + weight(&outcome.outputs))) {
             outcome.outputs.clear();
@@ -61,6 +62,18 @@ impl Analyzer<'_> {
         let scans = if outcome.bound == Bound::Unbounded { bound::scans(&mut self, node) } else { Vec::new() };
         let findings = findings::of(&mut self, node);
         render::facts(self, render::Parts { command, span, outcome: outcome.into(), scans, findings })
+    }
+
+    /// Code that changes the role goes on as another one, whose policies for rows are not those that were read.
+    fn doubt_readers(&mut self) {
+        let changes = |effect: &SessionEffect| match effect {
+            SessionEffect::Set { name, .. } => ["role", "session_authorization", "all"].contains(&name.as_str()),
+            _ => false,
+        };
+        let code = !self.touched.functions.is_empty() || self.touched.kinds.contains(&Kind::Call);
+        if code && self.catalog().has_row_security() && self.touched.effects.iter().any(changes) {
+            self.touched.opaque("code that it runs changes the role");
+        }
     }
 
     /// A statement inside a function body.

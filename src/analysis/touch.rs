@@ -85,8 +85,10 @@ pub(super) struct Touched {
     /// It does more than read: a cancel does not undo it.
     pub(super) acts: bool,
     pub(super) session_local: bool,
-    /// It calls a function whose meaning hangs on the caller's search path.
+    /// It hangs on who asks: it calls a function whose names are the caller's, or reads what the caller's role may see.
     pub(super) path_dependent: bool,
+    /// It reads what definitions say that can be replaced in their place: views, functions, rules, triggers, policies.
+    pub(super) defined: bool,
     /// Columns that a subquery has and nobody may have asked for: deciding, unless they are marked otherwise.
     pub(super) seen: Sources,
     /// Relations that are read without their children.
@@ -148,6 +150,7 @@ impl Touched {
         self.acts |= other.acts;
         self.session_local |= other.session_local;
         self.path_dependent |= other.path_dependent;
+        self.defined |= other.defined;
         self.seen.extend(&other.seen);
         self.only.extend(&other.only);
         self.flows.absorb(&other.flows);

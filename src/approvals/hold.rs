@@ -223,6 +223,9 @@ pub struct Hold {
     pub findings: Vec<String>,
     /// Its size, as far as it is known.
     pub estimate: Estimate,
+    /// The server's plan in one line, where it was asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// Rows that had left when it was paused; 0 where it had not started.
     pub rows_sent: u64,
     /// Since when locks are held while it waits; `None` where none are.

@@ -59,6 +59,7 @@ pub(crate) fn hold(principal: Principal) -> Hold {
         opaque: vec![],
         findings: vec![],
         estimate: Estimate::default(),
+        plan: None,
         rows_sent: 0,
         holding_locks_since: None,
         approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },

@@ -54,13 +54,26 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     Ok(builder.finish())
 }
 
+/// A text that stays the same as long as no transaction has ended that wrote: then no definition has changed either. It
+/// costs next to nothing.
+///
+/// # Errors
+/// A query that fails.
+pub async fn moment(client: &Client) -> Result<String, LoadError> {
+    const MOMENT: &str = "SELECT CAST(pg_catalog.pg_current_snapshot() AS pg_catalog.text)";
+    first(client, "moment", MOMENT).await
+}
+
 /// A text that changes when a definition changed; for polling.
 ///
 /// # Errors
 /// A query that fails.
 pub async fn signature(client: &Client) -> Result<String, LoadError> {
-    let rows =
-        client.simple_query(SIGNATURE).await.map_err(|source| LoadError::Query { query: "signature", source })?;
+    first(client, "signature", SIGNATURE).await
+}
+
+async fn first(client: &Client, query: &'static str, sql: &str) -> Result<String, LoadError> {
+    let rows = client.simple_query(sql).await.map_err(|source| LoadError::Query { query, source })?;
     let text = rows.iter().find_map(|row| match row {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,

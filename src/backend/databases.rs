@@ -3,23 +3,39 @@
 //! A snapshot is read with the proxy's own credential where there is one, or offered by a session that read it over its
 //! client's connection. DDL that was seen on the wire makes it stale at once; whoever needs it next waits for a new one.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
 use super::memory::{Arrival, DerivedTag, Memory, MemoryError, Review, View};
+use super::planner::{PlanFailure, Planned, Planner, Question};
 use crate::catalog::tags::TagRules;
 use crate::catalog::{Catalog, Oid, Remembered};
+use crate::clock;
+use crate::net::Stream;
 
 /// A catalog that takes longer to read than this is not waited for.
 const LOAD_WAIT: Duration = Duration::from_secs(20);
+
+/// Comparing the catalog before statements takes at most one part in so many of the time of one backend, …
+const CHECK_PAUSES: u32 = 5;
+/// … unless it takes longer than this many times over.
+const CHECK_WITHIN: Duration = Duration::from_secs(1);
+
+/// The channel on which the documented event triggers announce that a definition has changed.
+pub const CHANNEL: &str = "holdgate_definitions";
+
+/// Connections to one database that ask the planner, unless the configuration says otherwise.
+pub const PLANNERS_MAX: usize = 2;
 
 /// A snapshot, and by which number it is known.
 #[derive(Clone, Debug)]
@@ -70,6 +86,7 @@ pub struct Databases {
     versions: AtomicU64,
     memory: Memory,
     known: DashMap<String, Arc<Database>>,
+    planner: Planner,
 }
 
 /// One database.
@@ -77,13 +94,24 @@ pub struct Databases {
 pub struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     stale: AtomicBool,
+    /// The server has said that something changed, and it was not compared since.
+    announced: AtomicBool,
     /// Counts what came to be known of tags.
     tags: AtomicU64,
+    /// When it was last compared with the server, and how long that took.
+    checked: std::sync::Mutex<Option<Checked>>,
     /// A snapshot gets its tags and its place at once.
     installing: std::sync::Mutex<()>,
     loading: Mutex<Loader>,
     /// The proxy's own connection for questions about locks.
     pub(super) looking: Mutex<Option<Client>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    /// When the comparison began.
+    at: Instant,
+    took: Duration,
 }
 
 /// The proxy's own connection to a database, and what it last saw there.
@@ -92,6 +120,8 @@ struct Loader {
     client: Option<Client>,
     /// Changes whenever a definition changes.
     signature: String,
+    /// Stays the same as long as nobody has written anything.
+    moment: String,
 }
 
 impl Databases {
@@ -105,7 +135,28 @@ impl Databases {
             versions: AtomicU64::new(1),
             memory,
             known: DashMap::new(),
+            planner: Planner::new(PLANNERS_MAX),
         }
+    }
+
+    /// The same, with so many connections a database for the planner.
+    #[must_use]
+    pub fn with_planners(self, connections_max: usize) -> Self {
+        Self { planner: Planner::new(connections_max), ..self }
+    }
+
+    /// The role of the proxy's own credential.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.credential.as_ref().map(|credential| credential.user.as_str())
+    }
+
+    /// Asks the planner, as the role of the proxy's own credential. The query must be one of `analysis::plannable`.
+    ///
+    /// # Errors
+    /// It has no plan within the time that one is waited for.
+    pub async fn plan(&self, name: &str, question: &Question) -> Result<Planned, PlanFailure> {
+        self.planner.plan(name, question, self.log_in(name)).await
     }
 
     /// Whether the proxy can read catalogs by itself.
@@ -185,6 +236,7 @@ impl Databases {
         if let Some(snapshot) = database.current() {
             return Ok(snapshot);
         }
+        database.announced.store(false, Ordering::SeqCst);
         // Cleared before reading: a change that comes in between makes the new snapshot stale again.
         database.stale.store(false, Ordering::SeqCst);
         let view = View::Shared(self.memory.ended());
@@ -240,16 +292,49 @@ impl Databases {
             return Ok(());
         }
         let mut loader = database.loading.lock().await;
+        self.compare(name, &database, &mut loader).await
+    }
+
+    /// The same, unless that was done a moment ago: less than `age`, or longer where comparing takes long.
+    ///
+    /// # Errors
+    /// The upstream cannot be asked.
+    pub async fn check_within(&self, name: &str, age: Duration) -> Result<(), CatalogFailure> {
+        let database = self.database(name);
+        if database.current().is_none() || database.was_checked_within(age) {
+            return Ok(());
+        }
+        let mut loader = database.loading.lock().await;
+        if database.current().is_none() || database.was_checked_within(age) {
+            return Ok(());
+        }
+        self.compare(name, &database, &mut loader).await
+    }
+
+    async fn compare(&self, name: &str, database: &Database, loader: &mut Loader) -> Result<(), CatalogFailure> {
+        let at = clock::monotonic();
+        database.announced.store(false, Ordering::SeqCst);
+        let (signature, known) = (loader.signature.clone(), loader.moment.clone());
         let client = self.client(name, &mut loader.client).await?;
-        match catalog::signature(client).await {
-            Ok(signature) if signature == loader.signature => Ok(()),
-            Ok(_) => {
+        let asked = async {
+            // Asked first: what is written from here on is found by the next comparison.
+            let moment = catalog::moment(client).await?;
+            let same = moment == known || catalog::signature(client).await? == signature;
+            Ok((moment, same))
+        };
+        match asked.await {
+            Ok((moment, true)) => {
+                loader.moment = moment;
+                database.note_check(at, clock::monotonic().saturating_duration_since(at));
+                Ok(())
+            }
+            Ok((_, false)) => {
                 database.mark_stale();
                 Ok(())
             }
             Err(error) => {
                 loader.client = None;
-                Err(error.into())
+                Err(CatalogFailure::Load(error))
             }
         }
     }
@@ -264,16 +349,20 @@ impl Databases {
 
     async fn load(&self, name: &str, loader: &mut Loader) -> Result<Catalog, CatalogFailure> {
         let client = self.client(name, &mut loader.client).await?;
+        let at = clock::monotonic();
         // Asked first: a change that comes in between is found again by the next check.
+        let moment = catalog::moment(client).await?;
         let signature = catalog::signature(client).await?;
+        let took = clock::monotonic().saturating_duration_since(at);
         let catalog = catalog::load(client).await?;
-        loader.signature = signature;
+        (loader.signature, loader.moment) = (signature, moment);
+        self.database(name).note_check(at, took);
         Ok(catalog)
     }
 
     async fn client<'a>(&self, name: &str, connection: &'a mut Option<Client>) -> Result<&'a Client, CatalogFailure> {
         if connection.as_ref().is_none_or(Client::is_closed) {
-            *connection = Some(self.log_in(name).await?);
+            *connection = Some(self.listen(name).await?);
         }
         connection.as_ref().ok_or(CatalogFailure::NoCredential)
     }
@@ -283,6 +372,32 @@ impl Databases {
     /// # Errors
     /// There is none, or the upstream cannot be reached or refuses it.
     pub async fn log_in(&self, name: &str) -> Result<Client, CatalogFailure> {
+        let (client, driver) = self.connect(name).await?;
+        // The driver ends with its client; what it reports is seen by the next question.
+        tokio::spawn(async move { drop(driver.await) });
+        Ok(client)
+    }
+
+    /// Logs in and listens to what the server's own triggers say of definitions, where an operator has installed them.
+    async fn listen(&self, name: &str) -> Result<Client, CatalogFailure> {
+        let (client, mut driver) = self.connect(name).await?;
+        let database = self.database(name);
+        // It ends with its client too.
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| driver.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message {
+                    database.announced.store(true, Ordering::SeqCst);
+                }
+            }
+        });
+        // A standby takes no LISTEN, and is compared from time to time as every server is.
+        if let Err(error) = client.batch_execute(&format!("LISTEN {CHANNEL}")).await {
+            tracing::debug!(%error, "the server does not announce changes of definitions");
+        }
+        Ok(client)
+    }
+
+    async fn connect(&self, name: &str) -> Result<(Client, Connection<Stream, NoTlsStream>), CatalogFailure> {
         let credential = self.credential.as_ref().ok_or(CatalogFailure::NoCredential)?;
         let stream = self.upstream.connect().await?;
         let mut config = Config::new();
@@ -290,10 +405,7 @@ impl Databases {
         if let Some(password) = &credential.password {
             config.password(password);
         }
-        let (client, driver) = config.connect_raw(stream, NoTls).await.map_err(CatalogFailure::Login)?;
-        // The driver ends with its client; what it reports is seen by the next question.
-        tokio::spawn(async move { drop(driver.await) });
-        Ok(client)
+        config.connect_raw(stream, NoTls).await.map_err(CatalogFailure::Login)
     }
 }
 
@@ -310,8 +422,29 @@ impl Database {
         self.tags.load(Ordering::SeqCst)
     }
 
+    fn note_check(&self, at: Instant, took: Duration) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Checked { at, took });
+    }
+
+    /// Whether the server has said that something changed, and nobody has looked since.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::SeqCst)
+    }
+
+    fn was_checked_within(&self, age: Duration) -> bool {
+        if self.is_announced() {
+            return false;
+        }
+        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.is_some_and(|checked| {
+            let age = age.max(checked.took.saturating_mul(CHECK_PAUSES).min(CHECK_WITHIN));
+            clock::monotonic().saturating_duration_since(checked.at) < age
+        })
+    }
+
     fn install_lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.installing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.installing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something may have changed.

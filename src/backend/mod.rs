@@ -7,3 +7,4 @@ pub mod connect;
 pub mod databases;
 pub mod locks;
 pub mod memory;
+pub mod planner;

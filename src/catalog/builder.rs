@@ -121,6 +121,10 @@ impl CatalogBuilder {
                 let operator: Operator = serde_json::from_str(row)?;
                 self.store.operators.entry(Arc::clone(&operator.name)).or_default().push(operator);
             }
+            source::ROLES => {
+                let role: super::Role = serde_json::from_str(row)?;
+                self.store.roles.insert(role.oid, role);
+            }
             source::CASTS => self.store.casts.push(serde_json::from_str::<Cast>(row)?),
             _ => {}
         }

@@ -7,6 +7,7 @@ mod edit;
 mod model;
 mod names;
 mod remembered;
+mod roles;
 mod snapshot;
 pub mod source;
 mod tagging;
@@ -22,6 +23,7 @@ pub use model::{
 };
 pub use names::{IDENTIFIER_MAX, SearchPath, clip, fold};
 pub use remembered::{ColumnKey, ColumnPath, Expected, Remembered};
+pub use roles::Role;
 pub use tagging::comment_tags;
 pub use vouched::Vouched;
 
@@ -159,6 +161,16 @@ impl Catalog {
     #[must_use]
     pub fn operators(&self, name: &str) -> &[Operator] {
         self.store.operators.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// All operators that are not built in.
+    pub fn own_operators(&self) -> impl Iterator<Item = &Operator> {
+        self.store.operators.values().flatten()
+    }
+
+    /// All functions, in no order.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.store.function_oids.values()
     }
 
     /// Casts that are not built in.

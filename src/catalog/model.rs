@@ -99,6 +99,15 @@ pub struct Relation {
     /// Row-level security is on.
     #[serde(default)]
     pub row_security: bool,
+    /// For its owner too.
+    #[serde(default)]
+    pub force_row_security: bool,
+    /// The role that owns it; 0 where that is not known.
+    #[serde(default)]
+    pub owner: Oid,
+    /// `reloptions`: `name=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<Arc<str>>,
     /// What it inherits from or is a partition of.
     #[serde(default)]
     pub parents: Vec<Oid>,
@@ -119,7 +128,8 @@ pub struct Relation {
     /// Triggers that people made.
     #[serde(skip)]
     pub triggers: Vec<Trigger>,
-    /// Expressions that a write computes: checks, index expressions and predicates, the partition key.
+    /// Expressions that a write or a plan computes: checks, index expressions and predicates, extended statistics, the
+    /// partition key.
     #[serde(skip)]
     pub expressions: Vec<Expression>,
     /// Foreign keys of other relations that carry a write of this one on.
@@ -165,10 +175,27 @@ impl Relation {
         (self.tuples >= 0.0).then_some(self.tuples as u64)
     }
 
+    /// Whether a view reads as whoever asks (`security_invoker`), and not as its owner. A value that is no boolean is one
+    /// that no server keeps.
+    #[must_use]
+    pub fn reads_as_invoker(&self) -> bool {
+        let value = self.options.iter().find_map(|option| option.strip_prefix("security_invoker="));
+        value.is_some_and(|value| {
+            let value = value.to_ascii_lowercase();
+            value.starts_with(['t', 'y', '1']) || value == "on"
+        })
+    }
+
     /// Whether it belongs to the server itself.
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         matches!(&*self.schema, "pg_catalog" | "information_schema" | "pg_toast")
+    }
+
+    /// Whether it is none of the server's own, whatever schema it is in.
+    #[must_use]
+    pub const fn is_made_by_people(&self) -> bool {
+        self.oid >= FIRST_USER_OID
     }
 
     /// Whether it keeps rows of its own, so that its columns are physical.
@@ -233,6 +260,9 @@ pub struct Policy {
     pub relation: Oid,
     /// `r`, `a`, `w`, `d` or `*`.
     pub command: char,
+    /// The roles that it is for, 0 for all; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<Oid>>,
     /// USING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub using: Option<Arc<str>>,
@@ -492,4 +522,6 @@ pub(super) struct Store {
     /// The search path that decided which names the server printed without their schemas; `pg_catalog` goes without saying.
     pub(super) printed_under: Vec<String>,
     pub(super) rows: Vec<(&'static str, Box<str>)>,
+    /// Empty in a database without row-level security.
+    pub(super) roles: HashMap<Oid, super::Role>,
 }

@@ -27,6 +27,7 @@ pub(super) const TYPES: &str = "types";
 pub(super) const FUNCTIONS: &str = "functions";
 pub(super) const OPERATORS: &str = "operators";
 pub(super) const CASTS: &str = "casts";
+pub(super) const ROLES: &str = "roles";
 
 /// All of them, in the order in which they are to run.
 pub const QUERIES: &[CatalogQuery] = &[
@@ -45,6 +46,8 @@ pub const QUERIES: &[CatalogQuery] = &[
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), \
               'schema', CASE WHEN n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, \
               'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence, 'row_security', c.relrowsecurity, \
+              'force_row_security', c.relforcerowsecurity, 'owner', CAST(c.relowner AS pg_catalog.int8), \
+              'options', COALESCE(pg_catalog.to_json(c.reloptions), '[]'), \
               'parents', COALESCE((SELECT pg_catalog.json_agg(CAST(i.inhparent AS pg_catalog.int8) ORDER BY i.inhseqno) FROM pg_catalog.pg_inherits i \
               WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid), '[]'), \
               'columns', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object('number', a.attnum, \
@@ -91,6 +94,7 @@ pub const QUERIES: &[CatalogQuery] = &[
     CatalogQuery {
         name: POLICIES,
         sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(p.polrelid AS pg_catalog.int8), 'command', p.polcmd, \
+              'roles', pg_catalog.to_json(CAST(p.polroles AS pg_catalog.int8[])), \
               'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid), \
               'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) AS pg_catalog.text) \
               FROM pg_catalog.pg_policy p ORDER BY p.oid",
@@ -112,6 +116,8 @@ pub const QUERIES: &[CatalogQuery] = &[
               WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indexprs IS NOT NULL \
               UNION ALL SELECT i.indrelid, pg_catalog.pg_get_expr(i.indpred, i.indrelid) FROM pg_catalog.pg_index i \
               WHERE i.indrelid OPERATOR(pg_catalog.>=) 16384 AND i.indpred IS NOT NULL \
+              UNION ALL SELECT x.stxrelid, pg_catalog.pg_get_expr(x.stxexprs, x.stxrelid) FROM pg_catalog.pg_statistic_ext x \
+              WHERE x.stxexprs IS NOT NULL \
               UNION ALL SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid) FROM pg_catalog.pg_partitioned_table p \
               WHERE p.partexprs IS NOT NULL) AS e(relation, text) ORDER BY e.relation, e.text",
     },
@@ -185,12 +191,23 @@ pub const QUERIES: &[CatalogQuery] = &[
               'function', CAST(c.castfunc AS pg_catalog.int8)) AS pg_catalog.text) FROM pg_catalog.pg_cast c \
               WHERE c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
     },
+    CatalogQuery {
+        name: ROLES,
+        // Whether a member inherits is its own attribute up to 15, and that of each membership from 16 on.
+        sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(r.oid AS pg_catalog.int8), 'name', r.rolname, \
+              'bypasses', r.rolsuper OR r.rolbypassrls, \
+              'inherits', COALESCE((SELECT pg_catalog.json_agg(CAST(m.roleid AS pg_catalog.int8) ORDER BY m.roleid) \
+              FROM pg_catalog.pg_auth_members m WHERE m.member OPERATOR(pg_catalog.=) r.oid \
+              AND COALESCE(CAST(pg_catalog.to_jsonb(m) OPERATOR(pg_catalog.->>) 'inherit_option' AS pg_catalog.bool), \
+              r.rolinherit)), '[]')) AS pg_catalog.text) FROM pg_catalog.pg_roles r \
+              WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relrowsecurity) ORDER BY r.oid",
+    },
 ];
 
 /// A poll that answers another text when a definition changed: a hash over the rows that definitions are kept in.
 pub const SIGNATURE: &str = "SELECT pg_catalog.concat_ws('/', \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, relname, relnamespace, relkind, \
-    relrowsecurity, relnatts, relowner), 0)) FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.>=) 16384), \
+    relrowsecurity, relforcerowsecurity, reloptions, relnatts, relowner), 0)) FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.>=) 16384), \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', attrelid, attnum, attname, atttypid, \
     attnotnull, attisdropped), 0)) FROM pg_catalog.pg_attribute WHERE attrelid OPERATOR(pg_catalog.>=) 16384 \
     AND attnum OPERATOR(pg_catalog.>) 0), \
@@ -219,4 +236,9 @@ pub const SIGNATURE: &str = "SELECT pg_catalog.concat_ws('/', \
     WHERE oid OPERATOR(pg_catalog.>=) 16384), \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', setdatabase, setrole, setconfig), 0)) \
     FROM pg_catalog.pg_db_role_setting), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_statistic_ext), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, rolname, rolsuper, rolbypassrls, rolinherit), 0)) \
+    FROM pg_catalog.pg_roles WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)), \
+    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(CAST(m AS pg_catalog.text), 0)) FROM pg_catalog.pg_auth_members m \
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)), \
     (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))";

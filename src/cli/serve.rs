@@ -53,6 +53,7 @@ impl Serve {
     /// A configuration that cannot be used, or a server that cannot start; exit code 2.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         telemetry::init(LogFormat::Text, &self.diagnostics)?;
+        telemetry::quiet_panics();
         let environment = Environment::process();
         let flags = ServeFlags {
             upstream: self.upstream,

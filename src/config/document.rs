@@ -31,6 +31,19 @@ pub enum InTransaction {
     Refuse,
 }
 
+/// What stands for a literal in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LiteralsMode {
+    /// `'?'`.
+    #[default]
+    Masked,
+    /// A keyed tag: equal values have equal ones.
+    Hmac,
+    /// The literal itself, but never a password or a connection string.
+    Plain,
+}
+
 /// What an operator may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,6 +166,7 @@ pub(super) struct LimitsEntry {
     pub(super) sessions_max: Option<At<Size>>,
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
+    pub(super) planners_max: Option<At<Size>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -161,6 +175,28 @@ pub(super) struct LogEntry {
     pub(super) dir: Option<String>,
     pub(super) rollup: bool,
     pub(super) segment_max: Option<At<Size>>,
+    pub(super) literals: LiteralsMode,
+    pub(super) sinks: Vec<SinkEntry>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SinkEntry {
+    pub(super) openlineage: OpenLineageEntry,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenLineageEntry {
+    #[serde(default)]
+    pub(super) name: Option<At<String>>,
+    pub(super) url: At<String>,
+    #[serde(default)]
+    pub(super) token_file: Option<String>,
+    #[serde(default)]
+    pub(super) batch_max: Option<At<Size>>,
+    #[serde(default)]
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{InTransaction, OnDisconnect, OperatorRole};
+pub use document::{InTransaction, LiteralsMode, OnDisconnect, OperatorRole};
 pub use dsn::Upstream;
 pub use environment::Environment;
 pub use flags::ServeFlags;
@@ -26,6 +26,7 @@ pub use policies::{policy, policy_sources};
 
 use crate::policy::{Finding, Mode};
 use crate::principal::{Principal, PrincipalKind};
+use crate::sink::SinkOptions;
 
 /// Where clients connect unless said otherwise.
 pub const LISTEN: &str = "127.0.0.1:6432";
@@ -149,6 +150,8 @@ pub struct LimitsConfig {
     pub holds_max: u64,
     /// KiB of records that wait for the log; 16384.
     pub log_queue_max: u64,
+    /// Connections to one database that ask the server's planner; 2.
+    pub planners_max: u64,
 }
 
 /// The record log.
@@ -160,6 +163,10 @@ pub struct LogConfig {
     pub rollup: bool,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// What stands for literals; `masked`.
+    pub literals: LiteralsMode,
+    /// Where records are sent as `OpenLineage` events.
+    pub sinks: Vec<SinkOptions>,
 }
 
 /// The hold store.
@@ -192,7 +199,14 @@ impl Default for HoldConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { statement_max: 16 << 20, bind_max: 1 << 20, sessions_max: 1000, holds_max: 1000, log_queue_max: 16_384 }
+        Self {
+            statement_max: 16 << 20,
+            bind_max: 1 << 20,
+            sessions_max: 1000,
+            holds_max: 1000,
+            log_queue_max: 16_384,
+            planners_max: 2,
+        }
     }
 }
 

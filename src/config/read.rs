@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::document::{Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry};
+use super::document::{
+    Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry, SinkEntry,
+};
 use super::{
     AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
     PrincipalConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
 };
 use crate::policy::yaml::{self, At, Duration, Size};
 use crate::policy::{Finding, Mode, Place, Source};
+use crate::sink::SinkOptions;
 
 /// The name of the upstream that `--upstream` names.
 const FLAG_UPSTREAM: &str = "default";
@@ -246,6 +249,7 @@ impl Reader<'_> {
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
+            planners_max: self.bound(entry.planners_max, default.planners_max),
         }
     }
 
@@ -266,7 +270,36 @@ impl Reader<'_> {
             dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
             rollup: log.rollup,
             segment_max: self.bound(log.segment_max, SEGMENT_MAX),
+            literals: log.literals,
+            sinks: self.sinks(&log.sinks),
         }
+    }
+
+    fn sinks(&mut self, entries: &[SinkEntry]) -> Vec<SinkOptions> {
+        let mut sinks: Vec<SinkOptions> = Vec::new();
+        for (entry, number) in entries.iter().map(|entry| &entry.openlineage).zip(1..) {
+            let name = entry.name.as_ref().map_or_else(|| format!("openlineage{number}"), |name| name.value.clone());
+            let place = entry.name.as_ref().map_or(entry.url.place, |name| name.place);
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            if name.is_empty() || !name.bytes().all(is_plain) {
+                self.error(place, "bad-value", "a sink's name is of letters, digits, - and _: it names its files");
+            }
+            if sinks.iter().any(|sink| sink.name == name) {
+                self.error(place, "duplicate-name", format!("the sink `{name}` stands above already"));
+            }
+            if !entry.url.starts_with("http://") && !entry.url.starts_with("https://") {
+                self.error(entry.url.place, "bad-value", "a sink's url begins with http:// or https://");
+            }
+            let default = SinkOptions::new(name, entry.url.value.clone());
+            let batch_max = self.bound(entry.batch_max, u64::try_from(default.batch_max).unwrap_or(1));
+            sinks.push(SinkOptions {
+                token_file: self.file(entry.token_file.as_deref()),
+                batch_max: usize::try_from(batch_max).unwrap_or(usize::MAX),
+                timeout: entry.timeout.map_or(default.timeout, |timeout| timeout.0),
+                ..default
+            });
+        }
+        sinks
     }
 
     fn store(&self, document: &Document, state: &Path) -> StoreConfig {

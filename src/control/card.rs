@@ -39,7 +39,11 @@ pub fn contract(hold: &Hold) -> Value {
         "columns": hold.columns,
         "tags": hold.tags,
         "sensitivity": hold.sensitivity,
-        "estimate": {"rows": hold.estimate.rows, "bytes": hold.estimate.bytes},
+        "estimate": {
+            "rows": hold.estimate.rows,
+            "bytes": hold.estimate.bytes,
+            "source": hold.estimate.source,
+        },
         "approve": hold.approve,
         "decision": hold.decision,
         "reason": hold.reason,
@@ -53,6 +57,7 @@ pub fn contract(hold: &Hold) -> Value {
         "impact": hold.impact,
         "requester": hold.requester,
         "bundle": hold.bundle,
+        "plan": hold.plan,
     })
 }
 
@@ -168,6 +173,8 @@ fn impact(card: &mut Card, hold: &Hold) {
     let number = |known: Option<u64>| known.map_or_else(|| "not known".to_owned(), |number| number.to_string());
     card.add("estimated rows", &number(hold.estimate.rows));
     card.add("estimated bytes", &number(hold.estimate.bytes));
+    card.add("size is", hold.estimate.source.as_str());
+    card.add_some("plan", hold.plan.as_deref());
     if hold.rows_sent > 0 {
         card.add("rows sent", &hold.rows_sent.to_string());
     }

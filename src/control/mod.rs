@@ -230,6 +230,12 @@ impl Control {
         complaints
     }
 
+    /// How the sinks are.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<crate::sink::Status> {
+        self.parts.health.sinks()
+    }
+
     async fn admin_act(&self, operator: &Operator, record: StatementRecord) -> Result<(), ActError> {
         if !operator.is_admin() {
             return Err(ActError::NotAnAdmin);

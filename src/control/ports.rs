@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::lineage::StatementRecord;
 use crate::principal::Principal;
+use crate::sink;
 
 /// The log did not take a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +119,11 @@ pub trait Tags: Send + Sync {
 pub trait Health: Send + Sync {
     /// One sentence for each thing that does not; empty where all does.
     fn complaints(&self) -> BoxFuture<'_, Vec<String>>;
+
+    /// How the sinks are: one that is down takes no readiness away.
+    fn sinks(&self) -> Vec<sink::Status> {
+        Vec::new()
+    }
 }
 
 /// A port that leads nowhere, for a program without that room: no sessions, nothing to reload, no events.

@@ -14,11 +14,16 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Clients can be served; otherwise 503 with each reason.
+/// Clients can be served; otherwise 503 with each reason. Sinks are shown, and make no difference to that.
 pub(super) async fn ready(State(control): State<Control>) -> Response {
     let reasons = control.complaints().await;
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": reasons.is_empty(), "reasons": reasons}))).into_response()
+    let mut answer = json!({"ready": reasons.is_empty(), "reasons": reasons});
+    let sinks = control.sinks();
+    if let (Some(fields), false) = (answer.as_object_mut(), sinks.is_empty()) {
+        fields.insert("sinks".to_owned(), json!(sinks));
+    }
+    (status, Json(answer)).into_response()
 }
 
 /// Prometheus's text form.

@@ -14,8 +14,13 @@ pub const TEXT_MAX: usize = 64 << 10;
 #[must_use]
 pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
     let mut masked = scan::mask(text, mode);
-    cut(&mut masked.text, TEXT_MAX);
+    cut_text(&mut masked.text);
     masked
+}
+
+/// Cuts a statement's text at [`TEXT_MAX`].
+pub(super) fn cut_text(text: &mut String) {
+    cut(text, TEXT_MAX);
 }
 
 fn cut(text: &mut String, length: usize) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A file that only grows, and is cut back only to what is known to be durable.
 pub trait File: Send {
@@ -27,7 +27,7 @@ pub trait File: Send {
 }
 
 /// Where such files are.
-pub trait Disk: Send + Sync {
+pub trait Disk: std::fmt::Debug + Send + Sync {
     /// Opens a file, which need not be there.
     ///
     /// # Errors
@@ -42,11 +42,11 @@ pub struct OsDisk;
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = fs::OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(file, path.to_path_buf())))
     }
 }
 
-struct OsFile(fs::File);
+struct OsFile(fs::File, PathBuf);
 
 impl File for OsFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -54,9 +54,10 @@ impl File for OsFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // Writes into a file whose name is gone succeed, and nobody will ever find them.
-        if self.0.metadata()?.nlink() == 0 {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
+        // Writes into a file that is not found under its name succeed, and nobody will ever read them.
+        let (open, named) = (self.0.metadata()?, fs::metadata(&self.1)?);
+        if (open.dev(), open.ino()) != (named.dev(), named.ino()) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was replaced"));
         }
         self.0.sync_data()
     }

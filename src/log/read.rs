@@ -45,6 +45,11 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// From the first line of a segment on.
+    pub(super) fn from_segment(dir: &Path, number: u32) -> Self {
+        Self { dir: dir.to_path_buf(), number, offset: 0, line: 0, lines: None }
+    }
+
     fn next_line(&mut self) -> Result<Option<Vec<u8>>, LogError> {
         loop {
             if let Some(line) = self.line_here()? {

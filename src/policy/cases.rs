@@ -81,7 +81,7 @@ fn principal(given: &Given) -> Principal {
 }
 
 fn estimate(given: &Given) -> Option<Estimate> {
-    let estimate = Estimate { rows: given.estimate, bytes: given.bytes };
+    let estimate = Estimate { rows: given.estimate, bytes: given.bytes, ..Estimate::default() };
     (estimate != Estimate::default()).then_some(estimate)
 }
 
@@ -111,6 +111,7 @@ fn facts(given: &Given, policy: &Policy) -> StatementFacts {
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,
+        defined: false,
         session_local: false,
     }
 }

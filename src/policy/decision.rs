@@ -41,6 +41,37 @@ pub struct Estimate {
     /// Bytes that would come back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// How that is known.
+    #[serde(default)]
+    pub source: Basis,
+}
+
+/// How a size is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The text and the keys prove that it is no more.
+    Proved,
+    /// The server's planner says so.
+    Estimated,
+    /// The catalog's row counts of what is read say so.
+    Counted,
+    /// It is not.
+    #[default]
+    Unknown,
+}
+
+impl Basis {
+    /// The word that cards and records use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proved => "proved",
+            Self::Estimated => "estimated",
+            Self::Counted => "counted",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The three answers, the mildest first: of several statements the strictest wins.

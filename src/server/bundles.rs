@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use ring::digest;
 
 use super::ports::Ports;
-use crate::analysis::scan::StringMode;
+use crate::analysis::scan::{Secrets, StringMode};
 use crate::analysis::{Facts, Replay, StatementFacts, bundle_basis, bundle_digest, reversible, solid, table_lock};
 use crate::approvals::{
     Approvers, Bundle, BundleStep, CardColumn, Hold, HoldState, Impact, NewHold, Origin, StepState, Waiting,
@@ -176,7 +176,9 @@ impl Asked {
     }
 
     fn card(&self, steps: Vec<BundleStep>, facts: &[StatementFacts], verdicts: Verdicts, now: Timestamp) -> NewHold {
-        let basis = bundle_basis(&self.snapshot.catalog, &self.request.sql, &self.search_path, &self.principal.role);
+        // What a session shows later is computed over the text that is kept, which has no secrets.
+        let shown = shown(&self.request.sql);
+        let basis = bundle_basis(&self.snapshot.catalog, &shown, &self.search_path, &self.principal.role);
         let text = |list: fn(&BundleStep) -> &Vec<String>| {
             steps.iter().flat_map(list).cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         };
@@ -205,7 +207,7 @@ impl Asked {
             intent: self.request.intent.clone(),
             database: self.database.clone(),
             environment: self.services.environment.clone(),
-            statement: self.request.sql.clone(),
+            statement: shown,
             parameters: Vec::new(),
             action_hash: self.action_hash(&basis),
             kinds: kinds.into_iter().collect(),
@@ -217,6 +219,7 @@ impl Asked {
             tags: tags.into_iter().collect(),
             sensitivity: verdicts.sensitivity,
             estimate: Estimate::default(),
+            plan: None,
             rows_sent: 0,
             holding_locks_since: None,
             approve: Approvers { from: verdicts.from, quorum: verdicts.quorum, given: Vec::new() },
@@ -258,7 +261,7 @@ fn step(text: &str, facts: &StatementFacts, decision: &Decision) -> BundleStep {
         access: column.access.iter().copied().collect(),
     };
     BundleStep {
-        statement: text.to_owned(),
+        statement: shown(text),
         masked: masked.text,
         digest: bundle_digest(text.as_bytes()),
         state: if decision.verdict == Verdict::Hold { StepState::Waiting } else { StepState::Allowed },
@@ -269,10 +272,16 @@ fn step(text: &str, facts: &StatementFacts, decision: &Decision) -> BundleStep {
         columns: facts.columns.iter().map(|(name, facts)| (name.to_string(), column(facts))).collect(),
         opaque: facts.opaque.clone(),
         findings: facts.findings.clone(),
-        estimate: Estimate { rows: facts.bound.rows(), bytes: None },
+        estimate: Estimate { rows: facts.bound.rows(), ..Estimate::default() },
         lock: table_lock(facts).map(|lock| lock.as_str().to_owned()),
         reversible: reversible(facts).to_owned(),
     }
+}
+
+/// The text as an operator may read it: all of it but passwords.
+fn shown(text: &str) -> String {
+    let hidden = Secrets::of(text.as_bytes(), StringMode::Standard).hide(text.as_bytes());
+    String::from_utf8_lossy(&hidden).into_owned()
 }
 
 /// One decision covers all that are held: by a group that every rule names, by the largest quorum, in the shortest time.

@@ -6,6 +6,7 @@
 mod bundles;
 mod explain;
 mod listener;
+mod literals;
 mod options;
 mod ports;
 mod recovery;
@@ -28,10 +29,11 @@ use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
 use crate::control::{Control, ControlParts, Operators, OperatorsError, Pump, sweep};
 use crate::ids::StatementId;
-use crate::lineage::{Event, StatementRecord};
+use crate::lineage::{Event, Literals, StatementRecord};
 use crate::log::{Log, LogError};
 use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
+use crate::sink::{Sink, SinkError, SinkOptions};
 use crate::{analysis, http};
 
 pub use options::{Options, PolicySource, Tls, reach};
@@ -68,6 +70,9 @@ pub enum StartError {
     /// The end of an earlier run.
     #[error("the end of the earlier run: {0}")]
     Recovery(String),
+    /// A sink.
+    #[error("sink: {0}")]
+    Sink(#[from] SinkError),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -108,9 +113,14 @@ impl Server {
         let closed = recovery::recover(&log, &approvals).await?;
         log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
+        let literals = literals::open(options.log.literals, state)
+            .map_err(|error| StartError::State(state.display().to_string(), error))?;
+        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory), literals));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
+        let sinks = sinks(&options, &log)?;
+        let watches = sinks.iter().map(Sink::watch).collect();
+        let dir = options.log.dir.clone();
+        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), dir, watches));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -126,12 +136,13 @@ impl Server {
         });
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
         let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
-        let helpers = vec![
+        let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
+        helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
         let front = listener::Front {
             services: services.clone(),
             control,
@@ -221,7 +232,15 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.disk = options.log.disk.clone();
     log
+}
+
+/// What sends records on; their files are in `STATE/sinks`.
+fn sinks(options: &Options, log: &Log) -> Result<Vec<Sink>, StartError> {
+    let dir = options.state.join("sinks");
+    let open = |sink: &SinkOptions| Sink::open(sink.clone(), log.clone(), options.log.dir.clone(), &dir);
+    Ok(options.log.sinks.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 fn store_options(options: &Options) -> ApprovalsConfig {
@@ -230,18 +249,20 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
+fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory), literals: Literals) -> Services {
     let (log, approvals, memory) = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
         log,
+        literals,
         approvals,
         policy: ArcSwap::from_pointee(options.policy.clone()),
         upstream: options.upstream.clone(),
         database: options.database.clone(),
         environment: options.environment.clone(),
-        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory),
+        databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
+            .with_planners(options.planners_max),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets: Budgets::default(),
         registry: Registry::default(),

@@ -10,12 +10,14 @@ use crate::approvals::Role;
 use crate::backend::connect::{Encryption, Upstream};
 use crate::backend::databases::Credential;
 use crate::config::dsn::{self, Host, SslMode};
-use crate::config::{Config, InTransaction, OnDisconnect, OperatorConfig, OperatorRole};
+use crate::config::{Config, InTransaction, LiteralsMode, OnDisconnect, OperatorConfig, OperatorRole};
 use crate::control::OperatorEntry;
+use crate::log::{Disk, OsDisk};
 use crate::net::tls::{self, TlsError, Verify};
 use crate::policy::{self, Policy};
 use crate::principal::Principal;
 use crate::session::{Bounds, HoldSettings, Mode};
+use crate::sink::SinkOptions;
 
 /// Prepared statements and portals of one session.
 const NAMES_MAX: usize = 10_000;
@@ -41,6 +43,12 @@ pub struct LogOptions {
     pub segment_max: u64,
     /// Records that wait for the disk, in bytes.
     pub queue_max: u32,
+    /// What stands for literals.
+    pub literals: LiteralsMode,
+    /// Where records are sent.
+    pub sinks: Vec<SinkOptions>,
+    /// The disk itself; another one where a test lets it fail.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// A TLS configuration of the listener.
@@ -80,6 +88,8 @@ pub struct Options {
     pub sessions_max: usize,
     /// Undecided holds at once.
     pub holds_max: u32,
+    /// Connections to one database that ask its planner.
+    pub planners_max: usize,
     /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
     pub log: LogOptions,
     /// The folder of the hold store.
@@ -110,11 +120,13 @@ impl Options {
             ("policies", policies),
             ("state", self.state.display().to_string()),
             ("mode", format!("{:?}", self.mode).to_lowercase()),
+            ("log.literals", format!("{:?}", self.log.literals).to_lowercase()),
             ("hold.wait", format!("{}s", self.hold.wait.as_secs())),
             ("hold.stream_wait", format!("{}s", self.hold.stream_wait.as_secs())),
             ("limits.statement_max", self.bounds.statement_max.to_string()),
             ("limits.bind_max", self.bounds.bind_max.to_string()),
             ("limits.sessions_max", self.sessions_max.to_string()),
+            ("limits.planners_max", self.planners_max.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -193,10 +205,14 @@ impl Options {
             },
             sessions_max: size(config.limits.sessions_max),
             holds_max: number(config.limits.holds_max),
+            planners_max: size(config.limits.planners_max),
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,
                 queue_max: number(config.limits.log_queue_max.saturating_mul(1024)),
+                literals: config.log.literals,
+                sinks: config.log.sinks.clone(),
+                disk: Arc::new(OsDisk),
             },
             store: config.store.path.parent().map_or_else(|| config.state.clone(), std::path::Path::to_path_buf),
             drain_wait: DRAIN_WAIT,

@@ -19,6 +19,7 @@ use crate::lineage::{Event, Filters, StatementRecord};
 use crate::log::{self, Log};
 use crate::session::Services;
 use crate::session::registry::Signal;
+use crate::sink;
 
 /// The upstream has this long to take a connection when readiness is asked.
 const REACH_WAIT: Duration = Duration::from_secs(2);
@@ -46,12 +47,18 @@ pub(super) struct Ports {
     services: Arc<Services>,
     policies: PolicySource,
     log_dir: PathBuf,
+    sinks: Vec<sink::Watch>,
     draining: AtomicBool,
 }
 
 impl Ports {
-    pub(super) fn new(services: Arc<Services>, policies: PolicySource, log_dir: PathBuf) -> Self {
-        Self { services, policies, log_dir, draining: AtomicBool::new(false) }
+    pub(super) fn new(
+        services: Arc<Services>,
+        policies: PolicySource,
+        log_dir: PathBuf,
+        sinks: Vec<sink::Watch>,
+    ) -> Self {
+        Self { services, policies, log_dir, sinks, draining: AtomicBool::new(false) }
     }
 
     pub(super) fn services(&self) -> Arc<Services> {
@@ -138,6 +145,11 @@ impl Tags for Ports {
 }
 
 impl Health for Ports {
+    fn sinks(&self) -> Vec<sink::Status> {
+        let durable = self.services.log.durable();
+        self.sinks.iter().map(|sink| sink.status(durable)).collect()
+    }
+
     fn complaints(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async move {
             let mut complaints = Vec::new();

@@ -7,6 +7,7 @@ use super::impact;
 use super::run::Run;
 use super::trip::Trip;
 use crate::analysis::StatementFacts;
+use crate::analysis::scan::Secrets;
 use crate::approvals::{Approvers, CardColumn, Hold, HoldState, Impact, NewHold, Origin, Waiting};
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
@@ -48,8 +49,9 @@ impl Session {
         else {
             return Err(Report::new(sqlstate::INTERNAL_ERROR, "a statement without a decision cannot be held"));
         };
-        let parameters = values(form)?;
-        let estimate = self.estimate(facts).unwrap_or(Estimate { rows: facts.bound.rows(), bytes: None });
+        // The whole text for whoever decides, but for what nobody may be shown.
+        let secrets = Secrets::of(&run.text, self.scribe.strings());
+        let parameters = values(form, &secrets)?;
         let decision = &part.decision;
         let now = self.services.clock.now();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -70,7 +72,7 @@ impl Session {
             intent: self.settings.intent.clone(),
             database: self.who.database.clone(),
             environment: self.who.environment.clone(),
-            statement: String::from_utf8_lossy(&run.text).into_owned(),
+            statement: String::from_utf8_lossy(&secrets.hide(&run.text)).into_owned(),
             action_hash: action::hash(self, run, form),
             kinds: facts.kinds.iter().copied().collect(),
             command: facts.command.clone(),
@@ -80,9 +82,10 @@ impl Session {
             sensitivity: decision.sensitivity,
             opaque: facts.opaque.clone(),
             findings: facts.findings.clone(),
-            estimate,
+            estimate: part.size.estimate,
+            plan: part.size.plan.clone(),
             // Of a stream that stopped, the rest is asked about.
-            cap: if paused.is_some() { Estimate::default() } else { impact::cap(facts, estimate) },
+            cap: if paused.is_some() { Estimate::default() } else { impact::cap(facts, part.size.estimate) },
             impact: Impact::default(),
             requester: None,
             bundle: None,
@@ -113,8 +116,8 @@ fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardCol
     facts.columns.iter().map(|(name, facts)| (name.to_string(), column(facts))).collect()
 }
 
-/// Bind values as an operator reads them: text as it is, binary as hex with its length.
-fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
+/// Bind values as an operator reads them: text as it is, binary as hex with its length, secrets masked.
+fn values(form: &Form, secrets: &Secrets) -> Result<Vec<Option<String>>, Report> {
     let rest = match form {
         Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => rest,
         _ => return Ok(Vec::new()),
@@ -123,8 +126,10 @@ fn values(form: &Form) -> Result<Vec<Option<String>>, Report> {
         frontend::bind_values(rest).map_err(|malformed| Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason))?;
     Ok(values
         .into_iter()
-        .map(|value| {
+        .zip(1..)
+        .map(|(value, number)| {
             value.bytes.map(|bytes| match std::str::from_utf8(bytes) {
+                _ if secrets.hides_value(number, bytes) => MASKED.to_owned(),
                 Ok(text) if !value.binary => text.to_owned(),
                 _ => hex(bytes),
             })

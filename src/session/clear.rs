@@ -9,8 +9,9 @@ use super::Session;
 use super::phase::Status;
 use super::relay::End;
 use super::run::Run;
+use crate::analysis::StatementFacts;
 use crate::lineage::{Event, Outcome};
-use crate::policy::{Alternatives, Verdict};
+use crate::policy::{Alternatives, Request, Verdict};
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -107,7 +108,7 @@ impl Session {
         }
         run.parts.iter().zip(&run.facts.statements).any(|(part, facts)| {
             let Some(rows_max) = part.meter.rows_max else { return false };
-            let rows = self.estimate(facts).and_then(|estimate| estimate.rows);
+            let rows = part.size.estimate.rows;
             !facts.pure_read && !facts.outputs.is_empty() && rows.is_none_or(|rows| rows > rows_max)
         })
     }
@@ -131,7 +132,9 @@ impl Session {
     async fn write_down_but(&mut self, run: &Run, but: Option<usize>) -> Result<Cleared, End> {
         let indices = (0..run.parts.len()).filter(|index| Some(*index) != but);
         let records: Vec<_> = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
-        records.iter().for_each(|record| self.scribe.opening(record));
+        for record in &records {
+            self.scribe.opening(record);
+        }
         let log = self.services.log.clone();
         let written = tokio::time::timeout(WRITE_WAIT, async move { log.append_all_strict(records).await });
         Ok(match self.wait_for(written).await? {
@@ -184,6 +187,20 @@ impl Session {
         Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("{what} denied by rule \"{}\"", part.decision.rule))
             .detail(detail.to_string())
             .hint(hint)
+    }
+
+    /// What the policy is asked about a statement.
+    fn request<'a>(&'a self, facts: &'a StatementFacts) -> Request<'a> {
+        Request {
+            principal: &self.who.principal,
+            database: &self.who.database,
+            client: self.who.client.map(|address| address.ip()),
+            environment: self.who.environment.as_deref(),
+            intent: self.settings.intent.as_deref(),
+            facts,
+            estimate: None,
+            at: self.services.clock.now(),
+        }
     }
 
     /// What the policy would allow in place of the statement that decides; nothing where there are several.

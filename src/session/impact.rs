@@ -60,6 +60,7 @@ pub(super) fn cap(facts: &StatementFacts, estimate: Estimate) -> Estimate {
     Estimate {
         rows: facts.bound.rows().or_else(|| estimate.rows.map(|rows| slack(rows, CAP_SLACK_ROWS))),
         bytes: estimate.bytes.map(|bytes| slack(bytes, CAP_SLACK_BYTES)),
+        source: estimate.source,
     }
 }
 

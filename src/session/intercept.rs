@@ -165,6 +165,7 @@ impl Session {
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
         let name: Box<[u8]> = parse.name.into();
+        let types = parse.type_oids().collect();
         if self.names.len() >= self.services.bounds.names_max {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
@@ -173,12 +174,15 @@ impl Session {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Parse(name), report, None),
         };
-        if run.verdict() == Verdict::Deny && self.enforces() {
+        // A text with a name that nobody knows is most often a mistake. The server says so by itself; where it has come to
+        // know the name meanwhile, the Bind is judged by what it means then.
+        if run.verdict() == Verdict::Deny && self.enforces() && !run.may_be_a_mistake() {
             let report = self.deny(&mut run).await?;
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
         let prepared = Prepared {
             text,
+            types,
             facts: run.facts.clone(),
             epoch: self.epoch(),
             by_sql: false,
@@ -201,7 +205,7 @@ impl Session {
         };
         let values = frame.slice_ref(values);
         let mut prepared = self.prepared(names.statement).await?;
-        let judged = self.judge_prepared(&mut prepared, Plan::Anew).await?;
+        let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
         self.names.remember(names.statement, &prepared);
         let mut run = match judged {
             Ok(run) => run,
@@ -358,6 +362,9 @@ impl Session {
     /// discards it, will never answer it, and nothing may wait for that answer.
     fn forward(&mut self, frame: &Bytes, mut request: Request) {
         self.server.output.extend_from_slice(frame);
+        if let Some(run) = request.run_mut() {
+            self.note_writes(run);
+        }
         if !self.phase.skipping {
             self.phase.forwarded(request, Whose::Client);
         } else if let Some(run) = request.run_mut() {
@@ -424,12 +431,12 @@ impl Session {
             match log.try_append(record) {
                 Ok(()) => {}
                 Err(TryAppendError::Full(record)) => {
-                    if let Err(error) = self.wait_for(log.append(*record)).await? {
+                    if let Err(error) = self.wait_for(log.append(record)).await? {
                         tracing::error!(%error, "a closing record was not written");
                     }
                 }
                 Err(TryAppendError::Unhealthy(error, record)) => {
-                    self.scribe.closing.push_front(*record);
+                    self.scribe.closing.push_front(record);
                     if self.scribe.closing.len() > CLOSING_MAX {
                         return Err(self.end_with(&log_failed(&error.to_string())).await);
                     }

@@ -10,17 +10,21 @@ use super::names::{Epoch, Prepared};
 use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
+use super::sizes::{Sent, Size};
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
-use crate::policy::{self, Decision, Estimate, Policy};
+use crate::policy::{self, Decision, Policy};
 use crate::report::Report;
 use crate::sqlstate;
 
 /// An unknown name makes one session read the catalog again at most this often.
 const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Definitions that can be replaced in their place were compared with the server this long ago at most.
+pub(super) const DEFINITIONS_AGE: Duration = Duration::from_millis(50);
 
 impl Session {
     /// Whether verdicts are carried out.
@@ -47,10 +51,12 @@ impl Session {
             Err(report) => return Ok(Err(report)),
         };
         self.catch_up_for(&facts).await?;
+        self.plan_ahead(text, &facts, None).await?;
         Ok(Ok(self.decide(text.clone(), facts)))
     }
 
-    /// Judges a prepared statement; its facts are worked out again where what they depend on has changed.
+    /// Judges a prepared statement; its facts are worked out again where what they depend on has changed. `sent` is its
+    /// Bind, to be planned with; without it, what the planner has said of the text before stands.
     ///
     /// # Errors
     /// The session is over.
@@ -58,9 +64,11 @@ impl Session {
         &mut self,
         prepared: &mut Prepared,
         plan: Plan,
+        sent: Option<&Bytes>,
     ) -> Result<Result<Box<Run>, Report>, End> {
         self.catch_up().await?;
         self.refresh().await?;
+        self.compare_definitions(&prepared.facts.clone()).await?;
         if prepared.epoch != self.epoch() {
             match self.facts(&prepared.text).await? {
                 Ok(facts) => self.means_now(prepared, facts, plan),
@@ -68,6 +76,10 @@ impl Session {
             }
         }
         self.catch_up_for(&prepared.facts).await?;
+        if let Some(bind) = sent {
+            let sent = Sent::to(prepared, bind);
+            self.plan_ahead(&prepared.text, &prepared.facts, Some(sent)).await?;
+        }
         Ok(Ok(self.decide(prepared.text.clone(), prepared.facts.clone())))
     }
 
@@ -140,14 +152,14 @@ impl Session {
         };
         let Some(portal) = portal else {
             let mut prepared = Prepared::opaque(name, "no portal of this name is known");
-            let judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
+            let judged = self.judge_prepared(&mut prepared, Plan::Fixed, None).await?;
             return Ok(judged.map(|run| PortalRun { run, cleared: false, values: Bytes::new() }));
         };
         if let Some(run) = portal.cleared.take() {
             return Ok(Ok(PortalRun { run, cleared: true, values: Bytes::new() }));
         }
         let (mut prepared, rows_sent, values) = (portal.prepared.clone(), portal.rows_sent, portal.values.clone());
-        let mut judged = self.judge_prepared(&mut prepared, Plan::Fixed).await?;
+        let mut judged = self.judge_prepared(&mut prepared, Plan::Fixed, Some(&values)).await?;
         if let Ok(run) = &mut judged {
             for part in &mut run.parts {
                 part.meter.rows_before = rows_sent;
@@ -187,7 +199,9 @@ impl Session {
         let judged = if run.text.starts_with(b"FunctionCall ") {
             Ok(self.decide(run.text.clone(), run.facts.clone()))
         } else {
-            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed).await?
+            // The same size as before: nobody has asked for another one.
+            self.plans.clone_from(&run.plans);
+            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
         };
         let mut again = match judged {
             Ok(again) => again,
@@ -220,57 +234,24 @@ impl Session {
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
         let facts = self.resolve(facts);
-        let decisions = self.decisions(&policy, &facts);
+        let decisions = self.decisions((&text, &facts), &policy);
         let mut run = Run::new(text, facts, decisions);
+        run.plans.clone_from(&self.plans);
         self.charge_budgets(&mut run);
         Box::new(run)
     }
 
-    fn decisions(&mut self, policy: &Arc<Policy>, facts: &Arc<Facts>) -> Vec<Arc<Decision>> {
+    fn decisions(&mut self, (text, facts): (&Bytes, &Arc<Facts>), policy: &Arc<Policy>) -> Vec<(Arc<Decision>, Size)> {
+        let sizes: Vec<Size> =
+            facts.statements.iter().enumerate().map(|(index, facts)| self.size((text, index), facts)).collect();
         let intent = self.settings.intent.as_deref();
         if let Some(known) = self.decided.get(facts, policy, intent) {
-            return known.to_vec();
+            return known.iter().cloned().zip(sizes).collect();
         }
-        let now = self.services.clock.now();
-        let decisions = facts.statements.iter().map(|facts| {
-            let mut request = policy::Request { at: now, ..self.request(facts) };
-            let decision = policy.evaluate(&request);
-            if decision.wants_estimate {
-                request.estimate = self.estimate(facts);
-            }
-            Arc::new(if request.estimate.is_none() { decision } else { policy.evaluate(&request) })
-        });
-        let decisions: Vec<_> = decisions.collect();
+        let sized = facts.statements.iter().zip(&sizes);
+        let decisions: Vec<_> = sized.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
         self.decided.keep(facts, policy, intent, &decisions);
-        decisions
-    }
-
-    /// What the policy is asked about a statement.
-    pub(super) fn request<'a>(&'a self, facts: &'a StatementFacts) -> policy::Request<'a> {
-        policy::Request {
-            principal: &self.who.principal,
-            database: &self.who.database,
-            client: self.who.client.map(|address| address.ip()),
-            environment: self.who.environment.as_deref(),
-            intent: self.settings.intent.as_deref(),
-            facts,
-            estimate: None,
-            at: self.services.clock.now(),
-        }
-    }
-
-    /// What the catalog says of the size of a result: the rows of what is scanned without a narrowing condition.
-    pub(super) fn estimate(&self, facts: &StatementFacts) -> Option<Estimate> {
-        if let Some(rows) = facts.bound.rows() {
-            return Some(Estimate { rows: Some(rows), bytes: None });
-        }
-        let catalog = &self.snapshot.as_ref()?.catalog;
-        let rows = facts
-            .scans
-            .iter()
-            .map(|name| catalog.relation_in(&name.schema, &name.name).and_then(|relation| relation.estimated_rows()))
-            .try_fold(0_u64, |sum, rows| rows.map(|rows| sum.max(rows)))?;
-        (!facts.scans.is_empty()).then_some(Estimate { rows: Some(rows), bytes: None })
+        decisions.into_iter().zip(sizes).collect()
     }
 
     /// What is left of budgets caps the run too.
@@ -294,11 +275,21 @@ impl Session {
             Err(report) => return Ok(Err(report)),
         };
         if !is_unresolved(&facts) {
+            if self.compare_definitions(&facts).await? == Compared::Changed {
+                let facts = self.read_text(text).await?;
+                return self.sequenced(text, facts).await;
+            }
             return Ok(Ok(self.in_sequence(text, facts).await?));
+        }
+        // A name that the catalog does not know: something may have been created behind our back.
+        if self.compare_now().await? == Compared::Changed {
+            let facts = self.read_text(text).await?;
+            if facts.as_ref().is_ok_and(|facts| !is_unresolved(facts)) {
+                return self.sequenced(text, facts).await;
+            }
         }
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
-            // A name that the catalog does not know: something may have been created behind our back.
             self.looked_up_at = now;
             self.services.databases.database(&self.who.database).mark_stale();
             self.snapshot = None;
@@ -314,6 +305,33 @@ impl Session {
         self.refresh().await?;
         let facts = self.read_text(text).await?;
         self.sequenced(text, facts).await
+    }
+
+    /// Views, functions and policies can be replaced in their place, and no description of a result shows it: they are
+    /// compared with the server before what rests on them is judged, unless that was done a moment ago.
+    async fn compare_definitions(&mut self, facts: &Facts) -> Result<Compared, End> {
+        let announced = self.services.databases.database(&self.who.database).is_announced();
+        let rests = announced || facts.statements.iter().any(|facts| facts.defined || !facts.functions.is_empty());
+        if rests { self.compare(DEFINITIONS_AGE).await } else { Ok(Compared::Same) }
+    }
+
+    async fn compare_now(&mut self) -> Result<Compared, End> {
+        self.compare(Duration::ZERO).await
+    }
+
+    /// Compares the shared catalog with the server over the proxy's own connection; a new one is in force at once.
+    pub(super) async fn compare(&mut self, age: Duration) -> Result<Compared, End> {
+        if !self.services.databases.has_credential() {
+            return Ok(Compared::Same);
+        }
+        let before = self.epoch();
+        let (services, database) = (self.services.clone(), self.who.database.clone());
+        let checked = self.wait_for(async move { services.databases.check_within(&database, age).await }).await?;
+        if let Err(error) = checked {
+            tracing::warn!(%error, "the catalog could not be compared");
+        }
+        self.refresh().await?;
+        Ok(if self.epoch() == before { Compared::Same } else { Compared::Changed })
     }
 
     async fn sequenced(
@@ -436,6 +454,15 @@ impl Session {
         self.snapshot = Some(snapshot);
         Ok(())
     }
+}
+
+/// What a comparison of the catalog with the server came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// It says what it said.
+    Same,
+    /// There is a new one.
+    Changed,
 }
 
 /// A portal that is to be executed.

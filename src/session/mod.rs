@@ -31,6 +31,8 @@ mod run;
 mod scribe;
 pub mod serve;
 mod settings;
+mod sheets;
+mod sizes;
 mod tickets;
 mod trip;
 mod watch;
@@ -49,6 +51,7 @@ use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
+use crate::lineage::Literals;
 use crate::log::Log;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -97,6 +100,8 @@ pub struct Services {
     pub clock: Clock,
     /// The record log.
     pub log: Log,
+    /// What stands for literals in records.
+    pub literals: Literals,
     /// The hold store.
     pub approvals: Approvals,
     /// The policy in force.
@@ -162,6 +167,10 @@ struct Session {
     changed: bool,
     /// The open transaction has changed what this session sees, which its end may undo.
     own_changed: bool,
+    /// Statements of the open transaction may have written, which other connections do not see yet.
+    wrote: bool,
+    /// What the planner said of the text that was judged last.
+    plans: Option<Arc<sizes::Plans>>,
     /// What is remembered of this session's temporary relations.
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.

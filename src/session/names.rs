@@ -26,6 +26,8 @@ pub(super) struct Epoch {
 pub(super) struct Prepared {
     /// The text that made it: of the Parse, or the whole PREPARE.
     pub(super) text: Bytes,
+    /// OIDs of its parameters' types as its Parse gave them; 0, or missing at the end, where it did not.
+    pub(super) types: Arc<[u32]>,
     pub(super) facts: Arc<Facts>,
     pub(super) epoch: Epoch,
     /// It was made by PREPARE: its own facts are those of the inner statement.
@@ -78,6 +80,7 @@ impl Prepared {
     pub(super) fn unknown(text: Bytes) -> Self {
         Self {
             text,
+            types: Arc::default(),
             facts: Arc::new(Facts::default()),
             epoch: Epoch::default(),
             by_sql: false,
@@ -93,6 +96,7 @@ impl Prepared {
         let facts = StatementFacts::opaque("EXECUTE", 0..text.len(), why);
         Self {
             text,
+            types: Arc::default(),
             facts: Arc::new(Facts { statements: vec![facts] }),
             epoch: Epoch::default(),
             by_sql: false,
@@ -106,6 +110,7 @@ impl Prepared {
     pub(super) fn of(run: &Run) -> Self {
         Self {
             text: run.text.clone(),
+            types: Arc::default(),
             facts: run.facts.clone(),
             epoch: Epoch::default(),
             by_sql: false,
@@ -264,6 +269,7 @@ impl Made {
     fn holding(&self, inner: &StatementFacts) -> Prepared {
         Prepared {
             text: self.text.clone(),
+            types: Arc::default(),
             facts: Arc::new(Facts { statements: vec![inner.clone()] }),
             epoch: self.epoch,
             by_sql: true,

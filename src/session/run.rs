@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::settings::Settings;
+use super::sizes::{Plans, Size};
 use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
@@ -54,6 +55,8 @@ impl Meter {
 pub(super) struct Part {
     pub(super) id: StatementId,
     pub(super) decision: Arc<Decision>,
+    /// How much it brings back, as far as that was known when it was decided.
+    pub(super) size: Size,
     pub(super) meter: Meter,
     pub(super) hold: Option<HoldId>,
     /// Its closing record was written.
@@ -88,21 +91,24 @@ pub(super) struct Run {
     pub(super) portal: Option<Box<[u8]>>,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
+    /// What the planner said of it.
+    pub(super) plans: Option<Arc<Plans>>,
 }
 
 impl Run {
-    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<Arc<Decision>>) -> Self {
+    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<(Arc<Decision>, Size)>) -> Self {
         let parts = decisions
             .into_iter()
-            .map(|decision| Part {
+            .map(|(decision, size)| Part {
                 id: StatementId::new(),
                 meter: Meter { rows_max: decision.limits.rows, bytes_max: decision.limits.bytes, ..Meter::default() },
                 decision,
+                size,
                 hold: None,
                 closed: false,
             })
             .collect();
-        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false }
+        Self { text, facts, parts, current: 0, since: clock::monotonic(), portal: None, witnessed: false, plans: None }
     }
 
     /// The strictest verdict of its statements.

@@ -161,6 +161,8 @@ async fn greet(
         has_own: false,
         changed: false,
         own_changed: false,
+        wrote: false,
+        plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
         decided: Memo::default(),

@@ -22,6 +22,10 @@ pub(super) struct Settings {
     pub(super) standard_conforming_strings: bool,
     /// The class of `client_encoding` as the server reports it.
     pub(super) encoding: Encoding,
+    /// `client_encoding` is UTF8.
+    pub(super) is_utf8: bool,
+    /// Reported settings that decide what a literal means, with their values.
+    pub(super) literals: Vec<(&'static str, String)>,
     /// What the server last said, `None` where something may have changed it since.
     pub(super) names: Option<Arc<NameContext>>,
     /// They changed inside the open transaction: its end, or a ROLLBACK TO, may change them back.
@@ -41,6 +45,8 @@ impl Default for Settings {
         Self {
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
+            is_utf8: false,
+            literals: Vec::new(),
             names: None,
             touched: false,
             generation: 0,
@@ -59,6 +65,9 @@ const NAME_SETTINGS: [&str; 4] = ["search_path", "role", "session_authorization"
 /// Settings that decide what a text means.
 const MEANING_SETTINGS: [&str; 5] =
     ["search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding"];
+
+/// Settings that the server reports and that decide what a literal means.
+const LITERAL_SETTINGS: [&str; 3] = ["DateStyle", "IntervalStyle", "TimeZone"];
 
 impl Settings {
     /// Reads `holdgate.*` from the start-up parameters and their `options`; all of them reach the backend too.
@@ -90,11 +99,18 @@ impl Settings {
             }
             b"client_encoding" => {
                 self.encoding = Encoding::of(&String::from_utf8_lossy(value));
+                self.is_utf8 = value == b"UTF8";
                 self.generation += 1;
             }
             b"search_path" | b"session_authorization" => self.forget_names(),
-            _ => {}
+            _ => self.reports_literals(name, value),
         }
+    }
+
+    fn reports_literals(&mut self, name: &[u8], value: &[u8]) {
+        let Some(name) = LITERAL_SETTINGS.into_iter().find(|known| known.as_bytes() == name) else { return };
+        self.literals.retain(|(known, _)| *known != name);
+        self.literals.push((name, String::from_utf8_lossy(value).into_owned()));
     }
 
     /// Something may have changed what names mean.

@@ -139,6 +139,7 @@ impl Session {
             unforeseen.enter(statement);
             before.enter(statement);
         }
+        self.plans.clone_from(&old.plans);
         let mut run = self.decide(old.text.clone(), Arc::new(facts));
         for (index, (part, known)) in run.parts.iter_mut().zip(&old.parts).enumerate() {
             if index < old.current {

@@ -27,6 +27,9 @@ pub struct Families {
     pub(super) log_failures: IntCounter,
     pub(super) descriptions_asked: IntCounter,
     pub(super) unforeseen: IntCounter,
+    pub(super) sink_events: IntCounterVec,
+    pub(super) sink_up: IntGaugeVec,
+    pub(super) sink_behind: IntGaugeVec,
     pub(super) operator_acts: IntCounterVec,
     pub(super) sign_in_failures: IntCounterVec,
 }
@@ -73,6 +76,16 @@ impl Families {
                 "unforeseen_total",
                 "Results whose columns the server described otherwise than predicted.",
             )?,
+            sink_events: counters(
+                "sink_events_total",
+                "Events that sinks sent, retried, or buried.",
+                &["sink", "result"],
+            )?,
+            sink_up: IntGaugeVec::new(Opts::new("sink_up", "Whether a sink's last attempt succeeded."), &["sink"])?,
+            sink_behind: IntGaugeVec::new(
+                Opts::new("sink_behind_records", "Records of the log that a sink has not passed yet."),
+                &["sink"],
+            )?,
             operator_acts: counters("operator_acts_total", "Acts of operators.", &["act", "method"])?,
             sign_in_failures: counters("sign_in_failures_total", "Wrong tokens that were offered.", &["method"])?,
             registry,
@@ -95,6 +108,9 @@ impl Families {
         registry.register(Box::new(self.log_failures.clone()))?;
         registry.register(Box::new(self.descriptions_asked.clone()))?;
         registry.register(Box::new(self.unforeseen.clone()))?;
+        registry.register(Box::new(self.sink_events.clone()))?;
+        registry.register(Box::new(self.sink_up.clone()))?;
+        registry.register(Box::new(self.sink_behind.clone()))?;
         registry.register(Box::new(self.operator_acts.clone()))?;
         registry.register(Box::new(self.sign_in_failures.clone()))
     }

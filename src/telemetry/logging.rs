@@ -37,6 +37,16 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogSetupError> {
     set.map_err(|_| LogSetupError::Twice)
 }
 
+/// A panic says where it was, and its message only where that is a sentence of the program: one that was put together can
+/// quote a statement.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!("{}:{}", place.file(), place.line()));
+        let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+        tracing::error!(place, message, "panic");
+    }));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

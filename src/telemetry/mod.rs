@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use families::{Families, render};
 pub use guard::SessionGauge;
-pub use logging::{LogFormat, LogSetupError, init};
+pub use logging::{LogFormat, LogSetupError, init, quiet_panics};
 
 use families::families;
 
@@ -60,6 +60,21 @@ pub fn log_written(records: u64) {
 /// The log refused a record.
 pub fn log_failed() {
     families().log_failures.inc();
+}
+
+/// What became of events of a sink: `sent`, `retried`, `dead`.
+pub fn sink_events(sink: &str, result: &str, events: usize) {
+    families().sink_events.with_label_values(&[sink, result]).inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+}
+
+/// Whether a sink's last attempt succeeded.
+pub fn sink_up(sink: &str, up: bool) {
+    families().sink_up.with_label_values(&[sink]).set(i64::from(up));
+}
+
+/// How many records a sink has not passed yet.
+pub fn sink_behind(sink: &str, records: u64) {
+    families().sink_behind.with_label_values(&[sink]).set(clamp(records));
 }
 
 /// An operator acted.

@@ -20,6 +20,15 @@ pub struct Parse<'a> {
     pub name: &'a [u8],
     /// Its text.
     pub text: &'a [u8],
+    /// OIDs of its parameters' types as they came, four bytes each; 0 where the server is to find out.
+    pub types: &'a [u8],
+}
+
+impl Parse<'_> {
+    /// The OIDs of its parameters' types; those that it does not say are missing at the end, or 0.
+    pub fn type_oids(&self) -> impl Iterator<Item = u32> {
+        self.types.as_chunks().0.iter().map(|bytes| u32::from_be_bytes(*bytes))
+    }
 }
 
 /// Reads a Parse.
@@ -30,11 +39,10 @@ pub fn parse(body: &[u8]) -> Result<Parse<'_>, Malformed> {
     let mut reader = Reader::new(body);
     let name = reader.cstr()?;
     let text = reader.cstr()?;
-    for _ in 0..reader.i16()? {
-        reader.u32()?;
-    }
+    let count = usize::try_from(reader.i16()?).unwrap_or(0);
+    let types = reader.take(4 * count)?;
     reader.end()?;
-    Ok(Parse { name, text })
+    Ok(Parse { name, text, types })
 }
 
 /// The names that begin a Bind; enough to judge it.
@@ -182,7 +190,9 @@ mod tests {
 
     #[test]
     fn a_parse_accounts_for_every_byte() {
-        assert_eq!(parse(b"a\0select $1\0\0\x01\0\0\0\x17"), Ok(Parse { name: b"a", text: b"select $1" }));
+        let found = parse(b"a\0select $1\0\0\x01\0\0\0\x17").unwrap();
+        assert_eq!(found, Parse { name: b"a", text: b"select $1", types: b"\0\0\0\x17" });
+        assert!(found.type_oids().eq([23]));
         assert!(parse(b"a\0select $1\0\0\x01\0\0\0").is_err());
         assert!(parse(b"a\0select $1\0\0\0\0").is_err());
     }

@@ -196,7 +196,7 @@ async fn an_evasive_statement_is_found_out_or_called_opaque() {
     let (_server, session) = shop().await;
     let catalog = load(&session.client).await.unwrap();
     let path = settings::split("\"$user\", public");
-    let context = Context::new(&catalog, "postgres", &path, "postgres");
+    let context = Context::new(&catalog, "postgres", &path, "reader");
     let mut failures = Vec::new();
     for evasion in evasions("evasion/hidden.sql") {
         let facts = analyze(evasion.sql.as_bytes(), &context).unwrap();
@@ -245,7 +245,7 @@ async fn every_column_that_postgres_touches_is_found() {
     let (_server, session) = shop().await;
     let catalog = load(&session.client).await.unwrap();
     let path = settings::split("\"$user\", public");
-    let context = Context::new(&catalog, "postgres", &path, "postgres");
+    let context = Context::new(&catalog, "postgres", &path, "reader");
     let mut failures = Vec::new();
     let (mut said, mut wrong) = (0, 0);
     for query in queries("reads.sql").into_iter().chain(queries("writes.sql")) {

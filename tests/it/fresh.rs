@@ -1,7 +1,14 @@
 //! A catalog that changes is noticed: by this session, by others, hidden in code, and behind the proxy's back.
 
+use std::time::Duration;
+
+use holdgate::backend::connect::{Encryption, Upstream};
+use holdgate::backend::databases::{Credential, Databases};
+use holdgate::backend::memory::Memory;
+use holdgate::catalog::tags::TagRules;
+
 use crate::harness::conn::{Conn, bind, describe_portal, execute, frame, parse, query, sync};
-use crate::harness::{Client, Options, Proxy, TestDb, eventually};
+use crate::harness::{Client, DEADLINE, Options, Proxy, TestDb, eventually};
 
 /// What reveals a tagged column is denied; everything else passes, code that cannot be looked into too.
 const POLICY: &str = "version: 1\nerrors: pass\ntags:\n  - { columns: [\"*.public.customers.email\"], tag: \
@@ -88,6 +95,156 @@ fn a_relation_that_was_made_behind_the_proxy_is_looked_up() {
     assert!(is_allowed(&client, READ));
     db.direct("CREATE VIEW fresh AS SELECT email FROM customers");
     assert!(!is_allowed(&client, "SELECT * FROM fresh"));
+}
+
+#[test]
+fn names_that_are_new_on_the_server_are_looked_up_each_before_it_is_forwarded() {
+    let (db, proxy) = start("fr_names");
+    let client = proxy.connect();
+    for number in 0..5 {
+        db.direct(&format!(
+            "CREATE TABLE made{number} (id int, email text); COMMENT ON COLUMN made{number}.email IS '@pii(user.contact.email)'"
+        ));
+        assert!(!is_allowed(&client, &format!("SELECT email || '' FROM made{number}")), "{number}");
+        assert!(is_allowed(&client, &format!("SELECT id FROM made{number}")), "{number}");
+    }
+}
+
+#[test]
+fn what_is_replaced_behind_the_proxy_is_compared_before_it_is_relied_upon() {
+    let (db, proxy) = start("fr_replaced");
+    db.direct("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT city FROM customers LIMIT 1'");
+    let client = proxy.connect();
+    let prepared = client.wait(client.inner.prepare("SELECT * FROM v LIMIT 1")).unwrap();
+    assert!(client.wait(client.inner.query(&prepared, &[])).is_ok());
+    let body = |column: &str| {
+        format!("CREATE OR REPLACE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT {column} FROM customers LIMIT 1'")
+    };
+    let back = CHANGE.replace("email AS", "city AS");
+    let mut longest = std::time::Duration::ZERO;
+    for (change, undo, sql) in [(CHANGE, &*back, READ), (&body("email"), &body("city"), "SELECT f()")] {
+        for _ in 0..5 {
+            assert!(eventually("it is harmless", || is_allowed(&client, sql).then_some(true)));
+            db.direct(change);
+            let since = std::time::Instant::now();
+            eventually("it is noticed", || (!is_allowed(&client, sql)).then_some(()));
+            longest = longest.max(since.elapsed());
+            if sql == READ {
+                let again = client.wait(client.inner.query(&prepared, &[]));
+                assert!(again.is_err(), "what was prepared before is judged anew");
+            }
+            db.direct(undo);
+        }
+    }
+    println!("stale for {longest:?} at most");
+}
+
+/// As the handbook has it.
+const ANNOUNCE: &str = "
+    CREATE FUNCTION holdgate_announce() RETURNS event_trigger LANGUAGE plpgsql
+        AS $$ BEGIN NOTIFY holdgate_definitions; END $$;
+    CREATE EVENT TRIGGER holdgate_announce ON ddl_command_end EXECUTE FUNCTION holdgate_announce();";
+
+fn databases(db: &TestDb) -> Databases {
+    let upstream =
+        Upstream { host: "127.0.0.1".into(), port: db.port, encryption: Encryption::Never, timeout: DEADLINE };
+    let credential = Credential { user: "postgres".into(), password: None };
+    Databases::new(upstream, Some(credential), TagRules::default(), Memory::passing().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_finds_what_has_changed_and_is_not_made_twice_in_a_moment() {
+    let db = TestDb::new("fr_compare");
+    db.direct("CREATE VIEW v AS SELECT city AS shown FROM customers");
+    let databases = databases(&db);
+    let first = databases.fresh(&db.name).await.unwrap();
+    db.direct("INSERT INTO orders VALUES (-1, 1, 1)");
+    databases.check_within(&db.name, Duration::ZERO).await.unwrap();
+    let same = databases.database(&db.name).current().map(|snapshot| snapshot.version);
+    assert_eq!(same, Some(first.version), "rows are no definitions");
+    for change in [
+        CHANGE,
+        "CREATE POLICY p ON orders USING (id > 1)",
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE orders FORCE ROW LEVEL SECURITY",
+        "ALTER VIEW v SET (security_invoker = on)",
+        "ALTER TABLE orders OWNER TO agent_trust",
+        "CREATE STATISTICS st ON (total + 1), id FROM orders",
+        "CREATE ROLE fresh_role; GRANT agent_trust TO fresh_role",
+        "REVOKE agent_trust FROM fresh_role",
+        "ALTER ROLE fresh_role BYPASSRLS",
+        "DROP ROLE fresh_role",
+    ] {
+        databases.fresh(&db.name).await.unwrap();
+        db.direct(change);
+        databases.check_within(&db.name, Duration::from_secs(3600)).await.unwrap();
+        assert!(databases.database(&db.name).current().is_some(), "{change}: it was compared a moment ago");
+        databases.check_within(&db.name, Duration::ZERO).await.unwrap();
+        assert!(databases.database(&db.name).current().is_none(), "{change}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_servers_own_trigger_announces_is_compared_at_once() {
+    let db = TestDb::new("fr_announce");
+    db.direct("CREATE VIEW v AS SELECT city AS shown FROM customers");
+    db.direct(ANNOUNCE);
+    assert!(include_str!("../../README.md").replace("\n", " ").contains("NOTIFY holdgate_definitions"));
+    let databases = databases(&db);
+    databases.fresh(&db.name).await.unwrap();
+    let database = databases.database(&db.name);
+    assert!(!database.is_announced());
+    db.direct(CHANGE);
+    let db = &db;
+    tokio::task::block_in_place(|| eventually("it is announced", || database.is_announced().then_some(())));
+    databases.check_within(&db.name, Duration::from_secs(3600)).await.unwrap();
+    assert!(database.current().is_none(), "whatever was compared a moment ago");
+}
+
+#[test]
+fn a_name_that_the_server_does_not_know_either_gets_the_servers_own_error() {
+    let (_db, proxy) = start_denying("fr_nobody");
+    let client = proxy.connect();
+    for sql in ["SELECT * FROM nobody_has_this", "SELECT nothing(id) FROM orders", "SELECT o.nothing FROM orders o"] {
+        let expected = if sql.contains("FROM nobody") {
+            "42P01"
+        } else if sql.contains("nothing(") {
+            "42883"
+        } else {
+            "42703"
+        };
+        assert_eq!(client.fails(sql).0, expected, "{sql}");
+        let error = client.wait(client.inner.prepare(sql)).unwrap_err();
+        assert_eq!(error.code().unwrap().code(), expected, "{sql}");
+    }
+    let (code, text) = client.fails("SELECT * FROM nobody_has_this, customers");
+    assert_eq!(code, "42P01", "{text}");
+}
+
+#[test]
+fn a_name_that_comes_to_be_after_its_parse_is_judged_at_its_bind() {
+    let (db, proxy) = start_denying("fr_race");
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    // A parse that the server refuses leaves nothing behind that could be bound.
+    conn.send(&[parse("s", "SELECT email FROM later"), sync()].concat());
+    assert_eq!(conn.tags(), "EZI");
+    db.direct("CREATE TABLE later (email text); COMMENT ON COLUMN later.email IS '@pii(user.contact.email)'; INSERT INTO later VALUES ('x')");
+    conn.send(&[bind("", "s"), execute("", 0), sync()].concat());
+    assert_eq!(conn.tags(), "EZI");
+    conn.send(&[parse("s", "SELECT email FROM later"), bind("", "s"), execute("", 0), sync()].concat());
+    let heard = conn.until('Z');
+    let error = heard.iter().find(|frame| frame.tag == 'E').unwrap();
+    assert!(error.field(b'M').contains("personal"), "{}", error.field(b'M'));
+    assert!(!heard.iter().any(|frame| frame.tag == 'D'));
+}
+
+/// What cannot be known is denied too.
+fn start_denying(label: &str) -> (TestDb, Proxy) {
+    let db = TestDb::new(label);
+    let rule = "\n  - { name: unknown, match: { kind: opaque }, effect: deny }\ndefault";
+    let policy = POLICY.replace("\ndefault", rule);
+    let proxy = Proxy::start(&db, Options { policy: Some(&policy), ..Options::default() });
+    (db, proxy)
 }
 
 /// Another table takes the name that a text has: the catalog of the proxy still has the old one.

@@ -13,7 +13,7 @@ const FLOORS: &[(u32, &[&str])] = &[
     (5, &["telemetry"]),
     (6, &["net"]),
     (7, &["frontend", "backend", "approvals", "log"]),
-    (8, &["auth", "notify"]),
+    (8, &["auth", "notify", "sink"]),
     (9, &["session"]),
     (10, &["config", "control"]),
     (11, &["admin", "http"]),

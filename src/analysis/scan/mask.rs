@@ -1,5 +1,6 @@
 //! Text without its literals and comments, and the shape by which statements that differ in literals alone are one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
@@ -20,7 +21,20 @@ pub struct Masked {
 /// Masks `text`. Never fails; what Postgres would refuse is masked as far as its tokens can be told.
 #[must_use]
 pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
-    let text = text.as_ref();
+    masked(text.as_ref(), mode, |_, _| None)
+}
+
+/// The same where `show` says what stands for a literal; `None`: the mask.
+#[must_use]
+pub fn mask_with<'a>(
+    text: &'a [u8],
+    mode: StringMode,
+    show: &dyn Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>,
+) -> Masked {
+    masked(text, mode, show)
+}
+
+fn masked<'a>(text: &'a [u8], mode: StringMode, show: impl Fn(&Token, &'a [u8]) -> Option<Cow<'a, [u8]>>) -> Masked {
     let mut shown = Vec::with_capacity(text.len());
     let mut hashed = Vec::with_capacity(text.len() + text.len() / 4);
     let mut end = 0;
@@ -34,7 +48,13 @@ pub fn mask(text: impl AsRef<[u8]>, mode: StringMode) -> Masked {
             continue;
         }
         let bytes = text.get(token.range.clone()).unwrap_or_default();
-        shown.extend_from_slice(shown_as(&token).unwrap_or(bytes));
+        match shown_as(&token) {
+            None => shown.extend_from_slice(bytes),
+            Some(mask) => match show(&token, bytes) {
+                Some(other) => shown.extend_from_slice(&other),
+                None => shown.extend_from_slice(mask),
+            },
+        }
         hashed.extend_from_slice(hashed_as(&token).unwrap_or(bytes));
         hashed.push(b' ');
     }

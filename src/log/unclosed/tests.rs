@@ -59,24 +59,24 @@ async fn what_was_opened_and_not_closed_is_closed_once_however_often_the_start_i
 async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_closed_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 500);
-    let (old, long) = (StatementId::new(), StatementId::new());
-    write(&log, &[record(old, Event::Started)]).await;
+    let (first, late) = (StatementId::new(), StatementId::new());
+    write(&log, &[record(first, Event::Started)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
-    write(&log, &[record(long, Event::Started)]).await;
-    write(&log, &[record(old, Event::Closed)]).await;
+    write(&log, &[record(late, Event::Started)]).await;
+    write(&log, &[record(first, Event::Closed)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
+    let verifier = log.verifier().clone();
     die(dir.path(), log).await;
-    let verifier = open(dir.path(), 500).verifier().clone();
     let mark = marked(dir.path(), &verifier).unwrap();
     assert!(mark > 1 && segment::list(dir.path()).unwrap().last().unwrap().number > mark + 1, "{mark}");
     let log = open(dir.path(), 500);
     let leftovers = log.take_leftovers();
     assert_eq!(leftovers.from, mark);
-    assert_eq!(leftovers.closings().iter().map(|closing| closing.id).collect::<Vec<_>>(), [long]);
+    assert_eq!(leftovers.closings().iter().map(|closing| closing.id).collect::<Vec<_>>(), [late]);
     // Inherited, and still open after another start: the mark stays behind.
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
@@ -84,7 +84,7 @@ async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_clo
     log.close().await;
     let log = open(dir.path(), 500);
     assert_eq!(log.take_leftovers().closings().len(), 1);
-    write(&log, &[record(long, Event::Closed)]).await;
+    write(&log, &[record(late, Event::Closed)]).await;
     log.close().await;
     fs::remove_file(dir.path().join(MARK)).unwrap();
     assert_eq!(open(dir.path(), 500).take_leftovers().closings(), []);

@@ -27,6 +27,7 @@ pub(in crate::policy) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&
         effects: Vec::new(),
         findings: Vec::new(),
         unresolved: false,
+        defined: false,
         session_local: false,
     };
     for written in columns {
@@ -179,7 +180,7 @@ fn an_estimate_decides_and_is_no_proof() {
     let policy =
         with_tags("rules:\n  - {name: big, match: {tag: user.**, rows: \"> 500\"}, effect: hold}\ndefault: allow\n");
     let facts = statement(&policy, &[Kind::Read], &["t.email"]);
-    let estimate = |rows| Some(Estimate { rows: Some(rows), bytes: None });
+    let estimate = |rows| Some(Estimate { rows: Some(rows), bytes: None, ..Estimate::default() });
     let over = ask(&policy, &facts, |request| request.estimate = estimate(501));
     assert_eq!((over.verdict, over.wants_estimate), (Verdict::Hold, false));
     let under = ask(&policy, &facts, |request| request.estimate = estimate(500));
@@ -236,7 +237,9 @@ fn an_allow_by_size_needs_proof_or_a_cap() {
     let mut facts = statement(&policy, &[Kind::Read], &[]);
     let unknown = ask(&policy, &facts, |_| ());
     assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
-    let likely = ask(&policy, &facts, |request| request.estimate = Some(Estimate { rows: Some(5), bytes: None }));
+    let likely = ask(&policy, &facts, |request| {
+        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() })
+    });
     assert_eq!((likely.verdict, likely.limits.rows), (Verdict::Allow, Some(100)));
     facts.bound = Bound::Rows(100);
     assert_eq!(ask(&policy, &facts, |_| ()).limits.rows, None);
@@ -265,7 +268,9 @@ fn an_exception_by_a_size_that_is_only_estimated_leaves_a_cap() {
     );
     let facts = statement(&policy, &[Kind::Read], &["t.email"]);
     assert_eq!(answer(&policy, &facts).0, Verdict::Hold);
-    let likely = ask(&policy, &facts, |request| request.estimate = Some(Estimate { rows: Some(2), bytes: None }));
+    let likely = ask(&policy, &facts, |request| {
+        request.estimate = Some(Estimate { rows: Some(2), bytes: None, ..Estimate::default() })
+    });
     assert_eq!((likely.verdict, likely.limits.rows), (Verdict::Allow, Some(5)));
 }
 
@@ -431,6 +436,8 @@ fn a_sensitivity_that_rests_on_an_unknown_size_wants_an_estimate() {
     let facts = statement(&policy, &[Kind::Read], &["t.email"]);
     let unknown = ask(&policy, &facts, |_| ());
     assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
-    let likely = ask(&policy, &facts, |request| request.estimate = Some(Estimate { rows: Some(5), bytes: None }));
+    let likely = ask(&policy, &facts, |request| {
+        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() })
+    });
     assert_eq!((likely.verdict, likely.wants_estimate), (Verdict::Allow, false));
 }

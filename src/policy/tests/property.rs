@@ -86,7 +86,7 @@ proptest! {
     ) {
         let mut more = vec![stricter];
         more.extend(rules.iter().cloned());
-        let estimate = likely.map(|rows| Estimate { rows: Some(rows), bytes: None });
+        let estimate = likely.map(|rows| Estimate { rows: Some(rows), bytes: None, ..Estimate::default() });
         let before = ask(&assemble(&rules), &facts, |request| request.estimate = estimate);
         let after = ask(&assemble(&more), &facts, |request| request.estimate = estimate);
         // The rule in front may be a hold before a deny of the same statement: a person then decides what was refused.

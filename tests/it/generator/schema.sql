@@ -80,8 +80,6 @@ WITH RECURSIVE t AS (SELECT id, owner FROM gen.dogs UNION ALL SELECT d.id, t.own
 SELECT * FROM t;
 CREATE VIEW gen.simple AS SELECT id, name, ssn AS number FROM gen.people WITH CASCADED CHECK OPTION;
 CREATE VIEW gen.ruled AS SELECT id, body FROM gen.notes;
--- A superuser's view would pass over the policies of what it shows.
-ALTER VIEW gen.ruled OWNER TO agent_scram;
 CREATE RULE ruled_insert AS ON INSERT TO gen.ruled DO INSTEAD INSERT INTO gen.log (id, what) VALUES (NEW.id, NEW.body);
 CREATE RULE ruled_update AS ON UPDATE TO gen.ruled DO INSTEAD
     UPDATE gen.log SET what = NEW.body FROM gen.people p WHERE log.id = OLD.id AND p.id = OLD.id;

@@ -21,8 +21,24 @@ impl Api {
 
     /// One request; status and body.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        self.try_request(method, path, body).unwrap()
+    }
+
+    /// A JSON answer, or none where nobody answers.
+    pub fn try_get(&self, path: &str) -> Option<Value> {
+        let (status, body) = self.try_request("GET", path, None)?;
+        (status == 200).then(|| serde_json::from_str(&body).ok()).flatten()
+    }
+
+    /// Decides a hold, whatever comes of it; none where nobody answers.
+    pub fn try_decide(&self, id: &str, decision: &str) -> Option<u16> {
+        let body = json!({ "decision": decision, "reason": "a test" });
+        self.try_request("POST", &format!("/api/v1/holds/{id}/decision"), Some(&body)).map(|(status, _)| status)
+    }
+
+    fn try_request(&self, method: &str, path: &str, body: Option<&Value>) -> Option<(u16, String)> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut stream = TcpStream::connect(&self.address).ok()?;
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
@@ -31,12 +47,11 @@ impl Api {
             self.token,
             body.len()
         )
-        .unwrap();
+        .ok()?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
     }
 
     /// A JSON answer.

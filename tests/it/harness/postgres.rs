@@ -51,6 +51,14 @@ impl TestDb {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// The server's own log, where statements of this database stand from now on (`log_statement`).
+    pub fn log_statements(&self) -> PathBuf {
+        let name = &self.name;
+        self.direct(&format!("ALTER DATABASE {name} SET log_statement = 'all'"));
+        self.direct(&format!("ALTER DATABASE {name} SET log_min_messages = 'log'"));
+        home().join("server.log")
+    }
+
     /// The DSN of the server itself.
     pub fn dsn(&self) -> String {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{}", self.port, self.name)

@@ -77,7 +77,15 @@ impl Proxy {
         Self::start_in(state, &db.dsn(), &db.name, Options { arguments, ..Options::default() })
     }
 
-    fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
+    /// Kills this one (SIGKILL) and gives back what it leaves.
+    pub fn kill(mut self) -> TempDir {
+        self.signal("KILL");
+        self.wait();
+        std::mem::replace(&mut self.state, TempDir::new().unwrap())
+    }
+
+    /// Starts a proxy over a state that another one left.
+    pub fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
         command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
         command.arg(state.path());
@@ -160,6 +168,11 @@ impl Proxy {
                 return line;
             }
         }
+    }
+
+    /// The next line on standard error, where one comes in time.
+    pub fn next_line(&self, within: std::time::Duration) -> Option<String> {
+        self.lines.recv_timeout(within).ok()
     }
 
     /// Waits until the process has ended.

@@ -86,7 +86,7 @@ impl Truth {
             self.expression(query.field(field), above);
         }
         for entry in query.field("rtable").items() {
-            for field in ["functions", "values_lists", "tablesample", "tablefunc"] {
+            for field in ["functions", "values_lists", "tablesample", "tablefunc", "securityQuals"] {
                 self.expression(entry.field(field), above);
             }
             if entry.number("rtekind") == 1 {
