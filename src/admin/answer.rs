@@ -4,9 +4,11 @@ use super::command::{COMMANDS, Command, Verb};
 use super::fault;
 use crate::approvals::{Answer, DecisionRequest, Hold, HoldFilter, HoldState, Method, Operator};
 use crate::backend::memory::{DerivedTag, Review};
+use crate::control::card::printable;
 use crate::control::tags::{TagReview, state};
-use crate::control::{Control, card};
+use crate::control::{ActError, Admission, Control, Explained, Question, card};
 use crate::ids::NAME;
+use crate::principal::Principal;
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -52,6 +54,13 @@ pub(super) async fn run(
             vec![tag(&reviewed)]
         }
         Verb::Sessions => sessions(control),
+        Verb::Principals => control.principals().iter().map(principal).collect(),
+        Verb::Policies => policies(control),
+        Verb::Stats => control.stats().await.map_err(|error| fault::store(&error))?.iter().map(stat).collect(),
+        Verb::ExplainPolicy => explain(control, operand(0).unwrap_or_default(), operand(1), operand(2)).await?,
+        Verb::Kill | Verb::Pause | Verb::Resume | Verb::Reload => {
+            vec![act(control, operator, command.verb, operand(0).unwrap_or_default()).await?]
+        }
         Verb::Config => control.config().iter().map(|(name, value)| printed(&[name, value])).collect(),
         Verb::Version => vec![vec![format!("{NAME} {}", env!("CARGO_PKG_VERSION"))]],
         Verb::Help => COMMANDS.iter().map(|command| vec![command.usage(), command.help.to_owned()]).collect(),
@@ -61,7 +70,7 @@ pub(super) async fn run(
 }
 
 async fn holds(control: &Control, states: Vec<HoldState>) -> Result<Vec<Vec<String>>, Report> {
-    let filter = HoldFilter { states, before: None, limit: LIST_MAX };
+    let filter = HoldFilter { states, limit: LIST_MAX, ..HoldFilter::default() };
     let page = control.holds(filter).await.map_err(|error| fault::store(&error))?;
     Ok(page.holds.iter().map(summary).collect())
 }
@@ -137,6 +146,62 @@ fn tag(derived: &DerivedTag) -> Vec<String> {
         &derived.at.to_string(),
         derived.reviewed_by.as_deref().unwrap_or(""),
     ])
+}
+
+fn principal(principal: &Principal) -> Vec<String> {
+    let kind = serde_json::to_value(principal.kind).ok();
+    let kind = kind.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    let (human, groups) = (principal.human.as_deref().unwrap_or(""), principal.groups.join(", "));
+    printed(&[&*principal.name, kind, human, &groups, &principal.role])
+}
+
+fn policies(control: &Control) -> Vec<Vec<String>> {
+    let (sha256, rules) = control.policies();
+    let row = |(place, rule): (usize, String)| printed(&[&(place + 1).to_string(), &rule, &sha256]);
+    rules.into_iter().enumerate().map(row).collect()
+}
+
+fn stat((name, value): &(&str, u64)) -> Vec<String> {
+    vec![(*name).to_owned(), value.to_string()]
+}
+
+async fn explain(
+    control: &Control,
+    sql: &str,
+    principal: Option<&str>,
+    database: Option<&str>,
+) -> Result<Vec<Vec<String>>, Report> {
+    let question = Question {
+        sql: sql.to_owned(),
+        principal: principal.unwrap_or_default().to_owned(),
+        database: database.unwrap_or_default().to_owned(),
+    };
+    let explained = control.explain(question).await.map_err(|why| {
+        Report::new(sqlstate::INVALID_PARAMETER_VALUE, "the text cannot be explained").detail(printable(&why))
+    })?;
+    let row = |one: &Explained| {
+        let approve = one.approve.as_ref();
+        let approve = approve.map(|of| format!("{} of {}", of.quorum, of.from.join(", "))).unwrap_or_default();
+        let (kinds, tags) = (one.kinds.join(", "), one.tags.join(", "));
+        printed(&[&*one.statement, one.verdict.as_str(), &one.rule, &one.reason, &kinds, &tags, &approve])
+    };
+    Ok(explained.iter().map(row).collect())
+}
+
+async fn act(control: &Control, operator: &Operator, verb: Verb, operand: &str) -> Result<Vec<String>, Report> {
+    let method = Method::Psql;
+    let done = match verb {
+        Verb::Kill => match operand.parse() {
+            Ok(session) => control.kill(operator, session, method).await.map(|()| format!("session {operand} ends")),
+            Err(_) => Err(ActError::NotFound),
+        },
+        Verb::Pause => {
+            control.admit(operator, Admission::Paused, method).await.map(|()| "new statements wait".to_owned())
+        }
+        Verb::Resume => control.admit(operator, Admission::Open, method).await.map(|()| "statements go on".to_owned()),
+        _ => control.reload(operator, method).await.map(|sha256| format!("policy {sha256} is in force")),
+    };
+    done.map(|sentence| printed(&[sentence])).map_err(|error| fault::not_done(&error))
 }
 
 fn sessions(control: &Control) -> Vec<Vec<String>> {

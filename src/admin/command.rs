@@ -16,6 +16,14 @@ pub(super) enum Verb {
     ConfirmTag,
     DismissTag,
     Sessions,
+    Principals,
+    Policies,
+    Stats,
+    ExplainPolicy,
+    Kill,
+    Pause,
+    Resume,
+    Reload,
     Config,
     Version,
     Help,
@@ -44,6 +52,7 @@ const HOLDS: &[&str] =
     &["id", "state", "waiting", "principal", "human", "database", "command", "rule", "expires_at", "statement"];
 const CARD: &[&str] = &["field", "value"];
 const TAGS: &[&str] = &["id", "state", "database", "column", "tag", "sources", "statement", "at", "reviewed_by"];
+const ACT: &[&str] = &["done"];
 const DECIDED: &[&str] = &["id", "state", "approvals", "expires_at"];
 
 /// All commands; of two that begin alike the one with more words stands first.
@@ -110,6 +119,62 @@ pub(super) const COMMANDS: &[Command] = &[
         operands: &[],
         columns: &["id", "principal", "role", "database", "client", "application_name", "state", "connected_at"],
         help: "Who is connected to the data plane.",
+    },
+    Command {
+        verb: Verb::Principals,
+        words: &["SHOW", "PRINCIPALS"],
+        operands: &[],
+        columns: &["name", "kind", "human", "groups", "role"],
+        help: "Who a role stands for, as configured.",
+    },
+    Command {
+        verb: Verb::Policies,
+        words: &["SHOW", "POLICIES"],
+        operands: &[],
+        columns: &["place", "rule", "policy_sha256"],
+        help: "The rules in force, in their order: the first that decides wins.",
+    },
+    Command {
+        verb: Verb::Stats,
+        words: &["SHOW", "STATS"],
+        operands: &[],
+        columns: &["name", "value"],
+        help: "How many holds, sessions and records there are now.",
+    },
+    Command {
+        verb: Verb::ExplainPolicy,
+        words: &["EXPLAIN", "POLICY"],
+        operands: &[("sql", Need::Required), ("principal", Need::Optional), ("database", Need::Optional)],
+        columns: &["statement", "verdict", "rule", "reason", "kinds", "tags", "approve"],
+        help: "What the policy says of a text, for a principal, without running it. The SQL stands in quotes.",
+    },
+    Command {
+        verb: Verb::Kill,
+        words: &["KILL"],
+        operands: &[("session", Need::Required)],
+        columns: ACT,
+        help: "Ends a session of the data plane. For admins.",
+    },
+    Command {
+        verb: Verb::Pause,
+        words: &["PAUSE"],
+        operands: &[],
+        columns: ACT,
+        help: "Open transactions go on to their end; what would begin after it waits for RESUME. For admins.",
+    },
+    Command {
+        verb: Verb::Resume,
+        words: &["RESUME"],
+        operands: &[],
+        columns: ACT,
+        help: "Statements that waited since PAUSE go on. For admins.",
+    },
+    Command {
+        verb: Verb::Reload,
+        words: &["RELOAD"],
+        operands: &[],
+        columns: ACT,
+        help: "Reads the policies anew; the old ones stay where the new ones have problems. For admins.",
     },
     Command {
         verb: Verb::Config,

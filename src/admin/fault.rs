@@ -55,6 +55,28 @@ pub(super) fn unreviewed(error: &ActError) -> Report {
     }
 }
 
+/// Why an act did not happen.
+pub(super) fn not_done(error: &ActError) -> Report {
+    match error {
+        ActError::NotAnAdmin | ActError::NotAnOperator => {
+            Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "only an admin may do this")
+        }
+        ActError::NotFound | ActError::NoTag => {
+            Report::new(sqlstate::UNDEFINED_OBJECT, "there is no such session").hint("SHOW SESSIONS; lists them.")
+        }
+        ActError::Refused(problems) => {
+            let all: Vec<_> = problems.iter().map(|problem| printable(problem)).collect();
+            Report::new(sqlstate::INVALID_PARAMETER_VALUE, "the policies have problems, and the old ones stay")
+                .detail(all.join(" "))
+        }
+        ActError::Memory(_) | ActError::Log(_) => {
+            tracing::error!(%error, "an operator's act did not happen");
+            Report::new(sqlstate::IO_ERROR, "it was not done, because it could not be written down")
+                .hint("The proxy's diagnostics say why.")
+        }
+    }
+}
+
 /// The store failed; why is a matter of the diagnostics.
 pub(super) fn store(error: &StoreError) -> Report {
     tracing::error!(%error, "the hold store failed");

@@ -24,7 +24,7 @@ pub(super) enum Cast {
 ///
 /// A denial of one's own request is no approval of it: whoever may decide may stop their own agent.
 pub(super) fn admit(hold: &Hold, operator: &Operator, answer: Answer) -> Result<(), Refusal> {
-    if answer == Answer::Approve && is_own(&hold.principal, operator) {
+    if answer == Answer::Approve && (is_own(&hold.principal, operator) || asked(hold, operator)) {
         return Err(Refusal::SelfApproval);
     }
     let member = operator.is_admin() || hold.approve.from.iter().any(|group| operator.groups.contains(group));
@@ -79,6 +79,12 @@ fn is_own(principal: &Principal, operator: &Operator) -> bool {
         .chain(own_names.into_iter().flatten())
         .filter(|requester| !requester.trim().is_empty())
         .any(|requester| same(requester, &operator.human) || same(requester, &operator.name))
+}
+
+/// Whether the operator is who asked in the principal's name.
+fn asked(hold: &Hold, operator: &Operator) -> bool {
+    let requester = hold.requester.as_ref();
+    requester.is_some_and(|asked| same(&asked.human, &operator.human) || same(&asked.name, &operator.name))
 }
 
 /// Names of people are compared without case, so that a spelling is no way around.

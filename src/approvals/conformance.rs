@@ -13,6 +13,32 @@ use crate::principal::PrincipalKind;
 trait Make {
     type Store: Store;
     fn make(&self, bounds: Bounds) -> Self::Store;
+
+    /// How many interleavings are tried.
+    fn rounds(&self) -> u32 {
+        200
+    }
+}
+
+/// The same store without a disk, for rules that many rounds must show.
+struct InMemory(tempfile::TempDir);
+
+impl Make for InMemory {
+    type Store = SqliteStore;
+    fn make(&self, bounds: Bounds) -> SqliteStore {
+        SqliteStore::in_memory(&self.0.path().join("store.key"), bounds).unwrap()
+    }
+
+    /// `HOLDGATE_TEST_ROUNDS` asks for another number.
+    #[allow(clippy::disallowed_methods, reason = "a test reads how much it is to do")]
+    fn rounds(&self) -> u32 {
+        std::env::var("HOLDGATE_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5_000)
+    }
+}
+
+#[test]
+fn decision_expiry_cancel_reload_and_crash_in_any_order_have_exactly_one_outcome() {
+    any_order_of_steps_has_exactly_one_outcome(&InMemory(tempfile::tempdir().unwrap()));
 }
 
 struct Sqlite(tempfile::TempDir);
@@ -261,7 +287,7 @@ fn pages_go_from_new_to_old_without_gap_or_repeat(make: &impl Make) {
         .collect();
     ids.reverse();
     store.decide(&ids[4], &ada(), &answer(Answer::Deny), later(1)).unwrap();
-    let filter = |before| HoldFilter { states: vec![HoldState::Pending], before, limit: 2 };
+    let filter = |before| HoldFilter { states: vec![HoldState::Pending], principal: None, before, limit: 2 };
     let first = store.list(&filter(None)).unwrap();
     let second = store.list(&filter(first.next)).unwrap();
     assert!(first.next.is_some());
@@ -296,6 +322,8 @@ enum Try {
     Finish,
     Void,
     Expire,
+    /// The process died and another one started.
+    Crash,
     Wait(u16),
 }
 
@@ -311,10 +339,11 @@ fn any_order_of_steps_has_exactly_one_outcome(make: &impl Make) {
         Just(Try::Finish),
         Just(Try::Void),
         Just(Try::Expire),
+        Just(Try::Crash),
         (1_u16..2000).prop_map(Try::Wait),
     ];
     let store = std::cell::RefCell::new(make.make(Bounds::default()));
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(make.rounds()) };
     proptest!(config, |(steps in prop::collection::vec(step, 1..12))| {
         check_one_outcome(&mut *store.borrow_mut(), &steps)?;
     });
@@ -335,7 +364,7 @@ fn check_one_outcome(store: &mut impl Store, steps: &[Try]) -> Result<(), propte
         let (spent, answered) = attempt(store, &new, *step, at);
         releases += u32::from(spent);
         decisions += u32::from(answered);
-        path.extend(store.take_changes().into_iter().map(|change| change.state));
+        path.extend(store.take_changes().into_iter().filter(|change| change.id == id).map(|change| change.state));
     }
     path.dedup();
     proptest::prop_assert!(releases <= 1 && decisions <= 1, "{steps:?} {path:?}");
@@ -362,6 +391,7 @@ fn attempt(store: &mut impl Store, new: &NewHold, step: Try, at: Timestamp) -> (
         Try::Ticket => neither(&store.ticket(id, run, at)),
         Try::Finish => neither(&store.finish(id, HoldEnd::Finished, at)),
         Try::Void => neither(&store.void(id, "drift", at)),
+        Try::Crash => neither(&store.recover(at).map_err(StepError::from)),
         Try::Expire => neither(&store.expire_due(10, at).map_err(StepError::from)),
         Try::Wait(_) => (false, false),
     }

@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::board::Board;
 use super::{
-    Bounds, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldWatch, NewHold, Opened,
-    Operator, OutboxRow, Page, Recovered, Release, ReleaseError, SqliteStore, StepError, Store, StoreError,
+    Before, Bounds, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldWatch, NewHold,
+    Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Spend, SqliteStore, StepError, Store,
+    StoreError,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
@@ -195,6 +196,42 @@ impl Approvals {
     pub async fn void(&self, id: &HoldId, why: &str) -> Result<Hold, StepError> {
         let (id, why) = (id.clone(), why.to_owned());
         self.ask(move |store, at| store.void(&id, &why, at)).await?
+    }
+
+    /// The approved bundle whose next statement has this digest, of that principal in that database.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub async fn covering(&self, principal: &str, database: &str, digest: &str) -> Result<Option<Hold>, StoreError> {
+        let (principal, database, digest) = (principal.to_owned(), database.to_owned(), digest.to_owned());
+        self.ask(move |store, at| store.covering(&principal, &database, &digest, at)).await?
+    }
+
+    /// Spends the next statement of a bundle, durably; [`Approvals::settled`] must follow.
+    ///
+    /// # Errors
+    /// Why it may not run; another basis voids the bundle.
+    pub async fn spend(&self, id: &HoldId, spend: Spend) -> Result<Hold, ReleaseError> {
+        let id = id.clone();
+        self.ask(move |store, at| store.spend(&id, &spend, at)).await?
+    }
+
+    /// What the rest of a bundle is bound to, after one of its statements ran.
+    ///
+    /// # Errors
+    /// [`StepError::NotNow`] where it is not an approved bundle.
+    pub async fn rebase(&self, id: &HoldId, basis: String) -> Result<Hold, StepError> {
+        let id = id.clone();
+        self.ask(move |store, at| store.rebase(&id, &basis, at)).await?
+    }
+
+    /// What became of the holds of a principal.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    pub async fn before(&self, principal: &str) -> Result<Before, StoreError> {
+        let principal = principal.to_owned();
+        self.ask(move |store, _| store.before(&principal)).await?
     }
 
     /// Follows one hold from where it stands now; `None` where there is none.

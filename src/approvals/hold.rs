@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Bundle, Impact, Requester};
 use crate::analysis::{Access, Kind};
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
@@ -233,6 +234,18 @@ pub struct Hold {
     pub approve: Approvers,
     /// The decision, once made.
     pub decision: Option<HoldDecision>,
+    /// What leaves at most once it is approved; what crosses it is asked about again. `None`: not capped.
+    #[serde(default)]
+    pub cap: Estimate,
+    /// What it meets on the server.
+    #[serde(default)]
+    pub impact: Impact,
+    /// Who asked, where that was not the principal itself.
+    #[serde(default)]
+    pub requester: Option<Requester>,
+    /// The statements of a bundle; `None` for a single statement.
+    #[serde(default)]
+    pub bundle: Option<Bundle>,
 }
 
 /// What opens a hold.

@@ -9,10 +9,12 @@
 
 mod ballot;
 mod board;
+mod bundle;
 #[cfg(test)]
 mod conformance;
 mod handle;
 mod hold;
+mod impact;
 mod operator;
 mod records;
 #[cfg(test)]
@@ -22,8 +24,10 @@ mod sqlite;
 mod store;
 
 pub use board::{HoldChange, HoldWatch};
+pub use bundle::{Bundle, BundleStep, Requester, Spend, StepState};
 pub use handle::{Approvals, ApprovalsConfig, SettleError};
 pub use hold::*;
+pub use impact::{Before, Blocked, Impact, RelationImpact};
 pub use operator::{Operator, Role};
 pub use seal::{Seal, Secret};
 pub use sqlite::SqliteStore;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Reads; never decides, whatever the groups and the other roles say.
     Viewer,
+    /// Reads, and asks for bundles in the name of principals; decides nothing by that.
+    Requester,
     /// Reads, and decides holds that ask for one of their groups.
     Operator,
     /// Counts as a member of every group, and may reload, pause and kill. No exception from the self-approval check.

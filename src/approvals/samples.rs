@@ -64,6 +64,10 @@ pub(crate) fn hold(principal: Principal) -> Hold {
         holding_locks_since: None,
         approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },
         decision: None,
+        cap: Estimate::default(),
+        impact: Impact::default(),
+        requester: None,
+        bundle: None,
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Secret {
     pub statement: String,
     /// Bind values.
     pub parameters: Vec<Option<String>>,
+    /// The texts of a bundle's statements.
+    #[serde(default)]
+    pub steps: Vec<String>,
 }
 
 /// Seals and opens with one key.
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     fn secret() -> Secret {
-        Secret { statement: "SELECT 'café'".to_owned(), parameters: vec![Some("7".to_owned()), None] }
+        Secret { statement: "SELECT 'café'".to_owned(), parameters: vec![Some("7".to_owned()), None], steps: vec![] }
     }
 
     #[test]

@@ -11,8 +11,9 @@ use self::rows::Row;
 use super::ballot::{self, Cast, Refusal};
 use super::records;
 use super::{
-    Bounds, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, Opened,
-    Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, StepError, Store, StoreError, Waiting,
+    Before, Bounds, Bundle, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldState,
+    NewHold, Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, Spend, StepError, StepState,
+    Store, StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
@@ -36,6 +37,12 @@ impl SqliteStore {
         let seal = Seal::from_file(&dir.join("store.key"))?;
         let connection = schema::connect(&dir.join("store.db"))?;
         Ok(Self { connection, seal, bounds, changes: Vec::new() })
+    }
+
+    /// A store in memory, for tests of the rules alone.
+    #[cfg(test)]
+    pub(super) fn in_memory(key: &Path, bounds: Bounds) -> Result<Self, StoreError> {
+        Ok(Self { connection: schema::in_memory()?, seal: Seal::from_file(key)?, bounds, changes: Vec::new() })
     }
 
     /// Runs one transaction; its steps are published only once it is committed.
@@ -119,7 +126,7 @@ impl Store for SqliteStore {
             if row.shown.state != HoldState::Released {
                 return Ok(Err(StepError::NotNow(Box::new(row.hold()))));
             }
-            row.shown.state = end.state();
+            row.end(end);
             step.save(row).map(Ok)
         })?
     }
@@ -132,6 +139,46 @@ impl Store for SqliteStore {
             }
             step.lapse(row, HoldState::Void, why).map(Ok)
         })?
+    }
+
+    fn covering(
+        &mut self,
+        principal: &str,
+        database: &str,
+        digest: &str,
+        at: Timestamp,
+    ) -> Result<Option<Hold>, StoreError> {
+        let found = rows::covering(&self.connection, principal, database, digest)?;
+        self.within(|step| {
+            for id in found {
+                let row = step.current(&id, at)?;
+                if let Some(row) = row.filter(|row| row.shown.state == HoldState::Approved) {
+                    return Ok(Some(row.hold()));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn spend(&mut self, id: &HoldId, spend: &Spend, at: Timestamp) -> Result<Hold, ReleaseError> {
+        self.within(|step| step.spend(id, spend, at))?
+    }
+
+    fn rebase(&mut self, id: &HoldId, basis: &str, at: Timestamp) -> Result<Hold, StepError> {
+        self.within(|step| {
+            let Some(mut row) = step.current(id, at)? else { return Ok(Err(StepError::NotFound)) };
+            if row.shown.state != HoldState::Approved {
+                return Ok(Err(StepError::NotNow(Box::new(row.hold()))));
+            }
+            if let Some(bundle) = &mut row.shown.bundle {
+                basis.clone_into(&mut bundle.basis);
+            }
+            step.save(row).map(Ok)
+        })?
+    }
+
+    fn before(&mut self, principal: &str) -> Result<Before, StoreError> {
+        rows::before(&self.connection, principal)
     }
 
     fn recover(&mut self, at: Timestamp) -> Result<Recovered, StoreError> {
@@ -200,8 +247,11 @@ impl Step<'_> {
     }
 
     fn join(&mut self, mut row: Row, new: &NewHold) -> Result<Hold, StoreError> {
-        rows::add_waiter(self.tx, &row.shown.id, &new.record)?;
-        row.shown.waiting = Waiting::Connection;
+        // A bundle is asked for by a person, and no connection waits for it.
+        if new.hold.waiting == Waiting::Connection {
+            rows::add_waiter(self.tx, &row.shown.id, &new.record)?;
+            row.shown.waiting = Waiting::Connection;
+        }
         self.post(&row, &records::held(&new.record, &row.shown))?;
         self.save(row)
     }
@@ -211,7 +261,9 @@ impl Step<'_> {
         let row = Row::new(new);
         rows::insert(self.tx, self.seal, &row)?;
         rows::prune(self.tx, self.bounds.history_max)?;
-        rows::add_waiter(self.tx, &row.shown.id, &new.record)?;
+        if new.hold.waiting == Waiting::Connection {
+            rows::add_waiter(self.tx, &row.shown.id, &new.record)?;
+        }
         self.post(&row, &records::held(&new.record, &row.shown))?;
         self.changes.push(row.change());
         Ok(row.hold())
@@ -294,11 +346,32 @@ impl Step<'_> {
         Ok(Ok(Hold { statement: full.statement, parameters: full.parameters, ..saved }))
     }
 
+    fn spend(&mut self, id: &HoldId, spend: &Spend, at: Timestamp) -> Result<Result<Hold, ReleaseError>, StoreError> {
+        let Some(mut row) = self.current(id, at)? else { return Ok(Err(ReleaseError::NotFound)) };
+        let approved = row.shown.state == HoldState::Approved;
+        let next =
+            row.shown.bundle.as_mut().filter(|bundle| approved && bundle.next_digest() == Some(spend.digest.as_str()));
+        let Some(bundle) = next else { return Ok(Err(ReleaseError::NotApproved(Box::new(row.hold())))) };
+        if bundle.basis != spend.basis {
+            let void = self.lapse(row, HoldState::Void, "a definition changed that none of its statements changed")?;
+            return Ok(Err(ReleaseError::Changed(Box::new(void))));
+        }
+        if let Some(place) = bundle.next()
+            && let Some(step) = bundle.steps.get_mut(place)
+        {
+            step.state = StepState::Released;
+        }
+        row.shown.state = HoldState::Released;
+        row.record = spend.record.clone();
+        self.post(&row, &records::released(&row.record, &row.shown))?;
+        self.save(row).map(Ok)
+    }
+
     fn recover(&mut self, at: Timestamp) -> Result<Recovered, StoreError> {
         let mut recovered = Recovered::default();
         for id in rows::in_states(self.tx, &[HoldState::Released])? {
             let Some(mut row) = self.find(&id)? else { continue };
-            row.shown.state = HoldState::Unknown;
+            row.end(HoldEnd::Unknown);
             self.post(&row, &records::orphaned(&row.record, &row.shown, Outcome::Unknown))?;
             self.save(row)?;
             recovered.unknown.push(id);
@@ -335,7 +408,12 @@ impl Step<'_> {
     fn save(&mut self, mut row: Row) -> Result<Hold, StoreError> {
         if !row.shown.state.is_open() {
             row.shown.waiting = Waiting::None;
-            row.secret = None;
+            // While one statement of a bundle runs, the texts of the others are still to be shown.
+            let runs_on =
+                row.shown.state == HoldState::Released && row.shown.bundle.as_ref().is_some_and(Bundle::has_more);
+            if !runs_on {
+                row.secret = None;
+            }
         }
         rows::update(self.tx, &row)?;
         self.changes.push(row.change());

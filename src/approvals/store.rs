@@ -1,6 +1,6 @@
 //! The operations of a hold store, in words of holds and not of tables, so that a shared store can follow.
 
-use super::{Hold, HoldState, NewHold, Operator};
+use super::{Before, Hold, HoldState, NewHold, Operator, Spend};
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
 use crate::lineage::StatementRecord;
@@ -74,6 +74,36 @@ pub trait Store: Send {
     /// # Errors
     /// [`StepError::NotNow`] where it is not approved.
     fn void(&mut self, id: &HoldId, why: &str, at: Timestamp) -> Result<Hold, StepError>;
+
+    /// The approved bundle whose next statement this is, of that principal in that database.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    fn covering(
+        &mut self,
+        principal: &str,
+        database: &str,
+        digest: &str,
+        at: Timestamp,
+    ) -> Result<Option<Hold>, StoreError>;
+
+    /// Spends the next statement of a bundle: approved → released. Another basis voids the bundle.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    fn spend(&mut self, id: &HoldId, spend: &Spend, at: Timestamp) -> Result<Hold, ReleaseError>;
+
+    /// A statement of the bundle has changed definitions: what the rest of it is bound to from now on.
+    ///
+    /// # Errors
+    /// [`StepError::NotNow`] where it is not an approved bundle.
+    fn rebase(&mut self, id: &HoldId, basis: &str, at: Timestamp) -> Result<Hold, StepError>;
+
+    /// What became of the holds of a principal.
+    ///
+    /// # Errors
+    /// [`StoreError::Storage`].
+    fn before(&mut self, principal: &str) -> Result<Before, StoreError>;
 
     /// After a start: released → unknown; who waited is gone, so open holds become tickets.
     ///
@@ -238,6 +268,8 @@ impl HoldEnd {
 pub struct HoldFilter {
     /// In one of these states; empty is any.
     pub states: Vec<HoldState>,
+    /// Only holds of the principal of this name.
+    pub principal: Option<String>,
     /// Only holds older than this place of an earlier page.
     pub before: Option<i64>,
     /// At most this many; at least 1.
@@ -246,7 +278,7 @@ pub struct HoldFilter {
 
 impl Default for HoldFilter {
     fn default() -> Self {
-        Self { states: Vec::new(), before: None, limit: 100 }
+        Self { states: Vec::new(), principal: None, before: None, limit: 100 }
     }
 }
 

@@ -118,6 +118,18 @@ impl Gate {
         self.seats.clone().try_acquire_owned().ok()
     }
 
+    /// All principals that are configured.
+    #[must_use]
+    pub fn principals(&self) -> Vec<Principal> {
+        self.identity.load().directory.principals()
+    }
+
+    /// Who is meant by a name ([`Directory::meant`]).
+    #[must_use]
+    pub fn meant(&self, name: &str) -> Principal {
+        self.identity.load().directory.meant(name)
+    }
+
     /// From now on these are known. Sessions that are in stay in.
     pub fn replace(&self, identity: Identity) {
         self.identity.store(Arc::new(identity));

@@ -147,6 +147,21 @@ impl Directory {
         }
     }
 
+    /// All that are configured, by name.
+    #[must_use]
+    pub fn principals(&self) -> Vec<Principal> {
+        let mut all: Vec<_> = self.names.values().chain(self.roles.values()).map(|known| known.principal.clone()).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Who is meant where an operator writes a name: a principal's, or else a role of the upstream.
+    #[must_use]
+    pub fn meant(&self, name: &str) -> Principal {
+        let named = || self.principals().into_iter().find(|principal| principal.name == name);
+        self.names.get(name).map(|known| known.principal.clone()).or_else(named).unwrap_or_else(|| self.relayed(name))
+    }
+
     /// Whether the configuration has given this name to somebody.
     #[must_use]
     pub fn is_taken(&self, name: &str) -> bool {

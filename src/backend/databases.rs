@@ -102,6 +102,8 @@ pub struct Database {
     /// A snapshot gets its tags and its place at once.
     installing: std::sync::Mutex<()>,
     loading: Mutex<Loader>,
+    /// The proxy's own connection for questions about locks.
+    pub(super) looking: Mutex<Option<Client>>,
 }
 
 #[derive(Clone, Copy, Debug)]

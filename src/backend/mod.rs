@@ -6,5 +6,6 @@ pub mod catalog;
 pub mod connect;
 pub mod databases;
 mod driver;
+pub mod locks;
 pub mod memory;
 pub mod planner;

@@ -97,6 +97,17 @@ impl Catalog {
         self.relation(*self.store.relation_names.get(schema)?.get(name)?)
     }
 
+    /// The relations of that name, in whatever schema.
+    pub fn relations_named(&self, name: &str) -> impl Iterator<Item = &Arc<Relation>> {
+        let oids = self.store.relation_names.values().filter_map(move |names| names.get(name));
+        oids.filter_map(|oid| self.relation(*oid))
+    }
+
+    /// The functions of that name, in whatever schema.
+    pub fn functions_named(&self, name: &str) -> impl Iterator<Item = &Arc<Function>> {
+        self.store.functions.values().filter_map(move |names| names.get(name)).flatten()
+    }
+
     /// Whether the schema exists.
     #[must_use]
     pub fn has_schema(&self, schema: &str) -> bool {

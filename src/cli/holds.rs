@@ -1,7 +1,7 @@
 //! `holdgate holds`: shows and decides holds over the HTTP API.
 
 pub(super) mod api;
-mod show;
+pub(super) mod show;
 
 use std::collections::HashSet;
 use std::io::Write;

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod holds;
 mod log;
+mod request;
 mod scram;
 mod serve;
 mod source;
@@ -46,6 +47,7 @@ enum Command {
     Analyze(analyze::Analyze),
     Catalog(catalog::Catalog),
     Holds(holds::Holds),
+    Request(request::RequestCommand),
     Tags(tags::Tags),
     Log(log::Log),
     Scram(scram::Scram),
@@ -64,6 +66,7 @@ impl Cli {
             Command::Analyze(command) => command.run(),
             Command::Catalog(command) => command.run(),
             Command::Holds(command) => command.run(),
+            Command::Request(command) => command.run(),
             Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Scram(command) => command.run(),

@@ -54,6 +54,8 @@ pub enum LiteralsMode {
 pub enum OperatorRole {
     /// See.
     Viewer,
+    /// Ask for bundles in the name of principals.
+    Requester,
     /// Decide holds whose approvers include one of the operator's groups.
     Operator,
     /// Reload, pause, drain, and decide as the groups allow.

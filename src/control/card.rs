@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::approvals::Hold;
+use crate::approvals::{Before, Bundle, Hold, Impact};
 
 /// The hold in the form of the HTTP contract: every key is there, in its order, `null` where nothing is known.
 #[must_use]
@@ -53,6 +53,10 @@ pub fn contract(hold: &Hold) -> Value {
         "findings": hold.findings,
         "rows_sent": hold.rows_sent,
         "holding_locks_since": hold.holding_locks_since,
+        "cap": {"rows": hold.cap.rows, "bytes": hold.cap.bytes},
+        "impact": hold.impact,
+        "requester": hold.requester,
+        "bundle": hold.bundle,
         "plan": hold.plan,
     })
 }
@@ -71,6 +75,9 @@ pub fn lines(hold: &Hold) -> Vec<(&'static str, String)> {
     }
     requester(&mut card, hold);
     impact(&mut card, hold);
+    if let Some(bundle) = &hold.bundle {
+        steps(&mut card, bundle);
+    }
     card.add("rule", &format!("{}: {}", hold.rule, hold.reason));
     approval(&mut card, hold);
     card.add("created at", &hold.created_at.to_string());
@@ -142,6 +149,9 @@ fn requester(card: &mut Card, hold: &Hold) {
     let who = &hold.principal;
     card.add("principal", &format!("{} (role {})", who.name, who.role));
     card.add("human", who.human.as_deref().unwrap_or("not known"));
+    if let Some(asked) = &hold.requester {
+        card.add("asked for by", &format!("{} ({})", asked.name, asked.human));
+    }
     card.add("client", &format!("{} ({})", hold.origin.client, hold.origin.application_name));
     card.add_some("agent", hold.agent.as_deref());
     card.add_some("model", hold.model.as_deref());
@@ -173,6 +183,63 @@ fn impact(card: &mut Card, hold: &Hold) {
     }
     card.add_list("cannot be known", &hold.opaque);
     card.add_list("finding", &hold.findings);
+    if hold.bundle.is_none() {
+        let capped = |most: Option<u64>, what| most.map(|most| format!("{most} {what}"));
+        let cap: Vec<_> = capped(hold.cap.rows, "rows").into_iter().chain(capped(hold.cap.bytes, "bytes")).collect();
+        let cap = if cap.is_empty() { "not capped".to_owned() } else { cap.join(", ") };
+        card.add("leaves at most", &cap);
+        meets(card, &hold.impact);
+    }
+}
+
+/// What it meets on the server.
+fn meets(card: &mut Card, impact: &Impact) {
+    for relation in &impact.relations {
+        let rows = relation.rows.map_or_else(|| "not counted".to_owned(), |rows| format!("{rows} rows"));
+        card.add("size", &format!("{}: {rows}, {} bytes", relation.name, relation.bytes));
+        for dependent in &relation.dependents {
+            card.add("dependent", &format!("{dependent} on {}", relation.name));
+        }
+    }
+    card.add_some("takes lock", impact.lock.as_deref());
+    match &impact.blocks {
+        None => card.add("in its way", "not known"),
+        Some(blocks) if blocks.is_empty() => card.add("in its way", "nobody now"),
+        Some(blocks) => blocks.iter().for_each(|other| {
+            let has = if other.granted { "has" } else { "waits for" };
+            let who = format!("pid {} {} ({})", other.pid, other.role, other.application_name);
+            card.add("in its way", &format!("{who} {has} {} on {}", other.mode, other.relation));
+        }),
+    }
+    if let Some(since) = impact.transaction_since {
+        card.add("transaction since", &since.to_string());
+    }
+    card.add_list("holds lock", &impact.holds_locks);
+    card.add("can be undone", &impact.reversible);
+    let Before { holds, approved, denied, lapsed } = impact.before;
+    card.add("earlier holds", &format!("{holds}: {approved} approved, {denied} denied, {lapsed} lapsed"));
+}
+
+/// The statements of a bundle, one after the other, each with what it does.
+fn steps(card: &mut Card, bundle: &Bundle) {
+    card.add("search path", &bundle.search_path.join(", "));
+    for (number, step) in bundle.steps.iter().enumerate() {
+        let number = number + 1;
+        card.add("step", &format!("{number} ({}, rule {}):", step.state.as_str(), step.rule));
+        card.add("step", &step.statement);
+        let kinds: Vec<_> = step.kinds.iter().map(|kind| kind.as_str()).collect();
+        card.add("step kind", &format!("{number}: {} ({})", step.command, kinds.join(", ")));
+        if let Some(lock) = &step.lock {
+            card.add("step lock", &format!("{number}: {lock} on {}", step.relations.join(", ")));
+        }
+        for finding in &step.findings {
+            card.add("step finding", &format!("{number}: {finding}"));
+        }
+        for why in &step.opaque {
+            card.add("step cannot be known", &format!("{number}: {why}"));
+        }
+        card.add("step undone", &format!("{number}: {}", step.reversible));
+    }
 }
 
 fn approval(card: &mut Card, hold: &Hold) {
@@ -234,6 +301,44 @@ mod tests {
     fn a_hostile_text_cannot_draw_steer_or_hide() {
         let hostile = "SELECT 1\u{1b}[2K\u{202e}evil\u{200b}\u{7}";
         assert_eq!(printable(hostile), "SELECT 1\\u{001b}[2K\\u{202e}evil\\u{200b}\\u{0007}");
+    }
+
+    /// What has steered a terminal, turned a line or hidden a word somewhere.
+    const CANARIES: [&str; 12] = [
+        "\u{1b}[2J\u{1b}[1;1H",
+        "\u{1b}]8;;http://evil\u{7}x\u{1b}]8;;\u{7}",
+        "\u{9b}31m",
+        "a\rb",
+        "a\u{8}\u{8}b",
+        "a\nid: 0000000000",
+        "\u{202e}evil\u{202c}",
+        "\u{2066}x\u{2069}",
+        "a\u{200b}b\u{feff}",
+        "a\u{2028}b\u{2029}c",
+        "tag\u{e0041}",
+        "nul\u{0}\u{7f}\u{85}",
+    ];
+
+    #[test]
+    fn no_canary_gets_out_of_any_field_of_a_card() {
+        for canary in CANARIES {
+            let mut hold = hold();
+            let text = canary.to_owned();
+            for field in [&mut hold.statement, &mut hold.rule, &mut hold.reason, &mut hold.database, &mut hold.command]
+            {
+                field.clone_from(&text);
+            }
+            hold.principal.name.clone_from(&text);
+            hold.origin.application_name.clone_from(&text);
+            hold.intent = Some(text.clone());
+            hold.parameters = vec![Some(text.clone())];
+            hold.relations = vec![text.clone()];
+            hold.impact.holds_locks = vec![text.clone()];
+            hold.columns.insert(text.clone(), crate::approvals::CardColumn::default());
+            for (field, line) in lines(&hold) {
+                assert!(!line.chars().any(is_deceptive), "{field}: {line:?}");
+            }
+        }
     }
 
     #[test]

@@ -7,20 +7,24 @@
 //! that the composition root fills in. Start reading at [`Control`].
 
 pub mod card;
+mod explain;
 mod operators;
 mod ports;
 mod pump;
+mod requests;
 mod sweep;
 pub mod tags;
 
 use std::sync::Arc;
 
+pub use explain::{Explain, Explained, Question};
 pub use operators::{FIRST_OPERATOR, OperatorEntry, Operators, OperatorsError, TOKEN_FILE};
 pub use ports::{
     Admission, EVENTS_MAX, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags,
     Unwired,
 };
 pub use pump::Pump;
+pub use requests::{BundleRequest, Bundles, RequestError};
 pub use sweep::sweep;
 
 use crate::approvals::{Approvals, DecideError, DecisionRequest, Hold, HoldFilter, Method, Operator, Page, StoreError};
@@ -45,6 +49,10 @@ pub struct ControlParts {
     pub events: Arc<dyn EventSource>,
     /// What personal data was copied to.
     pub tags: Arc<dyn Tags>,
+    /// The rules in force, for questions about them.
+    pub explain: Arc<dyn Explain>,
+    /// Migrations that are asked for ahead of time.
+    pub bundles: Arc<dyn Bundles>,
     /// Upstream and log.
     pub health: Arc<dyn Health>,
     /// The effective configuration as names and values, without secrets.

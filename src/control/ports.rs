@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::{BundleRequest, Bundles, Explain, Explained, Question, RequestError};
+use crate::approvals::NewHold;
 use crate::backend::memory::{DerivedTag, Review};
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::lineage::StatementRecord;
+use crate::principal::Principal;
 use crate::sink;
 
 /// The log did not take a record.
@@ -165,6 +168,26 @@ impl Tags for Unwired {
 
     fn review(&self, _id: u64, _review: Review, _by: String) -> BoxFuture<'_, Result<Option<DerivedTag>, String>> {
         Box::pin(async { Ok(None) })
+    }
+}
+
+impl Explain for Unwired {
+    fn principals(&self) -> Vec<Principal> {
+        Vec::new()
+    }
+
+    fn policies(&self) -> (String, Vec<String>) {
+        (String::new(), Vec::new())
+    }
+
+    fn explain(&self, _question: Question) -> BoxFuture<'_, Result<Vec<Explained>, String>> {
+        Box::pin(async { Err("there is no upstream".to_owned()) })
+    }
+}
+
+impl Bundles for Unwired {
+    fn prepare(&self, _request: BundleRequest) -> BoxFuture<'_, Result<NewHold, RequestError>> {
+        Box::pin(async { Err(RequestError::Refused("there is no upstream".to_owned())) })
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) fn room() -> Room {
         reload: Arc::new(Unwired),
         events: Arc::new(Unwired),
         tags: Arc::new(Unwired),
+        explain: Arc::new(Unwired),
+        bundles: Arc::new(Unwired),
         health: Arc::new(Unwired),
         config: vec![("listen".to_owned(), "127.0.0.1:6432".to_owned())],
     });

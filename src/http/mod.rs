@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod holds;
 mod problem;
+mod requests;
 mod tags;
 
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub fn router(control: Control) -> Router {
         .route("/api/v1/holds", get(holds::list))
         .route("/api/v1/holds/{id}", get(holds::show))
         .route("/api/v1/holds/{id}/decision", post(holds::decide))
+        .route("/api/v1/requests", post(requests::create))
         .route("/api/v1/events", get(events::query))
         .route("/api/v1/tags", get(tags::list))
         .route("/api/v1/tags/{id}/review", post(tags::review))

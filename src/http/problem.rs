@@ -63,6 +63,13 @@ impl Problem {
 }
 
 impl Problem {
+    /// 422: every statement of a bundle is allowed as it is.
+    #[must_use]
+    pub fn nothing_to_approve() -> Self {
+        let detail = "No statement of it needs an approval.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing-to-approve", "Nothing to approve", detail)
+    }
+
     /// The operator's roles do not allow it.
     #[must_use]
     pub fn forbidden(detail: &str) -> Self {

@@ -3,6 +3,7 @@
 //! Must not: parse SQL, read the clock, touch a file (texts come in as [`Source`]s), widen what it does not know.
 //! Start reading at [`Policy::evaluate`]; `document` is the language, `matcher` its meaning, `lint` what `check` finds.
 
+mod alternatives;
 mod cases;
 mod compile;
 mod condition;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::catalog::tags::TagRules;
 
+pub use alternatives::Alternatives;
 pub use condition::Network;
 pub use decision::*;
 pub use document::{Errors, Mode};

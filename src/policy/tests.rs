@@ -6,6 +6,7 @@ mod property;
 mod shipped;
 
 use super::*;
+pub(in crate::policy) use evaluating::statement;
 
 /// A policy with these rules and tags, written as YAML under `rules:` and `tags:`.
 fn policy(text: &str) -> Policy {

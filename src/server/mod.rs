@@ -3,6 +3,8 @@
 //! Holds no business rule: what a statement may do is decided in `policy`, what a person may do in `control`.
 //! Start reading at [`Server::start`].
 
+mod bundles;
+mod explain;
 mod identity;
 mod listener;
 mod literals;
@@ -143,6 +145,8 @@ impl Server {
             reload: ports.clone(),
             events: ports.clone(),
             tags: ports.clone(),
+            explain: ports.clone(),
+            bundles: ports.clone(),
             health: ports.clone(),
             config: options.effective(),
         });

@@ -308,6 +308,7 @@ fn operator(config: &OperatorConfig) -> Result<OperatorEntry, OptionsError> {
 fn role_of(role: OperatorRole) -> Role {
     match role {
         OperatorRole::Viewer => Role::Viewer,
+        OperatorRole::Requester => Role::Requester,
         OperatorRole::Operator => Role::Operator,
         OperatorRole::Admin => Role::Admin,
     }

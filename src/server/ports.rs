@@ -87,6 +87,10 @@ impl Ports {
         Ok(options.policy)
     }
 
+    pub(super) fn services(&self) -> Arc<Services> {
+        self.services.clone()
+    }
+
     pub(super) fn start_draining(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }

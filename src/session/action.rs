@@ -1,11 +1,13 @@
 //! The hash that an approval is bound to: the statement, and all that gives it its meaning.
 
+use std::collections::BTreeSet;
+
 use ring::digest::{Context, SHA256};
 
 use super::Session;
 use super::clear::Form;
 use super::run::Run;
-use crate::analysis::StatementFacts;
+use crate::analysis::definitions;
 use crate::catalog::Catalog;
 
 /// SHA-256, hex, over statement, values, role, path, database, principal, the definitions of every object that the
@@ -31,12 +33,14 @@ pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
         // What only this session can see is no other session's action.
         action.part(session.registration.id().to_string().as_bytes());
     }
+    if let Some(snapshot) = &session.snapshot {
+        for line in closure(&snapshot.catalog, run) {
+            action.part(line.as_bytes());
+        }
+    }
     for (index, facts) in run.facts.statements.iter().enumerate() {
         for (column, touched) in &facts.columns {
             action.part(format!("{column} {:?} {:?}", touched.access, touched.tags).as_bytes());
-        }
-        if let Some(snapshot) = &session.snapshot {
-            action.definitions(&snapshot.catalog, facts);
         }
         if let Some(part) = run.parts.get(index) {
             action.part(format!("{:?}", part.decision.limits).as_bytes());
@@ -45,39 +49,24 @@ pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
     action.finish()
 }
 
+/// The definitions behind the text, and behind what it runs under another name: an EXECUTE, a FETCH, a call by number.
+fn closure(catalog: &Catalog, run: &Run) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(&run.text);
+    let statements = &run.facts.statements;
+    let relations = statements.iter().flat_map(|facts| &facts.relations).map(|relation| relation.name.to_string());
+    let functions = statements.iter().flat_map(|facts| &facts.functions);
+    let functions = functions.map(|name| name.rsplit('.').next().unwrap_or(name).to_owned());
+    let named: Vec<String> =
+        relations.chain(functions).map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+    definitions(catalog, named.iter().map(String::as_str).chain([&*text]))
+}
+
 struct Action(Context);
 
 impl Action {
     fn part(&mut self, bytes: &[u8]) {
         self.0.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.0.update(bytes);
-    }
-
-    /// What gives the statement's names their meaning: relations with columns, defaults, rules, policies and triggers,
-    /// and functions with their sources. Statistics are left out: they change without anything changing.
-    fn definitions(&mut self, catalog: &Catalog, facts: &StatementFacts) {
-        for name in &facts.relations {
-            let Some(relation) = catalog.relation_in(&name.schema, &name.name) else {
-                self.part(format!("no {name}").as_bytes());
-                continue;
-            };
-            self.part(format!("{} {} {:?} {}", relation.oid, name, relation.kind, relation.row_security).as_bytes());
-            self.part(format!("{:?}", relation.columns).as_bytes());
-            self.part(format!("{:?} {:?}", relation.definition, relation.parents).as_bytes());
-            self.part(format!("{:?} {:?} {:?}", relation.rules, relation.policies, relation.triggers).as_bytes());
-            for trigger in &relation.triggers {
-                self.part(
-                    format!("{:?}", catalog.function(trigger.function).map(|function| &function.source)).as_bytes(),
-                );
-            }
-        }
-        for name in &facts.functions {
-            let (schema, function) = name.split_once('.').unwrap_or(("", name));
-            for function in catalog.functions_in(schema, function) {
-                let meaning = (&function.oid, &function.source, &function.body, &function.settings, function.definer);
-                self.part(format!("{meaning:?}").as_bytes());
-            }
-        }
     }
 
     fn finish(self) -> String {

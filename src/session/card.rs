@@ -3,14 +3,16 @@
 use super::Session;
 use super::action;
 use super::clear::Form;
+use super::impact;
 use super::run::Run;
 use super::trip::Trip;
 use crate::analysis::StatementFacts;
 use crate::analysis::scan::Secrets;
-use crate::approvals::{Approvers, CardColumn, Hold, HoldState, NewHold, Origin, Waiting};
+use crate::approvals::{Approvers, CardColumn, Hold, HoldState, Impact, NewHold, Origin, Waiting};
 use crate::clock::Timestamp;
 use crate::ids::HoldId;
 use crate::lineage::Event;
+use crate::policy::Estimate;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::frontend;
@@ -82,6 +84,11 @@ impl Session {
             findings: facts.findings.clone(),
             estimate: part.size.estimate,
             plan: part.size.plan.clone(),
+            // Of a stream that stopped, the rest is asked about.
+            cap: if paused.is_some() { Estimate::default() } else { impact::cap(facts, part.size.estimate) },
+            impact: Impact::default(),
+            requester: None,
+            bundle: None,
             rows_sent: paused.map_or(0, |paused| paused.rows_sent),
             holding_locks_since: self.locks_since(),
             approve: Approvers {

@@ -9,8 +9,9 @@ use super::Session;
 use super::phase::Status;
 use super::relay::End;
 use super::run::Run;
+use crate::analysis::StatementFacts;
 use crate::lineage::{Event, Outcome};
-use crate::policy::Verdict;
+use crate::policy::{Alternatives, Request, Verdict};
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -64,9 +65,8 @@ impl Session {
     }
 
     async fn permit(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        if self.services.registry.is_paused() {
-            let registry = self.services.registry.clone();
-            self.wait_for(async move { registry.resumed().await }).await?;
+        if let Some(cleared) = self.sit_out_a_pause().await? {
+            return Ok(cleared);
         }
         if let Err(why) = self.services.log.health() {
             return Ok(Cleared::Refused(log_failed(&why)));
@@ -75,7 +75,12 @@ impl Session {
             return Ok(Cleared::Go);
         }
         match run.verdict() {
-            Verdict::Hold if self.enforces() => return self.hold_all(run, form).await,
+            Verdict::Hold if self.enforces() => {
+                return match Box::pin(self.spend_bundle(run, &form)).await? {
+                    Some(cleared) => Ok(cleared),
+                    None => self.hold_all(run, form).await,
+                };
+            }
             Verdict::Allow if self.enforces() && self.could_be_done_over_a_limit(run, &form) => {
                 for part in &mut run.parts {
                     let decision = Arc::make_mut(&mut part.decision);
@@ -153,7 +158,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn deny(&mut self, run: &mut Run) -> Result<Report, End> {
-        let report = Self::denied_by_rule(run);
+        let report = self.denied_by_rule(run);
         let records = self.scribe.refusals(run, report.sqlstate.as_str());
         let (log, kept) = (self.services.log.clone(), records.clone());
         // A task of its own: the lines must not be lost with a session that ends while it waits.
@@ -171,18 +176,48 @@ impl Session {
         Ok(refused.unwrap_or(report))
     }
 
-    /// What a client is told when a rule says no.
-    pub(super) fn denied_by_rule(run: &Run) -> Report {
+    /// What a client is told when a rule says no, and what it may ask for instead.
+    pub(super) fn denied_by_rule(&self, run: &Run) -> Report {
         let index = run.deciding();
         let Some(part) = run.parts.get(index) else {
             return Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, "statement denied by policy");
         };
         let what = run.facts_of(index).map_or("statement", |facts| facts.command.as_str());
+        let instead = self.instead_of(run);
+        let detail = serde_json::json!({
+            "rule": &*part.decision.rule,
+            "reason": part.decision.reason,
+            "allowed_instead": (!instead.is_empty()).then_some(&instead),
+        });
+        let hint = instead.sentence().unwrap_or_else(|| {
+            "Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy."
+                .to_owned()
+        });
         Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("{what} denied by rule \"{}\"", part.decision.rule))
-            .detail(sentence(&part.decision.reason))
-            .hint(
-                "Do not send it again unchanged: ask for fewer rows or other columns, or ask the owner of the policy.",
-            )
+            .detail(detail.to_string())
+            .hint(hint)
+    }
+
+    /// What the policy is asked about a statement.
+    fn request<'a>(&'a self, facts: &'a StatementFacts) -> Request<'a> {
+        Request {
+            principal: &self.who.principal,
+            database: &self.who.database,
+            client: self.who.client.map(|address| address.ip()),
+            environment: self.who.environment.as_deref(),
+            intent: self.settings.intent.as_deref(),
+            facts,
+            estimate: None,
+            at: self.services.clock.now(),
+        }
+    }
+
+    /// What the policy would allow in place of the statement that decides; nothing where there are several.
+    pub(super) fn instead_of(&self, run: &Run) -> Alternatives {
+        match run.facts.statements.as_slice() {
+            [facts] => self.services.policy.load().alternatives(&self.request(facts)),
+            _ => Alternatives::default(),
+        }
     }
 }
 

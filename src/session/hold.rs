@@ -19,6 +19,7 @@ use crate::approvals::{
 };
 use crate::ids::HoldId;
 use crate::lineage::{Event, Outcome};
+use crate::policy::Alternatives;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build::{self, Severity};
@@ -56,10 +57,11 @@ impl Session {
         if self.holds_locks() && !self.services.hold.in_transaction {
             return Ok(Cleared::Refused(refused_in_transaction()));
         }
-        let new = match self.card(run, &form, None) {
+        let mut new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
+        new.hold.impact = self.impact(run).await?;
         let (hold, watch) = match self.open_hold(new).await? {
             Ok(opened) => opened,
             Err(report) => return Ok(Cleared::Refused(report)),
@@ -112,9 +114,15 @@ impl Session {
         report.clone()
     }
 
-    fn mark(run: &mut Run, id: &HoldId) {
+    pub(super) fn mark(run: &mut Run, id: &HoldId) {
         for part in &mut run.parts {
             part.hold = Some(id.clone());
+        }
+    }
+
+    pub(super) fn unmark(run: &mut Run) {
+        for part in &mut run.parts {
+            part.hold = None;
         }
     }
 
@@ -183,7 +191,7 @@ impl Session {
     }
 
     /// Whether the client has said goodbye: end of file, or a Terminate somewhere in what waits.
-    fn client_left(&self) -> bool {
+    pub(super) fn client_left(&self) -> bool {
         let mut input: &[u8] = &self.client.input;
         while let Ok(Some(header)) = frame::frontend_header(input) {
             if header.tag == b'X' {
@@ -243,7 +251,7 @@ impl Session {
             ));
         }
         Ok(Cleared::Refused(match self.ticket(run, hold).await? {
-            Stored::Yes => ticket_report(hold),
+            Stored::Yes => ticket_report(hold, &self.instead_of(run)),
             Stored::No(error) => store_failed(&error)
                 .detail(format!("Hold {} may stand without its connection until {}.", hold.id, hold.expires_at))
                 .hint("The statement was not executed. Send exactly the same statement again once the store works."),
@@ -287,12 +295,8 @@ impl Session {
     /// store and in the log before this says go.
     async fn release(&mut self, run: &mut Box<Run>, hold: &Hold, form: &Form) -> Result<Cleared, End> {
         self.look_again().await?;
-        if let Some(report) = self.judge_again(run).await? {
-            let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-            let step =
-                self.wait_for(async move { approvals.void(&id, "judged anew, it became stricter").await }).await?;
-            // Where that is not stored, the approval is voided by whoever tries to spend it next.
-            stored(&hold.id, "that the approval is void", step);
+        if let Some(report) = self.judge_again(run, hold).await? {
+            self.void(&hold.id, "judged anew, it became stricter").await?;
             return Ok(Cleared::Refused(report));
         }
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else {
@@ -301,20 +305,47 @@ impl Session {
         self.scribe.opening(&record);
         let release = Release { action_hash: action::hash(self, run, form), record };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
-        match self.wait_for(async move { approvals.release(&id, release).await }).await? {
-            Ok(_) => {}
+        let released = match self.wait_for(async move { approvals.release(&id, release).await }).await? {
+            Ok(released) => released,
             Err(ReleaseError::Changed(_)) => return Ok(Cleared::Refused(drifted(&hold.id))),
             Err(error) => return Ok(Cleared::Refused(lapsed(&hold.id, &error.to_string()))),
+        };
+        let cleared = self.let_go(run, &hold.id).await?;
+        // What the operator saw of its size is what may leave.
+        let deciding = run.deciding();
+        if let Some(part) = run.parts.get_mut(deciding) {
+            part.meter.cap(released.cap);
         }
-        self.released.push(hold.id.clone());
-        if let Some(report) = self.settle_log(&hold.id).await? {
-            self.finish(&hold.id, HoldEnd::Failed).await?;
+        Ok(cleared)
+    }
+
+    /// An approval was spent in the store: the log has it on disk before this says go.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn let_go(&mut self, run: &mut Run, id: &HoldId) -> Result<Cleared, End> {
+        self.released.push(id.clone());
+        if let Some(report) = self.settle_log(id).await? {
+            self.finish(id, HoldEnd::Failed).await?;
             return Ok(Cleared::Refused(report));
         }
         for part in &mut run.parts {
             part.meter.lift();
         }
         Ok(Cleared::Go)
+    }
+
+    /// What an approval was bound to has changed.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn void(&mut self, id: &HoldId, why: &'static str) -> Result<(), End> {
+        let (approvals, id) = (self.services.approvals.clone(), id.clone());
+        let wanted = id.clone();
+        let step = self.wait_for(async move { approvals.void(&wanted, why).await }).await?;
+        // Where it is approved no more, another outcome came first. Where the store fails, whoever tries to spend it next voids it.
+        stored(&id, "that the approval is void", step);
+        Ok(())
     }
 
     /// Waits until the log has all records of a hold; what the client is told where it has not.
@@ -325,21 +356,6 @@ impl Session {
         let (approvals, id) = (self.services.approvals.clone(), id.clone());
         let settled = self.wait_for(async move { approvals.settled(&id).await }).await?;
         Ok(settled.err().map(|error| log_failed(&error.to_string())))
-    }
-
-    /// Tells the store how a released statement ended.
-    ///
-    /// # Errors
-    /// The session is over.
-    pub(super) async fn finish(&mut self, id: &HoldId, end: HoldEnd) -> Result<(), End> {
-        self.released.retain(|released| released != id);
-        let (approvals, wanted) = (self.services.approvals.clone(), id.clone());
-        let step = self.wait_for(async move { approvals.finish(&wanted, end).await }).await?;
-        if let Stored::No(_) = stored(id, "its end", step) {
-            // Tried once more when the session ends; the next start of the store finds what is left as unknown.
-            self.unfinished.push((id.clone(), end));
-        }
-        Ok(())
     }
 
     /// What a client is told when a person said no.
@@ -361,7 +377,7 @@ impl Session {
 
 /// Whether a step is in the store.
 #[derive(Debug)]
-enum Stored {
+pub(super) enum Stored {
     /// It is, or the hold had gone further by itself.
     Yes,
     /// The store failed.
@@ -369,7 +385,7 @@ enum Stored {
 }
 
 /// Says so where the store has failed.
-fn stored(id: &HoldId, what: &str, step: Result<Hold, StepError>) -> Stored {
+pub(super) fn stored(id: &HoldId, what: &str, step: Result<Hold, StepError>) -> Stored {
     match step {
         Ok(_) => Stored::Yes,
         Err(StepError::Store(error)) => {
@@ -390,16 +406,23 @@ enum Joined {
     No,
 }
 
-fn ticket_report(hold: &Hold) -> Report {
+fn ticket_report(hold: &Hold, instead: &Alternatives) -> Report {
     let detail = serde_json::json!({
         "hold": hold.id,
         "state": "pending",
         "expires_at": hold.expires_at,
+        "rule": hold.rule,
+        "reason": hold.reason,
+        "approve": {"from": hold.approve.from, "quorum": hold.approve.quorum},
         "retry": "send the same statement again",
+        "status": format!("SHOW {}.tickets", crate::ids::NAME),
+        "allowed_instead": (!instead.is_empty()).then_some(instead),
     });
+    let hint = "Send exactly the same statement again later, on any connection: it joins this hold, and runs once it is approved.";
+    let hint = instead.sentence().map_or_else(|| hint.to_owned(), |sentence| format!("{hint} {sentence}"));
     Report::new(sqlstate::HOLD_PENDING, format!("{} waits for approval as hold {}", hold.command, hold.id))
         .detail(detail.to_string())
-        .hint("Send exactly the same statement again later, on any connection: it joins this hold, and runs once it is approved.")
+        .hint(hint)
 }
 
 fn lapsed(id: &HoldId, what: &str) -> Report {

@@ -14,6 +14,7 @@ use super::phase::{Described, Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
+use super::tickets;
 use crate::lineage::Outcome;
 use crate::log::TryAppendError;
 use crate::policy::Verdict;
@@ -163,6 +164,10 @@ impl Session {
                     self.names.simple_query();
                 }
                 let copies = run.reads_client_data();
+                let frame = match self.query_for_tickets(&run).await? {
+                    Ok(tickets) => tickets.unwrap_or(frame),
+                    Err(report) => return self.refuse(Instead::Query, report, Some(run)),
+                };
                 self.forward(&frame, Request::Query(run));
                 if copies { self.await_copy().await } else { Ok(()) }
             }
@@ -222,6 +227,7 @@ impl Session {
             past: Vec::new(),
             shows: None,
         };
+        let frame = if run.asks_for_tickets() { tickets::parse_frame(&name) } else { frame };
         self.forward(&frame, Request::Parse(name, prepared));
         Ok(())
     }
@@ -253,8 +259,12 @@ impl Session {
                 Cleared::Go => cleared = Some(run),
             }
         }
+        let tickets = match self.bind_tickets(&prepared, names, &values).await? {
+            Ok(tickets) => tickets,
+            Err(report) => return self.refuse(Instead::Execute, report, None),
+        };
         let portal = Portal { statement: names.statement.into(), values, cleared, ..Portal::new(prepared) };
-        self.forward(&frame, Request::Bind(names.portal.into(), portal));
+        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), portal));
         Ok(())
     }
 

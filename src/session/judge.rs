@@ -13,6 +13,7 @@ use super::run::{Revocable, Run};
 use super::sizes::{Sent, Size};
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
+use crate::approvals::Hold;
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
 use crate::policy::{self, Decision, Policy};
@@ -170,12 +171,13 @@ impl Session {
         Ok(())
     }
 
-    /// Judges a run anew before an approval is spent. Some: it became stricter, and the approval does not stand.
+    /// Judges a run anew before an approval is spent. Some: it is stricter than what was approved, and the approval does
+    /// not stand. What was approved is on the hold: the policy may have changed since a ticket was given.
     ///
     /// # Errors
     /// The session is over.
-    pub(super) async fn judge_again(&mut self, run: &mut Box<Run>) -> Result<Option<Report>, End> {
-        let Some(before) = run.parts.get(run.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
+    pub(super) async fn judge_again(&mut self, run: &mut Box<Run>, hold: &Hold) -> Result<Option<Report>, End> {
+        let was = run.verdict();
         let judged = match run.call {
             Some(oid) => self.judge_call(oid).await?,
             None => {
@@ -189,9 +191,9 @@ impl Session {
             Err(report) => return Ok(Some(report)),
         };
         let Some(after) = again.parts.get(again.deciding()).map(|part| part.decision.clone()) else { return Ok(None) };
-        let stricter = after.verdict > before.verdict
-            || after.approve.quorum > before.approve.quorum
-            || before.approve.from.iter().any(|group| !after.approve.from.contains(group));
+        let stricter = after.verdict > was
+            || after.approve.quorum > hold.approve.quorum
+            || hold.approve.from.iter().any(|group| !after.approve.from.contains(group));
         if stricter {
             return Ok(Some(
                 Report::new(sqlstate::HOLD_LAPSED, "the approval is void because the policy became stricter")
@@ -354,7 +356,10 @@ impl Session {
     }
 
     /// Makes sure that the catalog and the meaning of names are current, where that can be asked now.
-    async fn refresh(&mut self) -> Result<(), End> {
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn refresh(&mut self) -> Result<(), End> {
         self.follow_tags();
         if self.settings.names.is_some() && self.is_current() {
             return Ok(());

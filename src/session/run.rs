@@ -11,7 +11,7 @@ use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
-use crate::policy::{Decision, Verdict};
+use crate::policy::{Decision, Estimate, Verdict};
 use crate::wire::frame::HEADER_LEN;
 
 /// Rows and bytes that went to the client, and how many may.
@@ -67,6 +67,13 @@ impl Meter {
         self.rows += rows;
         self.bytes += u64::try_from(at).unwrap_or(0);
         at
+    }
+
+    /// No more than an operator saw.
+    pub(super) fn cap(&mut self, most: Estimate) {
+        self.rows_max = most.rows;
+        self.bytes_max = most.bytes;
+        self.lifted = true;
     }
 
     /// Nothing is capped any more: a person has seen it.

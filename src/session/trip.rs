@@ -95,11 +95,11 @@ impl Session {
     async fn ask_about(&mut self, run: &Run, trip: Trip) -> Result<Option<Report>, End> {
         let Some(part) = run.parts.get(run.current.min(run.parts.len().saturating_sub(1))) else { return Ok(None) };
         let sent = part.meter.rows;
-        if !self.enforces() || (run.verdict() == Verdict::Hold && trip == Trip::Limit) {
+        if !self.enforces() {
             return Ok(None);
         }
         if trip == Trip::Unforeseen && part.decision.verdict == Verdict::Deny {
-            return Ok(Some(Self::denied_by_rule(run)));
+            return Ok(Some(self.denied_by_rule(run)));
         }
         if trip == Trip::Limit && part.decision.limits.on_limit == OnLimit::Deny {
             return Ok(Some(limit_report(sent, &part.decision.rule)));

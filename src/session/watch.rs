@@ -79,6 +79,8 @@ pub(super) enum Fate {
     ReplaceNotice(Report),
     /// The client gets these frames instead.
     Bytes(Vec<u8>),
+    /// A `ParameterDescription` of nothing goes out instead.
+    NoParameters,
     /// Nothing more is read: the row would cross a limit.
     Stop,
 }
@@ -133,6 +135,7 @@ impl Session {
                 Fate::Replace(report) => build::report(&mut self.client.output, Severity::Error, report),
                 Fate::ReplaceNotice(report) => build::report(&mut self.client.output, Severity::Notice, report),
                 Fate::Bytes(frames) => self.client.output.extend_from_slice(frames),
+                Fate::NoParameters => build::frame(&mut self.client.output, b't', |out| out.extend_from_slice(&[0, 0])),
                 Fate::Pass | Fate::Drop | Fate::Stop => {}
             }
             at += length;
@@ -239,6 +242,7 @@ impl Session {
                 Fate::Pass
             }
             b'N' => self.on_notice(body),
+            b't' if self.describes_tickets() => Fate::NoParameters,
             b't' => self.pass_unless_ours(),
             _ => Fate::Pass,
         }

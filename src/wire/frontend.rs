@@ -103,6 +103,24 @@ fn values<'a>(reader: &mut Reader<'a>) -> Result<Vec<Value<'a>>, Malformed> {
     Ok(values)
 }
 
+/// How many values a Bind carries, and the formats that it asks results in, from what [`bind_names`] left.
+///
+/// # Errors
+/// A body that is not exactly of its form.
+pub fn bind_formats(rest: &[u8]) -> Result<(usize, Vec<i16>), Malformed> {
+    let values = bind_values(rest)?.len();
+    let mut reader = Reader::new(rest);
+    for _ in 0..reader.i16()? {
+        reader.i16()?;
+    }
+    for _ in 0..reader.i16()? {
+        let length = reader.i32()?;
+        reader.take(usize::try_from(length).unwrap_or(0))?;
+    }
+    let formats = (0..reader.i16()?).map(|_| reader.i16()).collect::<Result<Vec<_>, _>>()?;
+    Ok((values, formats))
+}
+
 /// What Describe and Close are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {

@@ -186,7 +186,7 @@ fn the_verifier_of_nobody_is_the_same_after_a_restart() {
     assert_eq!(key.len(), 32);
     let other = start();
     assert_ne!(attempt(&other, &db.name, "nobody").1, before, "another state has another secret");
-    let proxy = proxy.restart_with(&db, &home.path("holdgate.yaml"));
+    let proxy = proxy.restart_with_config(&db, &home.path("holdgate.yaml"));
     assert_eq!(attempt(&proxy, &db.name, "nobody").1, before);
 }
 

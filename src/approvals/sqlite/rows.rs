@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::approvals::{
-    Counts, Hold, HoldChange, HoldFilter, HoldState, NewHold, OutboxRow, Page, Seal, Secret, StoreError,
+    Before, Counts, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, OutboxRow, Page, Seal, Secret,
+    StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
@@ -26,21 +27,43 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(new: &NewHold) -> Self {
-        let secret = Secret { statement: new.hold.statement.clone(), parameters: new.hold.parameters.clone() };
-        let shown =
+        let steps = new.hold.bundle.iter().flat_map(|bundle| &bundle.steps);
+        let secret = Secret {
+            statement: new.hold.statement.clone(),
+            parameters: new.hold.parameters.clone(),
+            steps: steps.map(|step| step.statement.clone()).collect(),
+        };
+        let mut shown =
             Hold { statement: new.record.text.clone(), parameters: new.masked_parameters.clone(), ..new.hold.clone() };
+        for step in shown.bundle.iter_mut().flat_map(|bundle| &mut bundle.steps) {
+            step.statement.clone_from(&step.masked);
+        }
         Self { was: shown.state, shown, secret: Some(secret), record: new.record.clone() }
     }
 
     /// The hold as it may be shown now.
     pub(super) fn hold(&self) -> Hold {
-        match &self.secret {
-            Some(secret) => Hold {
-                statement: secret.statement.clone(),
-                parameters: secret.parameters.clone(),
-                ..self.shown.clone()
-            },
-            None => self.shown.clone(),
+        let mut hold = self.shown.clone();
+        if let Some(secret) = &self.secret {
+            hold.statement.clone_from(&secret.statement);
+            hold.parameters.clone_from(&secret.parameters);
+            let steps = hold.bundle.iter_mut().flat_map(|bundle| &mut bundle.steps);
+            for (step, text) in steps.zip(&secret.steps) {
+                step.statement.clone_from(text);
+            }
+        }
+        hold
+    }
+
+    /// What ran has ended. A bundle of which something is left is as approved as before.
+    pub(super) fn end(&mut self, end: HoldEnd) {
+        self.shown.state = end.state();
+        if let Some(bundle) = &mut self.shown.bundle {
+            bundle.end(end);
+            if end == HoldEnd::Finished && bundle.has_more() {
+                self.shown.state = HoldState::Approved;
+                self.shown.waiting = Waiting::Ticket;
+            }
         }
     }
 
@@ -62,8 +85,9 @@ pub(super) fn find(db: &Connection, seal: &Seal, id: &HoldId) -> Result<Option<R
 /// The states are compiled into the text: they are words of ours, and the index is chosen by them.
 pub(super) fn page(db: &Connection, seal: &Seal, filter: &HoldFilter) -> Result<Page, StoreError> {
     let states = if filter.states.is_empty() { &HoldState::ALL } else { filter.states.as_slice() };
+    let of = if filter.principal.is_some() { "principal = ?3" } else { "?3 IS NULL" };
     let sql = format!(
-        "SELECT {COLUMNS} FROM hold WHERE state IN ({}) AND seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        "SELECT {COLUMNS} FROM hold WHERE state IN ({}) AND seq < ?1 AND {of} ORDER BY seq DESC LIMIT ?2",
         state_list(states)
     );
     let limit = usize::try_from(filter.limit.max(1)).unwrap_or(usize::MAX);
@@ -71,7 +95,7 @@ pub(super) fn page(db: &Connection, seal: &Seal, filter: &HoldFilter) -> Result<
     let mut statement = db.prepare_cached(&sql)?;
     // One more than asked tells whether there is a next page.
     let raws = statement
-        .query_map(params![before, i64::from(filter.limit.max(1)) + 1], Raw::read)?
+        .query_map(params![before, i64::from(filter.limit.max(1)) + 1, filter.principal], Raw::read)?
         .collect::<Result<Vec<_>, _>>()?;
     let next = raws.get(limit).and_then(|_| raws.get(limit - 1)).map(|raw| raw.seq);
     let holds = raws.into_iter().take(limit).map(|raw| Ok(raw.row(seal)?.hold()));
@@ -104,8 +128,8 @@ pub(super) fn update(db: &Connection, row: &Row) -> Result<(), StoreError> {
     let hold = &row.shown;
     let changed = db
         .prepare_cached(
-            "UPDATE hold SET state = ?3, expires_at = ?4, shown = ?5, record = ?6, sealed = iif(?7, sealed, NULL)
-             WHERE id = ?1 AND state = ?2",
+            "UPDATE hold SET state = ?3, expires_at = ?4, shown = ?5, record = ?6, sealed = iif(?7, sealed, NULL),
+             next_step = ?8 WHERE id = ?1 AND state = ?2",
         )?
         .execute(params![
             hold.id.as_str(),
@@ -115,6 +139,7 @@ pub(super) fn update(db: &Connection, row: &Row) -> Result<(), StoreError> {
             json(hold)?,
             json(&row.record)?,
             row.secret.is_some(),
+            next_step(hold),
         ])?;
     if changed != 1 {
         return Err(StoreError::Storage(format!("hold {} changed under its own transaction", hold.id)));
@@ -123,6 +148,42 @@ pub(super) fn update(db: &Connection, row: &Row) -> Result<(), StoreError> {
         db.prepare_cached("DELETE FROM waiter WHERE hold = ?1")?.execute([hold.id.as_str()])?;
     }
     Ok(())
+}
+
+/// What may be spent next of an approved bundle.
+fn next_step(hold: &Hold) -> Option<&str> {
+    hold.bundle.as_ref().filter(|_| hold.state == HoldState::Approved)?.next_digest()
+}
+
+pub(super) fn covering(
+    db: &Connection,
+    principal: &str,
+    database: &str,
+    digest: &str,
+) -> Result<Vec<HoldId>, StoreError> {
+    ids(
+        db,
+        "SELECT id FROM hold WHERE next_step = ?1 AND principal = ?2 AND database = ?3 ORDER BY seq",
+        params![digest, principal, database],
+    )
+}
+
+pub(super) fn before(db: &Connection, principal: &str) -> Result<Before, StoreError> {
+    let mut before = Before::default();
+    let mut statement = db.prepare_cached("SELECT state, count(*) FROM hold WHERE principal = ?1 GROUP BY state")?;
+    let rows = statement.query_map([principal], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    for row in rows {
+        let (state, number) = row?;
+        let number = u64::try_from(number).unwrap_or(0);
+        before.holds += number;
+        match HoldState::parse(&state) {
+            Some(HoldState::Pending) | None => {}
+            Some(HoldState::Denied) => before.denied += number,
+            Some(HoldState::Expired | HoldState::Withdrawn | HoldState::Void) => before.lapsed += number,
+            Some(_) => before.approved += number,
+        }
+    }
+    Ok(before)
 }
 
 pub(super) fn same_action(db: &Connection, hold: &Hold) -> Result<Vec<HoldId>, StoreError> {

@@ -105,7 +105,7 @@ impl Api {
     }
 
     /// One hold.
-    pub(super) async fn hold(&self, id: &str) -> Result<Value, ApiError> {
+    pub(in crate::cli) async fn hold(&self, id: &str) -> Result<Value, ApiError> {
         let (status, hold) = self.send(self.request(Method::GET, &["holds", id], &[])?).await?;
         if status == StatusCode::OK { Ok(hold) } else { Err(failure(status, &hold)) }
     }
@@ -118,6 +118,18 @@ impl Api {
         match status {
             StatusCode::OK => Ok(Answer::Decided(answer)),
             StatusCode::CONFLICT => Ok(Answer::Conflict(answer.get_mut("hold").map(Value::take).unwrap_or_default())),
+            _ => Err(failure(status, &answer)),
+        }
+    }
+
+    /// Asks for a bundle; `None` where no statement of it needs an approval.
+    pub(in crate::cli) async fn request_bundle(&self, body: &Value) -> Result<Option<Value>, ApiError> {
+        let request = self.request(Method::POST, &["requests"], &[])?.json(body);
+        let (status, answer) = self.send(request).await?;
+        let kind = answer.get("type").and_then(Value::as_str).unwrap_or_default();
+        match status {
+            StatusCode::CREATED => Ok(Some(answer)),
+            _ if kind.ends_with("nothing-to-approve") => Ok(None),
             _ => Err(failure(status, &answer)),
         }
     }

@@ -13,7 +13,7 @@ const COLUMNS: [&str; 6] = ["ID", "STATE", "PRINCIPAL", "DATABASE", "RULE", "STA
 const STATEMENT_MAX: usize = 60;
 
 /// One line a hold.
-pub(super) fn table(holds: &[Value], out: &mut impl Write) -> Result<(), ApiError> {
+pub(in crate::cli) fn table(holds: &[Value], out: &mut impl Write) -> Result<(), ApiError> {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     for value in holds {
         rows.push(row(&hold(value)?));
@@ -29,7 +29,7 @@ pub(super) fn table(holds: &[Value], out: &mut impl Write) -> Result<(), ApiErro
 }
 
 /// All of one hold.
-pub(super) fn card(value: &Value, out: &mut impl Write) -> Result<(), ApiError> {
+pub(in crate::cli) fn card(value: &Value, out: &mut impl Write) -> Result<(), ApiError> {
     let lines = card::lines(&hold(value)?);
     let width = lines.iter().map(|(field, _)| field.len()).max().unwrap_or(0);
     let mut last = "";
@@ -43,12 +43,12 @@ pub(super) fn card(value: &Value, out: &mut impl Write) -> Result<(), ApiError> 
 }
 
 /// The document as it came.
-pub(super) fn json(value: &Value, out: &mut impl Write) -> Result<(), ApiError> {
+pub(in crate::cli) fn json(value: &Value, out: &mut impl Write) -> Result<(), ApiError> {
     Ok(writeln!(out, "{value:#}")?)
 }
 
 /// One document a line.
-pub(super) fn lines(values: &[Value], out: &mut impl Write) -> Result<(), ApiError> {
+pub(in crate::cli) fn lines(values: &[Value], out: &mut impl Write) -> Result<(), ApiError> {
     for value in values {
         writeln!(out, "{value}")?;
     }
@@ -56,12 +56,12 @@ pub(super) fn lines(values: &[Value], out: &mut impl Write) -> Result<(), ApiErr
 }
 
 /// The hold's id.
-pub(super) fn id(value: &Value) -> String {
+pub(in crate::cli) fn id(value: &Value) -> String {
     value.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Where a hold stands after a decision.
-pub(super) fn sentence(value: &Value) -> String {
+pub(in crate::cli) fn sentence(value: &Value) -> String {
     let text = |value: Option<&Value>| printable(value.and_then(Value::as_str).unwrap_or("unknown"));
     let decision = value.get("decision").filter(|decision| !decision.is_null());
     let by = decision.map(|decision| format!(" by {}", text(decision.get("by")))).unwrap_or_default();

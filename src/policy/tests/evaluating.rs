@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::principal::{Principal, PrincipalKind};
 
 /// A statement that touches these columns (`table.column`, `!` before it for a probe) and is of these kinds.
-pub(super) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> StatementFacts {
+pub(in crate::policy) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&str]) -> StatementFacts {
     let mut facts = StatementFacts {
         kinds: kinds.iter().copied().collect(),
         command: "SELECT".to_owned(),

@@ -12,6 +12,7 @@ pub mod transcript;
 pub use api::Api;
 pub use postgres::TestDb;
 pub use proxy::postgres_client::Client;
+pub use proxy::postgres_client::fault as postgres_client_fault;
 pub use proxy::{ALLOW_ALL, Options, Proxy};
 
 use std::time::{Duration, Instant};

@@ -61,12 +61,29 @@ impl Proxy {
     }
 
     /// The same with a configuration file.
-    pub fn restart_with(mut self, db: &TestDb, config: &std::path::Path) -> Self {
+    pub fn restart_with_config(mut self, db: &TestDb, config: &std::path::Path) -> Self {
         self.signal("TERM");
         self.wait();
         let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
         let arguments = ["--config", config.to_str().unwrap()];
         Self::start_in(state, &db.dsn(), &db.name, Options { arguments: &arguments, ..Options::default() })
+    }
+
+    /// The process is killed in the middle of whatever it does, and another one starts over its state and its policy.
+    pub fn killed_and_restarted(mut self, db: &TestDb) -> Self {
+        self.signal("KILL");
+        self.wait();
+        let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
+        let policy = fs::read_to_string(state.path().join("policy.yaml")).ok();
+        Self::start_in(state, &db.dsn(), &db.name, Options { policy: policy.as_deref(), ..Options::default() })
+    }
+
+    /// The same with arguments of its own.
+    pub fn restart_with(mut self, db: &TestDb, arguments: &[&str]) -> Self {
+        self.signal("TERM");
+        self.wait();
+        let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
+        Self::start_in(state, &db.dsn(), &db.name, Options { arguments, ..Options::default() })
     }
 
     /// Kills this one (SIGKILL) and gives back what it leaves.
@@ -123,6 +140,30 @@ impl Proxy {
     /// Connects as the superuser; notices are dropped.
     pub fn connect(&self) -> postgres_client::Client {
         postgres_client::Client::connect(&self.dsn("postgres"))
+    }
+
+    /// Runs `holdgate holds` against this proxy.
+    pub fn holds(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_holdgate"))
+            .arg("holds")
+            .args(arguments)
+            .args(["--url", &format!("http://{}", self.http), "--token", &self.token])
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// What psql prints of a command on the database `holdgate`.
+    pub fn admin(&self, command: &str) -> String {
+        let dsn = format!("host=127.0.0.1 port={} dbname=holdgate user=operator", self.port);
+        let output = Command::new("psql")
+            .args(["-X", "-At", "-d", &dsn, "-c", command])
+            .env("PGPASSWORD", &self.token)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Sends a signal: `TERM`, `HUP`, `KILL`.

@@ -1,0 +1,53 @@
+//! `/api/v1/requests`: asks for a migration as one bundle.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Problem;
+use super::bearer::Caller;
+use super::holds::unreadable;
+use crate::control::{BundleRequest, Control, RequestError, card};
+
+/// The body of a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    principal: String,
+    upstream: String,
+    sql: String,
+    #[serde(default)]
+    intent: Option<String>,
+}
+
+pub(super) async fn create(
+    State(control): State<Control>,
+    caller: Caller,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let body = body.map_err(unreadable)?;
+    let Body { principal, upstream, sql, intent } =
+        serde_json::from_slice(&body).map_err(|error| Problem::unprocessable(format!("The body: {error}.")))?;
+    let request = BundleRequest { principal, upstream, sql, intent };
+    let hold = control.request(&caller.operator, request, caller.method).await?;
+    Ok((StatusCode::CREATED, Json(card::contract(&hold))))
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NotARequester => Self::forbidden("Your roles do not let you ask in the name of others."),
+            RequestError::Refused(why) => Self::unprocessable(why),
+            RequestError::NothingToApprove => Self::nothing_to_approve(),
+            RequestError::Store(error) => error.into(),
+            RequestError::Catalog(_) | RequestError::Log(_) => {
+                tracing::error!(%error, "a bundle cannot be asked for");
+                Self::unavailable("The bundle cannot be asked for now; the proxy's diagnostics say why.")
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Exactly one outcome, live: decisions, cancels, disconnects, reloads and a killed process race for one hold.
+
+use std::sync::{Arc, Barrier};
+
+use serde_json::Value;
+
+use crate::harness::conn::{Conn, query};
+use crate::harness::{Api, Options, Proxy, TestDb, eventually};
+
+/// Rounds of a usual run; `HOLDGATE_TEST_LIVE_ROUNDS` asks for another number.
+const ROUNDS: usize = 24;
+
+fn rounds() -> usize {
+    std::env::var("HOLDGATE_TEST_LIVE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
+}
+
+fn hold(api: &Api, id: &str) -> Value {
+    api.get(&format!("/api/v1/holds/{id}"))
+}
+
+fn id_of(hold: &Value) -> String {
+    hold["id"].as_str().unwrap().to_owned()
+}
+
+/// Two deciders start together; how many of them were told that their answer counts.
+fn race(api: &Api, id: &str, words: [&'static str; 2], beside: impl FnOnce()) -> usize {
+    let start = Arc::new(Barrier::new(3));
+    let deciders = words.map(|word| {
+        let (api, id, start) = (api.clone(), id.to_owned(), start.clone());
+        std::thread::spawn(move || {
+            start.wait();
+            api.decide(&id, word, "race").0
+        })
+    });
+    start.wait();
+    beside();
+    deciders.into_iter().map(|decider| decider.join().unwrap()).filter(|status| *status == 200).count()
+}
+
+#[test]
+fn decisions_that_race_with_a_cancel_a_disconnect_or_a_reload_have_one_outcome() {
+    let db = TestDb::new("race");
+    db.direct("CREATE TABLE ran (round int); GRANT ALL ON ran TO PUBLIC");
+    let policy = "version: 1\nrules:\n  - { name: w, match: { relation: \"*.ran\" }, effect: hold }\ndefault: allow\n";
+    let proxy = Proxy::start(&db, Options { policy: Some(policy), ..Options::default() });
+    let api = proxy.api();
+    for round in 0..rounds() {
+        let sql = format!("INSERT INTO ran VALUES ({round})");
+        let mut conn = Some(Conn::session(&proxy.postgres, &db.name));
+        conn.as_mut().unwrap().send(&query(&sql));
+        let id = id_of(&api.wait_for_hold(&sql));
+        let words = if round % 2 == 0 { ["approve", "deny"] } else { ["approve", "approve"] };
+        let counted = race(&api, &id, words, || match round % 3 {
+            0 => drop(conn.take()),
+            1 => proxy.signal("HUP"),
+            _ => {}
+        });
+        let state = eventually("the round is settled", || {
+            let now = hold(&api, &id);
+            let state = now["state"].as_str().unwrap().to_owned();
+            let open =
+                state == "pending" || state == "released" || (state == "approved" && now["waiting"] == "connection");
+            (!open).then_some(state)
+        });
+        assert_eq!(counted, 1, "one decision counts: round {round}, {state}");
+        let ran = db.direct(&format!("SELECT count(*) FROM ran WHERE round = {round}"));
+        let expected = match state.as_str() {
+            "finished" => "1",
+            "denied" | "withdrawn" | "approved" | "void" => "0",
+            // The client went while it ran.
+            "unknown" | "failed" => ran.as_str(),
+            other => panic!("round {round} ended {other}"),
+        };
+        assert!(ran == expected && (ran == "0" || ran == "1"), "round {round} is {state} and ran {ran} times");
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_runs_nothing_twice_and_forgets_no_decision() {
+    let db = TestDb::new("killed");
+    db.direct("CREATE TABLE ran (round int); GRANT ALL ON ran TO PUBLIC");
+    let policy = "version: 1\nrules:\n  - { name: w, match: { relation: \"*.ran\" }, effect: hold }\ndefault: allow\n";
+    let mut proxy = Proxy::start(&db, Options { policy: Some(policy), ..Options::default() });
+    for round in 0..rounds().div_ceil(4) {
+        let api = proxy.api();
+        let sql = format!("INSERT INTO ran VALUES ({round})");
+        let mut conn = Conn::session(&proxy.postgres, &db.name);
+        conn.send(&query(&sql));
+        let id = id_of(&api.wait_for_hold(&sql));
+        let (decider, wanted) = (api.clone(), id.clone());
+        let deciding =
+            std::thread::spawn(move || std::panic::catch_unwind(|| decider.decide(&wanted, "approve", "x").0).ok());
+        // The instant differs from round to round: nothing, the decision, or the statement itself has been seen.
+        match round % 3 {
+            0 => {}
+            1 => eventually("decided", || (hold(&api, &id)["state"] != "pending").then_some(())),
+            _ => eventually("spent", || {
+                let state = hold(&api, &id)["state"].clone();
+                (state != "pending" && state != "approved").then_some(())
+            }),
+        }
+        proxy = proxy.killed_and_restarted(&db);
+        let told = deciding.join().unwrap() == Some(200);
+        let after = hold(&proxy.api(), &id)["state"].as_str().unwrap().to_owned();
+        assert!(!told || after != "pending", "round {round}: a decision that counted is {after}");
+        let client = proxy.connect();
+        client.query("SET holdgate.wait = '0s'").unwrap();
+        let ran = |db: &TestDb| db.direct(&format!("SELECT count(*) FROM ran WHERE round = {round}"));
+        let before = ran(&db);
+        let sent = client.query(&sql);
+        let now = ran(&db);
+        match after.as_str() {
+            // An approval that was not spent is a ticket, and runs once.
+            "approved" => assert!(before == "0" && now == "1" && sent.is_ok(), "round {round}: {before} {now}"),
+            "pending" => assert_eq!((before.as_str(), now.as_str()), ("0", "0")),
+            // What had been released never runs again, whatever became of it.
+            "unknown" | "finished" => assert!(before == now && sent.is_err(), "round {round}: {before} {now}"),
+            other => panic!("round {round} is {other}"),
+        }
+        assert!(now == "0" || now == "1", "round {round} ran {now} times");
+    }
+}
