@@ -176,6 +176,10 @@ pub enum Method {
     Http,
     /// `holdgate holds`.
     Cli,
+    /// A page of the console.
+    Web,
+    /// A button in Slack.
+    Slack,
 }
 
 impl Method {
@@ -186,6 +190,8 @@ impl Method {
             Self::Psql => "psql",
             Self::Http => "http",
             Self::Cli => "cli",
+            Self::Web => "web",
+            Self::Slack => "slack",
         }
     }
 }

@@ -22,7 +22,11 @@ pub use ports::{
 pub use pump::Pump;
 pub use sweep::sweep;
 
-use crate::approvals::{Approvals, DecideError, DecisionRequest, Hold, HoldFilter, Method, Operator, Page, StoreError};
+use tokio::sync::broadcast;
+
+use crate::approvals::{
+    Approvals, DecideError, DecisionRequest, Hold, HoldChange, HoldFilter, Method, Operator, Page, StoreError,
+};
 use crate::ids::{HoldId, SessionId, StatementId};
 use crate::lineage::{Event, RecordApproval, StatementRecord};
 use crate::telemetry;
@@ -155,6 +159,20 @@ impl Control {
     /// The log did not take it: the sign-in must not go on.
     pub async fn signed_in(&self, operator: &Operator, method: Method) -> Result<(), SinkError> {
         self.record(act(operator, "sign-in", method, format!("{} signed in", operator.name))).await
+    }
+
+    /// Notes that an operator signed out, or was.
+    ///
+    /// # Errors
+    /// The log did not take it.
+    pub async fn signed_out(&self, operator: &Operator, method: Method) -> Result<(), SinkError> {
+        self.record(act(operator, "sign-out", method, format!("{} signed out", operator.name))).await
+    }
+
+    /// Every step of holds from now on; a slow reader loses the oldest and is told so.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<HoldChange> {
+        self.parts.approvals.changes()
     }
 
     /// The data plane's sessions.

@@ -49,6 +49,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "The body is over its bound.")
     }
 
+    /// 415.
+    #[must_use]
+    pub fn unsupported_media_type() -> Self {
+        let detail = "The body must be application/json.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
+    }
+
     /// 422: a parameter or body that cannot be read.
     #[must_use]
     pub fn unprocessable(detail: impl Into<String>) -> Self {
@@ -63,6 +70,24 @@ impl Problem {
 }
 
 impl Problem {
+    /// Whether the fault is on this side, so that the same request may do better later.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it is, and what to do about it: words for people.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &str) {
+        (self.title, &self.detail)
+    }
+
     /// The operator's roles do not allow it.
     #[must_use]
     pub fn forbidden(detail: &str) -> Self {

@@ -257,7 +257,8 @@ fn started(options: &Options, unknown: usize) -> StatementRecord {
 }
 
 async fn serve_http(listener: TcpListener, control: Control, stop: CancellationToken) {
-    let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let site = http::Site::new(control, http::SiteOptions { stop: stop.clone(), ..http::SiteOptions::default() });
+    let served = axum::serve(listener, site.router()).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
     }
