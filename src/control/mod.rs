@@ -161,6 +161,14 @@ impl Control {
         self.record(act(operator, "sign-in", method, format!("{} signed in", operator.name))).await
     }
 
+    /// The same with a few words on how, such as the issuer and the subject behind it.
+    ///
+    /// # Errors
+    /// As [`Control::signed_in`].
+    pub async fn signed_in_by(&self, operator: &Operator, method: Method, how: &str) -> Result<(), SinkError> {
+        self.record(act(operator, "sign-in", method, format!("{} signed in {how}", operator.name))).await
+    }
+
     /// Notes that an operator signed out, or was.
     ///
     /// # Errors

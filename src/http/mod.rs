@@ -5,6 +5,7 @@
 //! Start reading at [`router`].
 
 mod bearer;
+mod console;
 mod events;
 mod extract;
 mod feed;
@@ -26,6 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
+pub use console::oidc::{OidcOptions, Provider, ProviderError};
 pub use problem::Problem;
 pub use site::{Site, SiteOptions};
 
@@ -46,6 +48,7 @@ impl Site {
     pub fn router(self) -> Router {
         endpoints()
             .into_iter()
+            .chain(console::routes())
             .fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
             .fallback(async || Problem::not_found("There is no such resource."))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())

@@ -7,6 +7,8 @@ use axum::extract::FromRef;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::console::oidc::{Pendings, Provider};
+use super::console::{Place, Sessions};
 use super::feed::Feed;
 use super::idempotent::Answers;
 use super::stream::READERS_MAX;
@@ -14,8 +16,12 @@ use crate::clock::Clock;
 use crate::control::Control;
 
 /// How the HTTP listener is set up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct SiteOptions {
+    /// Where browsers find the listener, `https://host[:port]`; by default where their request says.
+    pub public_url: Option<String>,
+    /// The provider by which operators sign in.
+    pub provider: Option<Arc<Provider>>,
     /// The time by which sessions and keys end.
     pub clock: Clock,
     /// Ends streams.
@@ -32,6 +38,10 @@ pub struct Parts {
     pub(super) feed: Feed,
     pub(super) readers: Arc<Semaphore>,
     pub(super) answers: Answers,
+    pub(super) place: Place,
+    pub(super) sessions: Sessions,
+    pub(super) provider: Option<Arc<Provider>>,
+    pub(super) pendings: Pendings,
     pub(super) stop: CancellationToken,
 }
 
@@ -45,7 +55,11 @@ impl Site {
             control,
             feed,
             readers: Arc::new(Semaphore::new(READERS_MAX)),
-            answers: Answers::new(options.clock),
+            answers: Answers::new(options.clock.clone()),
+            place: Place::new(options.public_url.as_deref()),
+            sessions: Sessions::new(options.clock.clone()),
+            provider: options.provider,
+            pendings: Pendings::new(options.clock),
             stop: options.stop,
         }))
     }
