@@ -48,3 +48,11 @@ pub struct AgentClaim {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
 }
+
+impl AgentClaim {
+    /// It says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -6,9 +6,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client::{AdminError, Client};
-use super::scram::{Exchange, MECHANISM, ScramError};
 use crate::approvals::{Method, Operator};
-use crate::control::{Control, ScramVerifier};
+use crate::auth::scram::{Exchange, PLAIN as MECHANISM, ScramError, Verifier};
+use crate::control::Control;
 use crate::ids::{NAME, random_bytes};
 use crate::report::Report;
 use crate::sqlstate;
@@ -64,7 +64,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
             let report = Report::new(sqlstate::INVALID_PASSWORD, "the token of this operator is another one");
             Err(client.end(&report, AdminError::Refused("wrong token")).await)
         }
-        Err(ScramError::Malformed) => {
+        Err(ScramError::Malformed | ScramError::Binding) => {
             let report = Report::new(sqlstate::PROTOCOL_VIOLATION, "malformed SCRAM message");
             Err(client.end(&report, AdminError::Protocol("malformed SCRAM message")).await)
         }
@@ -73,13 +73,13 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client<S>,
-    verifier: ScramVerifier,
+    verifier: Verifier,
 ) -> Result<Result<(), ScramError>, AdminError> {
     build::authentication(&mut client.out, SASL, format!("{MECHANISM}\0\0").as_bytes());
     client.flush().await?;
     let first = client.password().await?;
     let Some(first) = initial(first.body) else { return Ok(Err(ScramError::Malformed)) };
-    let (exchange, answer) = match Exchange::begin(&first, verifier) {
+    let (exchange, answer) = match Exchange::begin(MECHANISM, &first, verifier, None) {
         Ok(begun) => begun,
         Err(error) => return Ok(Err(error)),
     };

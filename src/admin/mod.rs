@@ -11,7 +11,6 @@ mod command;
 mod extended;
 mod fault;
 mod login;
-mod scram;
 mod session;
 mod token;
 

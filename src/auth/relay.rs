@@ -4,48 +4,16 @@
 //! to a TLS channel that ends here. `pg_hba.conf` sees the proxy's address: a `trust` line meant for it would let every
 //! client be any role, so a log-in without a challenge is believed for local clients only.
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
 
+use super::login::{LoggedIn, LoginFailed, greeted, read_answer, read_frame};
 use crate::net::Stream;
 use crate::report::Report;
 use crate::sqlstate;
-use crate::wire::backend;
-use crate::wire::build::{self, Severity};
-use crate::wire::frame::{self, HEADER_LEN, Header};
-
-/// Messages of a log-in are small; beyond this it is not one.
-const MESSAGE_MAX: usize = 1024 * 1024;
-
-/// What the server said after it let the client in.
-#[derive(Debug)]
-pub struct LoggedIn {
-    /// Everything for the client but the key and the first `ReadyForQuery`.
-    pub greeting: BytesMut,
-    /// `ParameterStatus` messages: names and values.
-    pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The backend's process id.
-    pub pid: u32,
-    /// Its secret key.
-    pub key: Vec<u8>,
-    /// What the server sent behind its first `ReadyForQuery`.
-    pub rest: BytesMut,
-}
-
-/// Why a log-in failed; what the client is told, where it was not told by the server itself.
-#[derive(Debug)]
-pub enum LoginFailed {
-    /// A peer is gone, or the server's own error was passed on.
-    Over,
-    /// We say why.
-    Refused(Report),
-}
-
-impl From<std::io::Error> for LoginFailed {
-    fn from(_: std::io::Error) -> Self {
-        Self::Over
-    }
-}
+use crate::wire::backend::Fields;
+use crate::wire::build;
+use crate::wire::frame::HEADER_LEN;
 
 /// Whether an `AuthenticationOk` without a challenge is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +36,9 @@ pub async fn relay(client: &mut Stream, server: &mut Stream, trust: Trust) -> Re
         let body = frame.get(HEADER_LEN..).unwrap_or_default();
         match header.tag {
             b'R' => match body.first_chunk::<4>().map(|code| i32::from_be_bytes(*code)) {
-                Some(0) if challenged || trust == Trust::Believed => return finish(server, input, &frame).await,
+                Some(0) if challenged || trust == Trust::Believed => {
+                    return greeted(client, server, input, BytesMut::from(&frame[..])).await;
+                }
                 Some(0) => return Err(LoginFailed::Refused(trust_refused())),
                 Some(10) => {
                     challenged = true;
@@ -86,7 +56,8 @@ pub async fn relay(client: &mut Stream, server: &mut Stream, trust: Trust) -> Re
             b'E' => {
                 client.write_all(&frame).await?;
                 client.flush().await?;
-                return Err(LoginFailed::Over);
+                let denied = Fields::new(body).sqlstate() == sqlstate::INVALID_PASSWORD.as_str();
+                return Err(if denied { LoginFailed::Denied } else { LoginFailed::Over });
             }
             _ => client.write_all(&frame).await?,
         }
@@ -94,72 +65,10 @@ pub async fn relay(client: &mut Stream, server: &mut Stream, trust: Trust) -> Re
     }
 }
 
-/// After `AuthenticationOk`: parameters and the key, up to the first `ReadyForQuery`.
-async fn finish(server: &mut Stream, mut input: BytesMut, ok: &Bytes) -> Result<LoggedIn, LoginFailed> {
-    let mut greeting = BytesMut::from(&ok[..]);
-    let mut parameters = Vec::new();
-    let mut backend_key = (0, vec![0; 4]);
-    loop {
-        let (header, frame) = read_frame(server, &mut input).await?;
-        let body = frame.get(HEADER_LEN..).unwrap_or_default();
-        match header.tag {
-            b'Z' => {
-                let (pid, key) = backend_key;
-                return Ok(LoggedIn { greeting, parameters, pid, key, rest: input });
-            }
-            b'K' => {
-                let (pid, key) = backend::key_data(body).map_err(|_| LoginFailed::Over)?;
-                backend_key = (pid, key.to_vec());
-            }
-            b'S' => {
-                if let Ok((name, value)) = backend::parameter_status(body) {
-                    parameters.push((name.to_vec(), value.to_vec()));
-                }
-                greeting.extend_from_slice(&frame);
-            }
-            b'E' => return Err(LoginFailed::Refused(passed_on(body))),
-            _ => greeting.extend_from_slice(&frame),
-        }
-    }
-}
-
-async fn read_frame(stream: &mut Stream, input: &mut BytesMut) -> Result<(Header, Bytes), LoginFailed> {
-    loop {
-        let header = frame::backend_header(input).map_err(|_| LoginFailed::Over)?;
-        if let Some(header) = header {
-            if header.body_len > MESSAGE_MAX {
-                return Err(LoginFailed::Over);
-            }
-            if input.len() >= header.frame_len() {
-                return Ok((header, input.split_to(header.frame_len()).freeze()));
-            }
-        }
-        if stream.read_buf(input).await? == 0 {
-            return Err(LoginFailed::Over);
-        }
-    }
-}
-
-/// The client's answer to a challenge, exactly one message.
 async fn answer(client: &mut Stream, server: &mut Stream) -> Result<(), LoginFailed> {
-    client.flush().await?;
-    let mut head = [0; HEADER_LEN];
-    client.read_exact(&mut head[..1]).await?;
-    if let Err(error) = frame::password_header(&head[..1]) {
-        return Err(LoginFailed::Refused(Report::new(sqlstate::PROTOCOL_VIOLATION, error.to_string())));
-    }
-    client.read_exact(&mut head[1..]).await?;
-    let header = match frame::password_header(&head) {
-        Ok(Some(header)) => header,
-        Ok(None) => return Err(LoginFailed::Over),
-        Err(error) => return Err(LoginFailed::Refused(Report::new(sqlstate::PROTOCOL_VIOLATION, error.to_string()))),
-    };
-    let mut body = vec![0; header.body_len];
-    client.read_exact(&mut body).await?;
-    server.write_all(&head).await?;
-    server.write_all(&body).await?;
-    server.flush().await?;
-    Ok(())
+    let frame = read_answer(client).await?;
+    server.write_all(&frame).await?;
+    Ok(server.flush().await?)
 }
 
 /// `AuthenticationSASL` without the mechanisms that bind to the server's TLS channel.
@@ -176,19 +85,6 @@ fn without_plus(body: &[u8]) -> Result<BytesMut, LoginFailed> {
     Ok(out)
 }
 
-/// An error that the server raised after it had let the client in.
-fn passed_on(body: &[u8]) -> Report {
-    let fields = backend::Fields::new(body);
-    let text = |code| fields.field(code).map(|value| String::from_utf8_lossy(value).into_owned());
-    let code = sqlstate::SqlState::read(fields.sqlstate()).unwrap_or(sqlstate::CONNECTION_FAILURE);
-    Report {
-        sqlstate: code,
-        message: text(b'M').unwrap_or_else(|| "the server refused the session".into()),
-        detail: text(b'D'),
-        hint: text(b'H'),
-    }
-}
-
 fn trust_refused() -> Report {
     Report::new(sqlstate::INVALID_AUTHORIZATION, "the upstream asked for no password, and this client is not local")
         .detail("The upstream's pg_hba.conf trusts the proxy's address, so every remote client could be any role.")
@@ -199,14 +95,4 @@ fn method_refused() -> Report {
     Report::new(sqlstate::INVALID_AUTHORIZATION, "the upstream asks for a log-in that cannot be relayed")
         .detail("Certificate, GSS, SSPI and channel-binding log-ins are bound to the upstream's own connection.")
         .hint("Let pg_hba.conf ask for scram-sha-256 from the proxy's address.")
-}
-
-/// Sends a FATAL to a client that has no session yet, and closes.
-pub async fn refuse(client: &mut Stream, report: &Report) {
-    let mut out = BytesMut::new();
-    build::report(&mut out, Severity::Fatal, report);
-    // A client that is gone cannot be told.
-    if client.write_all(&out).await.is_ok() {
-        drop(client.shutdown().await);
-    }
 }

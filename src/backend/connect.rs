@@ -1,6 +1,7 @@
 //! Connections to an upstream: TCP or Unix socket, TLS by libpq's `sslmode`.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,22 @@ pub struct Upstream {
     pub port: u16,
     /// How it is encrypted; not over Unix sockets.
     pub encryption: Encryption,
+    /// The address to connect to instead of looking the host up (libpq's `hostaddr`).
+    pub address: Option<IpAddr>,
+    /// How TLS begins (libpq's `sslnegotiation`).
+    pub negotiation: Negotiation,
     /// How long connecting may take.
     pub timeout: Duration,
+}
+
+/// How TLS begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Negotiation {
+    /// With an `SSLRequest` and its answer.
+    #[default]
+    Asked,
+    /// With the first byte (Postgres 17 and later).
+    Direct,
 }
 
 /// Why an upstream cannot be reached.
@@ -108,9 +123,17 @@ impl Upstream {
             let path = PathBuf::from(&self.host).join(format!(".s.PGSQL.{}", self.port));
             return Ok(Stream::Unix(UnixStream::connect(path).await?));
         }
-        let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let socket = match self.address {
+            Some(address) => TcpStream::connect((address, self.port)).await?,
+            None => TcpStream::connect((self.host.as_str(), self.port)).await?,
+        };
         net::configure(&socket)?;
         match &self.encryption {
+            Encryption::Require(config) if self.negotiation == Negotiation::Direct => {
+                let stream = self.encrypt(socket, config).await?;
+                // Without it another service could be made to read our bytes as its own protocol.
+                if stream.names_protocol() { Ok(stream) } else { Err(ConnectError::Negotiation) }
+            }
             Encryption::Never => Ok(Stream::Tcp(socket)),
             Encryption::Prefer(config) => self.negotiate(socket, config, Refused::GoOn).await,
             Encryption::Require(config) => self.negotiate(socket, config, Refused::Fail).await,
@@ -127,15 +150,17 @@ impl Upstream {
         build::ssl_request(&mut request);
         socket.write_all(&request).await?;
         match (socket.read_u8().await?, refused) {
-            (b'S', _) => {
-                let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-                let stream = TlsConnector::from(config.clone()).connect(name, socket).await?;
-                Ok(Stream::TlsClient(Box::new(stream)))
-            }
+            (b'S', _) => self.encrypt(socket, config).await,
             (b'N', Refused::GoOn) => Ok(Stream::Tcp(socket)),
             (b'N', Refused::Fail) => Err(ConnectError::NoTls),
             _ => Err(ConnectError::Negotiation),
         }
+    }
+
+    async fn encrypt(&self, socket: TcpStream, config: &Arc<ClientConfig>) -> Result<Stream, ConnectError> {
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(config.clone()).connect(name, socket).await?;
+        Ok(Stream::TlsClient(Box::new(stream)))
     }
 }
 

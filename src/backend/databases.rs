@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
@@ -288,10 +288,7 @@ impl Databases {
         if let Some(password) = &credential.password {
             config.password(password);
         }
-        let (client, driver) = config.connect_raw(stream, NoTls).await.map_err(CatalogFailure::Login)?;
-        // The driver ends with its client; what it reports is seen by the next question.
-        tokio::spawn(async move { drop(driver.await) });
-        Ok(client)
+        super::driver::start(stream, config).await.map_err(CatalogFailure::Login)
     }
 }
 

@@ -5,4 +5,5 @@
 pub mod catalog;
 pub mod connect;
 pub mod databases;
+mod driver;
 pub mod memory;

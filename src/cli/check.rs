@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use super::{exit, source};
 use crate::config::{Config, ConfigError, Environment, ServeFlags, policy_sources};
 use crate::ids::NAME;
 use crate::policy::{Finding, Place, Policy, Source, schema};
+use crate::server::{Options, OptionsError, Problems};
 
 /// Finds what is wrong with a configuration or a policy.
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,10 @@ impl Check {
         let mut policies = self.policies.clone();
         if let Some(file) = &self.config {
             match Config::load(Some(file), &ServeFlags::default(), &Environment::process()) {
-                Ok(config) => policies = policies.or(config.policies),
+                Ok(config) => {
+                    findings.extend(unusable(file, &config));
+                    policies = policies.or(config.policies);
+                }
                 Err(ConfigError::Findings(found)) => findings.extend(found),
                 Err(error) => return Err(error.into()),
             }
@@ -93,6 +97,15 @@ impl Check {
         texts.extend(sources.into_iter().map(|Source { path, text }| (path, text)));
         Ok((findings, texts))
     }
+}
+
+/// For what `serve` would not start with a configuration that is well-formed: files, certificates, credentials. What is
+/// wrong with policies is found with its place elsewhere.
+fn unusable(file: &Path, config: &Config) -> Vec<Finding> {
+    let Err(Problems(problems)) = Options::of(config) else { return Vec::new() };
+    let problems = problems.iter().filter(|problem| !matches!(problem, OptionsError::Policies(_)));
+    let path = file.display().to_string();
+    problems.map(|problem| Finding::error(&path, Place::default(), "unusable", problem.to_string())).collect()
 }
 
 /// Columns of a snapshot that look personal or secret, and that neither a rule nor a comment tags.

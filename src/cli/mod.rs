@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod holds;
 mod log;
+mod scram;
 mod serve;
 mod source;
 mod tags;
@@ -47,6 +48,7 @@ enum Command {
     Holds(holds::Holds),
     Tags(tags::Tags),
     Log(log::Log),
+    Scram(scram::Scram),
     Demo(demo::Demo),
 }
 
@@ -64,6 +66,7 @@ impl Cli {
             Command::Holds(command) => command.run(),
             Command::Tags(command) => command.run(),
             Command::Log(command) => command.run(),
+            Command::Scram(command) => command.run(),
             Command::Demo(command) => command.run(),
         }
     }

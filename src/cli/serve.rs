@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +24,7 @@ pub struct Serve {
     /// Where clients connect [default: 127.0.0.1:6432]; port 0 picks one.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where operators and metrics are [default: 127.0.0.1:6480]; port 0 picks one.
+    /// Where operators and metrics are [default: 127.0.0.1:6480]; port 0 picks one, `off` leaves psql alone.
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
     /// A policy file or a directory of them [default: the policy that the program ships].
@@ -64,8 +65,14 @@ impl Serve {
             hold_wait: self.hold_wait,
             insecure_listen: self.insecure_listen,
         };
-        let config = Config::load(self.config.as_deref(), &flags, &environment).map_err(|error| plain(&error))?;
-        let options = Options::of(&config)?;
+        let file = self.config;
+        let config = Config::load(file.as_deref(), &flags, &environment).map_err(|error| plain(&error))?;
+        let mut options = Options::of(&config)?;
+        options.again = Some(Arc::new(move || {
+            let config =
+                Config::load(file.as_deref(), &flags, &environment).map_err(|error| vec![error.to_string()])?;
+            Options::of(&config).map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+        }));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve(options, &config.state))?;
         Ok(super::exit::DONE.into())
@@ -81,7 +88,13 @@ async fn serve(options: Options, state: &Path) -> anyhow::Result<()> {
     let server = Server::start(options).await?;
     let mut stderr = std::io::stderr();
     writeln!(stderr, "ready postgres={}", server.postgres())?;
-    writeln!(stderr, "ready http={}", server.http())?;
+    match server.http() {
+        Some(http) => writeln!(stderr, "ready http={http}")?,
+        None => writeln!(stderr, "ready http=off")?,
+    }
+    if let Some(admin) = server.admin() {
+        writeln!(stderr, "ready admin={admin}")?;
+    }
     tracing::info!(state = %state.display(), "serving");
     loop {
         // Cancel-safe: each branch only waits for a signal.
@@ -94,7 +107,7 @@ async fn serve(options: Options, state: &Path) -> anyhow::Result<()> {
                     for problem in problems {
                         writeln!(stderr, "{problem}")?;
                     }
-                    writeln!(stderr, "the policy was not reloaded: the old one stays")?;
+                    writeln!(stderr, "nothing was reloaded: what was in force stays")?;
                 }
             },
         }

@@ -5,8 +5,12 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::policy::Mode;
+use crate::auth::certificate::CertificateName;
+use crate::auth::oidc::Algorithm;
+use crate::auth::principals::TokenCondition;
+use crate::auth::rules::{Method, TlsWanted};
 use crate::policy::yaml::{At, Duration, List, Size, text_type};
+use crate::policy::{Mode, Network};
 use crate::principal::PrincipalKind;
 
 /// What a disconnect leaves of a hold.
@@ -73,6 +77,7 @@ pub(super) struct Document {
     pub(super) http: Option<At<Listen>>,
     pub(super) tls: Option<TlsEntry>,
     pub(super) principals: Vec<PrincipalEntry>,
+    pub(super) client_rules: Vec<At<ClientRuleEntry>>,
     pub(super) operators: Vec<OperatorEntry>,
     pub(super) hold: HoldEntry,
     pub(super) limits: LimitsEntry,
@@ -102,6 +107,17 @@ pub(super) struct TlsEntry {
     pub(super) key: String,
     #[serde(default)]
     pub(super) client_ca: Option<String>,
+    #[serde(default)]
+    pub(super) client_auth: ClientAuthEntry,
+}
+
+/// Whether a client must show a certificate, where an authority for them is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ClientAuthEntry {
+    #[default]
+    Optional,
+    Required,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -116,6 +132,68 @@ pub(super) struct PrincipalEntry {
     pub(super) human: Option<String>,
     #[serde(default)]
     pub(super) groups: List<String>,
+    #[serde(default)]
+    pub(super) scram: Option<At<String>>,
+    #[serde(default)]
+    pub(super) cert: List<At<CertificateName>>,
+    #[serde(default)]
+    pub(super) oidc: List<At<TokenCondition>>,
+    #[serde(default)]
+    pub(super) credential: Option<At<CredentialEntry>>,
+}
+
+impl PrincipalEntry {
+    /// Whether it proves itself to the upstream and not to us.
+    pub(super) fn is_relayed(&self) -> bool {
+        self.scram.is_none() && self.cert.is_empty() && self.oidc.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CredentialEntry {
+    pub(super) password_file: Option<String>,
+    pub(super) password_env: Option<At<String>>,
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientRuleEntry {
+    #[serde(default)]
+    pub(super) address: List<Network>,
+    #[serde(default)]
+    pub(super) database: List<At<String>>,
+    #[serde(default)]
+    pub(super) user: List<At<String>>,
+    #[serde(default)]
+    pub(super) tls: TlsWanted,
+    pub(super) method: Method,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OidcEntry {
+    pub(super) issuer: String,
+    pub(super) audience: List<String>,
+    pub(super) jwks: String,
+    #[serde(default)]
+    pub(super) ca: Option<String>,
+    #[serde(default)]
+    pub(super) skew: Option<Duration>,
+    #[serde(default)]
+    pub(super) algorithms: List<Algorithm>,
+    #[serde(default)]
+    pub(super) claims: ClaimsEntry,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ClaimsEntry {
+    pub(super) name: Option<String>,
+    pub(super) human: Option<String>,
+    pub(super) groups: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -149,6 +227,8 @@ pub(super) struct LimitsEntry {
     pub(super) statement_max: Option<At<Size>>,
     pub(super) bind_max: Option<At<Size>>,
     pub(super) sessions_max: Option<At<Size>>,
+    pub(super) unauthenticated_max: Option<At<Size>>,
+    pub(super) failures_max: Option<At<Size>>,
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
 }
@@ -157,7 +237,7 @@ pub(super) struct LimitsEntry {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LogEntry {
     pub(super) dir: Option<String>,
-    pub(super) rollup: bool,
+    pub(super) rollup: Option<At<bool>>,
     pub(super) segment_max: Option<At<Size>>,
 }
 
@@ -167,11 +247,13 @@ pub(super) struct StoreEntry {
     pub(super) path: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AuthEntry {
     pub(super) relay_allow_nonbinding: bool,
     pub(super) allow_upstream_trust: bool,
+    pub(super) timeout: Option<At<Duration>>,
+    pub(super) oidc: Option<At<OidcEntry>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Environment, passfile};
+use crate::backend::connect::Negotiation;
+use crate::net::tls::Identity;
 
 /// Where libpq's packages look for a socket where no host is named.
 pub const SOCKET_DIR: &str = "/var/run/postgresql";
@@ -34,8 +36,14 @@ pub struct Upstream {
     pub sslmode: SslMode,
     /// Who must have signed the server's certificate; `system` is the system's store.
     pub sslrootcert: Option<PathBuf>,
+    /// The certificate that we show (`sslcert`, `sslkey`).
+    pub identity: Option<Identity>,
+    /// How TLS begins.
+    pub negotiation: Negotiation,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// Where passwords are looked up.
+    pub passfile: Option<PathBuf>,
 }
 
 /// A server, by name or by socket directory.
@@ -70,6 +78,10 @@ pub enum SslMode {
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The text itself.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -107,7 +119,7 @@ pub enum DsnError {
 }
 
 /// Parameters that are used, and the variable that stands in for each.
-const USED: [(&str, &str); 10] = [
+const USED: [(&str, &str); 13] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -116,6 +128,9 @@ const USED: [(&str, &str); 10] = [
     ("dbname", "PGDATABASE"),
     ("sslmode", "PGSSLMODE"),
     ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("passfile", "PGPASSFILE"),
 ];
@@ -175,12 +190,33 @@ impl Upstream {
             database: parameters.of("dbname").map(str::to_owned),
             sslmode: parameters.of("sslmode").map_or(Ok(SslMode::default()), SslMode::parse)?,
             sslrootcert: parameters.of("sslrootcert").map(PathBuf::from),
+            identity: identity(parameters)?,
+            negotiation: parameters.of("sslnegotiation").map_or(Ok(Negotiation::Asked), negotiation)?,
             connect_timeout: parameters.of("connect_timeout").map_or(Ok(CONNECT_TIMEOUT), timeout)?,
+            passfile: parameters.passfile(),
         };
+        // As libpq has it: the machine's authorities sign for names, so the name is checked.
+        let system = upstream.sslrootcert.as_deref() == Some(Path::new("system"));
+        match (system, parameters.of("sslmode")) {
+            (true, None) => upstream.sslmode = SslMode::VerifyFull,
+            (true, Some(mode)) if mode != "verify-full" => return Err(DsnError::Value("sslmode")),
+            _ => {}
+        }
+        let weak = matches!(upstream.sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
+        if upstream.negotiation == Negotiation::Direct && weak {
+            return Err(DsnError::Value("sslnegotiation"));
+        }
         if upstream.password.is_none() {
-            upstream.password = parameters.passfile().and_then(|file| passfile::password(&file, &upstream)).map(Secret);
+            upstream.password = upstream.user.as_deref().and_then(|user| upstream.password_of(user));
         }
         Ok(upstream)
+    }
+
+    /// The password that the passfile has for a role there.
+    #[must_use]
+    pub fn password_of(&self, role: &str) -> Option<Secret> {
+        let there = Self { user: Some(role.to_owned()), ..self.clone() };
+        passfile::password(self.passfile.as_deref()?, &there).map(Secret)
     }
 
     /// The server as `host:port`; for records, datasets and messages.
@@ -239,6 +275,23 @@ impl Parameters<'_> {
     fn passfile(&self) -> Option<PathBuf> {
         let home = || self.environment.var("HOME").map(|home| PathBuf::from(home).join(".pgpass"));
         self.of("passfile").map(PathBuf::from).or_else(home)
+    }
+}
+
+fn identity(parameters: &Parameters<'_>) -> Result<Option<Identity>, DsnError> {
+    match (parameters.of("sslcert"), parameters.of("sslkey")) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(Identity { cert: cert.into(), key: key.into() })),
+        (Some(_), None) => Err(DsnError::Value("sslkey")),
+        (None, Some(_)) => Err(DsnError::Value("sslcert")),
+    }
+}
+
+fn negotiation(text: &str) -> Result<Negotiation, DsnError> {
+    match text {
+        "postgres" => Ok(Negotiation::Asked),
+        "direct" => Ok(Negotiation::Direct),
+        _ => Err(DsnError::Value("sslnegotiation")),
     }
 }
 

@@ -7,6 +7,7 @@ mod document;
 pub mod dsn;
 mod environment;
 mod flags;
+mod identity;
 mod passfile;
 mod policies;
 mod read;
@@ -19,13 +20,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use document::{InTransaction, OnDisconnect, OperatorRole};
-pub use dsn::Upstream;
+pub use dsn::{Host, Upstream};
 pub use environment::Environment;
 pub use flags::ServeFlags;
+pub use identity::{CredentialConfig, KeysAt, PrincipalConfig, ProviderConfig};
 pub use policies::{policy, policy_sources};
 
+use crate::auth::rules::{ClientRule, Method};
+use crate::net::tls::{ClientAuth, Identity};
 use crate::policy::{Finding, Mode};
-use crate::principal::{Principal, PrincipalKind};
 
 /// Where clients connect unless said otherwise.
 pub const LISTEN: &str = "127.0.0.1:6432";
@@ -45,6 +48,10 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     /// What is known of principals beyond the role that they log in as.
     pub principals: Vec<PrincipalConfig>,
+    /// Who may log in from where, and how; the first that fits. None: principals as they can, everybody else by relay.
+    pub client_rules: Vec<ClientRule>,
+    /// Whose tokens are taken as passwords.
+    pub provider: Option<ProviderConfig>,
     /// Who may decide, besides the first operator that `STATE/operator.token` makes.
     pub operators: Vec<OperatorConfig>,
     /// How long things wait.
@@ -83,27 +90,10 @@ pub struct UpstreamConfig {
 /// TLS toward clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
-    /// Who signs clients' certificates, PEM; none are asked for where absent.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// What is known of a principal. Log-ins are relayed, so the role says who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrincipalConfig {
-    /// The name in policies and records.
-    pub name: String,
-    /// What sort of requester it is.
-    pub kind: PrincipalKind,
-    /// The role that Postgres sees; the name where the file gives none.
-    pub role: String,
-    /// The human for whom it acts.
-    pub human: Option<String>,
-    /// Groups that policies may name.
-    pub groups: Vec<String>,
+    /// The certificate chain and its private key.
+    pub identity: Identity,
+    /// Who signs clients' certificates, and whether one must be shown.
+    pub clients: ClientAuth,
 }
 
 /// A person who may see or decide holds.
@@ -145,6 +135,10 @@ pub struct LimitsConfig {
     pub bind_max: u64,
     /// Sessions at once; 1000.
     pub sessions_max: u64,
+    /// Connections at once that have not proved who they are; 500.
+    pub unauthenticated_max: u64,
+    /// Failed log-ins in a row after which an address waits; 50.
+    pub failures_max: u64,
     /// Pending holds at once; 1000.
     pub holds_max: u64,
     /// KiB of records that wait for the log; 16384.
@@ -156,8 +150,6 @@ pub struct LimitsConfig {
 pub struct LogConfig {
     /// Its directory; `STATE/log`.
     pub dir: PathBuf,
-    /// Whether untagged allowed reads are rolled up; they are not.
-    pub rollup: bool,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
 }
@@ -170,12 +162,20 @@ pub struct StoreConfig {
 }
 
 /// How log-ins are relayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
     /// Relay SCRAM without channel binding between two different certificates; no.
     pub relay_allow_nonbinding: bool,
     /// Accept a server's `trust` for clients beyond loopback; no.
     pub allow_upstream_trust: bool,
+    /// From the first byte of a connection to the end of its log-in (`authentication_timeout`); 60 s.
+    pub timeout: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self { relay_allow_nonbinding: false, allow_upstream_trust: false, timeout: Duration::from_mins(1) }
+    }
 }
 
 impl Default for HoldConfig {
@@ -192,7 +192,15 @@ impl Default for HoldConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { statement_max: 16 << 20, bind_max: 1 << 20, sessions_max: 1000, holds_max: 1000, log_queue_max: 16_384 }
+        Self {
+            statement_max: 16 << 20,
+            bind_max: 1 << 20,
+            sessions_max: 1000,
+            unauthenticated_max: 500,
+            failures_max: 50,
+            holds_max: 1000,
+            log_queue_max: 16_384,
+        }
     }
 }
 
@@ -217,18 +225,9 @@ fn lines(findings: &[Finding]) -> String {
 }
 
 impl Config {
-    /// Who logs in as `role`: by the configuration, or the role itself, of unknown kind.
+    /// Whether any client's log-in is relayed to the upstream.
     #[must_use]
-    pub fn principal(&self, role: &str) -> Principal {
-        match self.principals.iter().find(|principal| principal.role == role) {
-            Some(known) => Principal {
-                name: known.name.clone(),
-                kind: known.kind,
-                human: known.human.clone(),
-                groups: known.groups.clone(),
-                role: role.to_owned(),
-            },
-            None => Principal { name: role.to_owned(), role: role.to_owned(), ..Principal::default() },
-        }
+    pub fn relays(&self) -> bool {
+        self.client_rules.is_empty() || self.client_rules.iter().any(|rule| rule.method == Method::Relay)
     }
 }

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::document::{Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole, PrincipalEntry};
+use super::document::{ClientAuthEntry, Document, HoldEntry, LimitsEntry, Listen, OperatorEntry, OperatorRole};
+use super::dsn::{Host, SslMode};
 use super::{
     AuthConfig, Config, ConfigError, Environment, HTTP, HoldConfig, LISTEN, LimitsConfig, LogConfig, OperatorConfig,
-    PrincipalConfig, ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
+    ServeFlags, StoreConfig, TlsConfig, Upstream, UpstreamConfig, policies,
 };
+use crate::net::tls::{ClientAuth, Identity};
 use crate::policy::yaml::{self, At, Duration, Size};
 use crate::policy::{Finding, Mode, Place, Source};
 
@@ -53,10 +55,10 @@ impl Config {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: &'a str,
     flags: &'a ServeFlags,
-    environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     findings: Vec<Finding>,
 }
 
@@ -71,32 +73,32 @@ impl Reader<'_> {
             self.error(place, "bad-value", "clients need an address to connect to");
         }
         let config = Config {
+            principals: self.principals(document, upstreams.first().map(|first| &first.upstream)),
+            client_rules: self.client_rules(document),
+            provider: self.provider(document),
             upstreams,
             // A missing address is among the findings.
             listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             http,
             tls: self.tls(document),
-            principals: self.principals(&document.principals),
             operators: self.operators(&document.operators),
             hold: self.hold(&document.hold),
             limits: self.limits(&document.limits),
             log: self.log(document, &state),
             store: self.store(document, &state),
             policies: self.flags.policies.clone().or_else(|| self.file(document.policies.as_deref())),
-            auth: AuthConfig {
-                relay_allow_nonbinding: document.auth.relay_allow_nonbinding,
-                allow_upstream_trust: document.auth.allow_upstream_trust,
-            },
+            auth: self.auth(document),
             admin_listen: document.admin.listen.and_then(|listen| listen.value.0),
             mode: self.flag("--mode", self.flags.mode.as_deref(), mode).or(document.mode).unwrap_or_default(),
             state,
             insecure_listen: self.flags.insecure_listen || document.insecure_listen,
         };
         self.exposed(&config, document);
+        self.served(&config, document);
         config
     }
 
-    fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>) {
         self.findings.push(Finding::error(self.path, place, code, message));
     }
 
@@ -136,7 +138,7 @@ impl Reader<'_> {
     }
 
     /// A path of the file, relative to the file's own directory.
-    fn file(&self, path: Option<&str>) -> Option<PathBuf> {
+    pub(super) fn file(&self, path: Option<&str>) -> Option<PathBuf> {
         let directory = Path::new(self.path).parent().unwrap_or_else(|| Path::new(""));
         path.map(|path| directory.join(path))
     }
@@ -179,7 +181,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn unique<'a>(&mut self, what: &str, names: impl Iterator<Item = &'a At<String>>) {
+    pub(super) fn unique<'a>(&mut self, what: &str, names: impl Iterator<Item = &'a At<String>>) {
         let mut seen = Vec::new();
         for name in names {
             if seen.contains(&name.as_str()) {
@@ -192,23 +194,32 @@ impl Reader<'_> {
         }
     }
 
-    fn tls(&self, document: &Document) -> Option<TlsConfig> {
+    fn tls(&mut self, document: &Document) -> Option<TlsConfig> {
         let tls = document.tls.as_ref()?;
-        let (cert, key) = (self.file(Some(&tls.cert))?, self.file(Some(&tls.key))?);
-        Some(TlsConfig { cert, key, client_ca: self.file(tls.client_ca.as_deref()) })
+        let identity = Identity { cert: self.file(Some(&tls.cert))?, key: self.file(Some(&tls.key))? };
+        let clients = match (self.file(tls.client_ca.as_deref()), tls.client_auth) {
+            (None, ClientAuthEntry::Optional) => ClientAuth::Off,
+            (Some(ca), ClientAuthEntry::Optional) => ClientAuth::Optional(ca),
+            (Some(ca), ClientAuthEntry::Required) => ClientAuth::Required(ca),
+            (None, ClientAuthEntry::Required) => {
+                let text = "tls.client_auth: required needs tls.client_ca, which says who signs the certificates";
+                self.error(Place::default(), "no-client-ca", text);
+                ClientAuth::Off
+            }
+        };
+        Some(TlsConfig { identity, clients })
     }
 
-    fn principals(&mut self, entries: &[PrincipalEntry]) -> Vec<PrincipalConfig> {
-        self.unique("principal", entries.iter().map(|entry| &entry.name));
-        self.unique("principal's role", entries.iter().map(|entry| entry.role.as_ref().unwrap_or(&entry.name)));
-        let principal = |entry: &PrincipalEntry| PrincipalConfig {
-            name: entry.name.value.clone(),
-            kind: entry.kind,
-            role: entry.role.as_ref().unwrap_or(&entry.name).value.clone(),
-            human: entry.human.clone(),
-            groups: entry.groups.0.clone(),
-        };
-        entries.iter().map(principal).collect()
+    fn auth(&mut self, document: &Document) -> AuthConfig {
+        let default = AuthConfig::default();
+        if let Some(timeout) = document.auth.timeout.filter(|timeout| timeout.value.0.is_zero()) {
+            self.error(timeout.place, "bad-value", "nobody can log in within no time");
+        }
+        AuthConfig {
+            relay_allow_nonbinding: document.auth.relay_allow_nonbinding,
+            allow_upstream_trust: document.auth.allow_upstream_trust,
+            timeout: document.auth.timeout.map_or(default.timeout, |timeout| timeout.value.0),
+        }
     }
 
     fn operators(&mut self, entries: &[OperatorEntry]) -> Vec<OperatorConfig> {
@@ -244,6 +255,8 @@ impl Reader<'_> {
             statement_max: self.bound(entry.statement_max, default.statement_max),
             bind_max: self.bound(entry.bind_max, default.bind_max),
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
+            unauthenticated_max: self.bound(entry.unauthenticated_max, default.unauthenticated_max),
+            failures_max: self.bound(entry.failures_max, default.failures_max),
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
         }
@@ -264,7 +277,6 @@ impl Reader<'_> {
         let log = &document.log;
         LogConfig {
             dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
-            rollup: log.rollup,
             segment_max: self.bound(log.segment_max, SEGMENT_MAX),
         }
     }
@@ -272,6 +284,28 @@ impl Reader<'_> {
     fn store(&self, document: &Document, state: &Path) -> StoreConfig {
         let path = self.file(document.store.path.as_deref());
         StoreConfig { path: path.unwrap_or_else(|| state.join("holds.sqlite")) }
+    }
+
+    /// What is well-formed and not served.
+    fn served(&mut self, config: &Config, document: &Document) {
+        const NOT_SERVED: &str = "not-served";
+        if let (Some(second), None) = (document.upstreams.get(1), &self.flags.upstream) {
+            self.error(second.place, NOT_SERVED, "one proxy serves one upstream: start one for each");
+        }
+        if let Some(rollup) = document.log.rollup.filter(|rollup| rollup.value) {
+            self.error(rollup.place, NOT_SERVED, "log.rollup is not served: every statement has a record of its own");
+        }
+        for operator in document.operators.iter().filter(|operator| operator.token_file.is_none()) {
+            self.error(operator.name.place, NOT_SERVED, "every operator needs a token_file");
+        }
+        let encrypts = |upstream: &Upstream| {
+            !matches!(upstream.sslmode, SslMode::Disable | SslMode::Allow) && matches!(upstream.host, Host::Tcp(_))
+        };
+        let both = config.tls.is_some() && config.upstreams.iter().any(|upstream| encrypts(&upstream.upstream));
+        if both && config.relays() && !config.auth.relay_allow_nonbinding {
+            let place = document.upstreams.first().map_or_else(Place::default, |upstream| upstream.value.dsn.place);
+            self.error(place, NOT_SERVED, NONBINDING);
+        }
     }
 
     /// Listening beyond loopback in clear text must be meant.
@@ -294,6 +328,11 @@ impl Reader<'_> {
         }
     }
 }
+
+const NONBINDING: &str = "TLS to clients and TLS to the upstream have different certificates, so that relayed SCRAM \
+    clients that know channel binding are refused by the server as downgraded, and sslmode=prefer silently goes on in \
+    clear; let all clients be principals (`client_rules` without relay), use sslmode=disable to an upstream on this \
+    machine, or set auth.relay_allow_nonbinding";
 
 fn mode(text: &str) -> Result<Mode, String> {
     match text {

@@ -47,7 +47,7 @@ fn every_key_of_the_file_is_read() {
          operators: [{name: dave, human: david, groups: dba, roles: [operator, admin], token_file: dave.token}]\n\
          hold: {wait: 5s, expires: 1h, stream_wait: 500ms, on_disconnect: withdraw, in_transaction: refuse}\n\
          limits: {statement_max: 1MiB, bind_max: 64KiB, sessions_max: 20, holds_max: 5, log_queue_max: 7}\n\
-         log: {dir: /var/log/hg, rollup: true, segment_max: 1MiB}\nstore: {path: h.db}\npolicies: policies\n\
+         log: {dir: /var/log/hg, segment_max: 1MiB}\nstore: {path: h.db}\npolicies: policies\n\
          auth: {relay_allow_nonbinding: true, allow_upstream_trust: true}\nadmin: {listen: 'localhost:7001'}\nmode: observe\nstate: var\n",
         &ServeFlags::default(),
     )
@@ -58,7 +58,11 @@ fn every_key_of_the_file_is_read() {
     );
     assert_eq!((config.listen.to_string(), config.http), ("[::1]:7000".to_owned(), None));
     let tls = config.tls.as_ref().unwrap();
-    assert_eq!((tls.cert.as_path(), tls.key.as_path()), (Path::new("etc/server.crt"), Path::new("/keys/server.key")));
+    assert_eq!(
+        (tls.identity.cert.as_path(), tls.identity.key.as_path()),
+        (Path::new("etc/server.crt"), Path::new("/keys/server.key"))
+    );
+    assert_eq!(tls.clients, ClientAuth::Optional("etc/ca.crt".into()));
     assert_eq!(config.operators[0].roles, [OperatorRole::Operator, OperatorRole::Admin]);
     assert_eq!(config.operators[0].token_file.as_deref(), Some(Path::new("etc/dave.token")));
     assert_eq!(
@@ -66,7 +70,7 @@ fn every_key_of_the_file_is_read() {
         (Duration::from_millis(500), OnDisconnect::Withdraw)
     );
     assert_eq!((config.limits.statement_max, config.limits.log_queue_max), (1 << 20, 7));
-    assert_eq!((config.log.dir.as_path(), config.log.rollup), (Path::new("/var/log/hg"), true));
+    assert_eq!(config.log.dir.as_path(), Path::new("/var/log/hg"));
     assert_eq!(config.store.path, Path::new("etc/h.db"));
     assert_eq!(config.policies.as_deref(), Some(Path::new("etc/policies")));
     assert!(config.auth.relay_allow_nonbinding && config.auth.allow_upstream_trust);
@@ -147,17 +151,6 @@ fn two_principals_cannot_have_one_role() {
 }
 
 #[test]
-fn a_role_is_the_principal_that_the_file_says_or_itself() {
-    let config =
-        read("principals: [{name: bot, kind: agent, role: app, human: ann, groups: support}]\n", &flags()).unwrap();
-    let known = config.principal("app");
-    assert_eq!((known.name.as_str(), known.kind, known.human.as_deref()), ("bot", PrincipalKind::Agent, Some("ann")));
-    assert_eq!((known.role.as_str(), known.groups), ("app", vec!["support".to_owned()]));
-    let unknown = config.principal("stranger");
-    assert_eq!((unknown.name.as_str(), unknown.kind), ("stranger", PrincipalKind::Unknown));
-}
-
-#[test]
 fn state_lives_where_the_environment_says() {
     let state = |variables: &[(&'static str, &'static str)]| variables.iter().copied().collect::<Environment>().state();
     assert_eq!(state(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), Path::new("/x/holdgate"));
@@ -183,4 +176,62 @@ fn policies_that_are_not_there_are_said_so() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(policy(Some(dir.path())), Err(ConfigError::Findings(_))));
     assert!(matches!(policy(Some(&dir.path().join("none"))), Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn principals_rules_and_provider_are_read() {
+    let verifier = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+                    wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    let config = read(
+        &format!(
+            "tls: {{cert: a, key: b, client_ca: c, client_auth: required}}\n\
+             principals:\n- {{name: bot, scram: '{verifier}', role: app, credential: {{password_file: secret}}}}\n\
+             - {{name: svc, cert: [svc, 'uri=spiffe://a/b'], role: app}}\n- {{name: ide, oidc: ['azp=ide', me]}}\n\
+             client_rules: [{{address: [10.0.0.0/8, '::1'], database: shop, user: ['b*'], tls: required, method: scram}}]\n\
+             auth: {{timeout: 5s, relay_allow_nonbinding: true, oidc: {{issuer: i, audience: [a, b], jwks: keys.json, skew: 5s, \
+             algorithms: [ES256, EdDSA], claims: {{name: upn, human: email, groups: roles}}}}}}\n\
+             limits: {{unauthenticated_max: 7, failures_max: 8}}\n"
+        ),
+        &flags(),
+    )
+    .unwrap();
+    assert_eq!(config.tls.as_ref().unwrap().clients, ClientAuth::Required("etc/c".into()));
+    assert_eq!(config.principals[0].scram.as_ref().unwrap().to_string(), verifier);
+    assert_eq!(config.principals[0].credential, CredentialConfig::File("etc/secret".into()));
+    assert_eq!((config.principals[1].cert.len(), config.principals[2].oidc.len()), (2, 2));
+    assert_eq!((config.client_rules.len(), config.client_rules[0].address.len()), (1, 2));
+    let provider = config.provider.as_ref().unwrap();
+    assert_eq!((provider.expectation.audiences.len(), provider.expectation.algorithms.len()), (2, 2));
+    assert_eq!((provider.claims.name.as_str(), provider.claims.human.as_deref()), ("upn", Some("email")));
+    assert_eq!(provider.jwks, KeysAt::File("etc/keys.json".into()));
+    assert_eq!((config.auth.timeout, config.limits.unauthenticated_max), (Duration::from_secs(5), 7));
+    assert!(!config.relays());
+}
+
+#[test]
+fn a_relayed_role_and_a_principals_name_cannot_be_the_same() {
+    let found = read(
+        "principals: [{name: a, role: b}, {name: b, cert: b}]\ntls: {cert: c, key: k, client_ca: d}\nauth: {relay_allow_nonbinding: true}\n",
+        &flags(),
+    );
+    assert!(found.unwrap_err()[0].contains("stands above already"));
+}
+
+#[test]
+fn a_credential_is_of_one_sort_and_its_variable_exists() {
+    let of = |credential: &str| {
+        read(
+            &format!(
+                "tls: {{cert: c, key: k, client_ca: d}}\nauth: {{relay_allow_nonbinding: true}}\nprincipals: [{{name: b, cert: b, credential: {credential}}}]\n"
+            ),
+            &flags(),
+        )
+    };
+    assert!(of("{password_env: NOWHERE}").unwrap_err()[0].contains("no variable"));
+    assert!(of("{}").is_err());
+    assert!(of("{cert: a}").is_err());
+    assert!(of("{password_file: a, password_env: HOME}").is_err());
+    let config = of("{password_env: HOME}").unwrap();
+    assert_eq!(format!("{:?}", config.principals[0].credential), "Password(***)");
+    assert!(of("{cert: a, key: b}").is_ok());
 }

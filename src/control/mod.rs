@@ -15,7 +15,7 @@ pub mod tags;
 
 use std::sync::Arc;
 
-pub use operators::{FIRST_OPERATOR, OperatorEntry, Operators, OperatorsError, ScramVerifier, TOKEN_FILE};
+pub use operators::{FIRST_OPERATOR, OperatorEntry, Operators, OperatorsError, TOKEN_FILE};
 pub use ports::{
     Admission, EventError, EventSource, Health, RecordSink, Reload, SessionRow, Sessions, SinkError, Tags, Unwired,
 };

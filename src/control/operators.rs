@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
-use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use ring::{digest, hmac, pbkdf2};
+use ring::{digest, hmac};
 
 use crate::approvals::{Operator, Role};
+use crate::auth::scram::Verifier;
 use crate::ids::{random_base32, random_bytes};
 
 /// The name of the operator that exists from the first start on.
@@ -23,9 +23,6 @@ const TOKEN_LEN: usize = 32;
 const TOKEN_MAX: u64 = 4096;
 /// The shortest token that a configuration may give.
 const TOKEN_MIN: usize = 16;
-/// As Postgres's own verifiers have (`SCRAM_SHA_256_DEFAULT_ITERATIONS`).
-const ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(4095);
-const SALT_LEN: usize = 16;
 
 /// One operator as configured.
 #[derive(Clone)]
@@ -59,40 +56,11 @@ pub enum OperatorsError {
     File(String, std::io::Error),
 }
 
-/// What a server keeps to check a password by SCRAM-SHA-256 (RFC 5802, section 3).
-#[derive(Clone)]
-pub struct ScramVerifier {
-    /// The salt.
-    pub salt: Vec<u8>,
-    /// How often the hash is repeated.
-    pub iterations: u32,
-    /// `H(ClientKey)`.
-    pub stored_key: Vec<u8>,
-    /// Signs the server's last message.
-    pub server_key: Vec<u8>,
-}
-
-impl ScramVerifier {
-    fn new(token: &str) -> Self {
-        let salt = random_bytes(SALT_LEN);
-        let mut salted = [0; digest::SHA256_OUTPUT_LEN];
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, &salt, token.as_bytes(), &mut salted);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
-        let client_key = hmac::sign(&key, b"Client Key");
-        Self {
-            salt,
-            iterations: ITERATIONS.get(),
-            stored_key: digest::digest(&digest::SHA256, client_key.as_ref()).as_ref().to_vec(),
-            server_key: hmac::sign(&key, b"Server Key").as_ref().to_vec(),
-        }
-    }
-}
-
 struct Account {
     operator: Operator,
     /// The token under a key of this process: it can be checked in constant time, and not be read.
     tag: hmac::Tag,
-    scram: ScramVerifier,
+    scram: Verifier,
 }
 
 /// All operators. Clones are one.
@@ -162,7 +130,7 @@ impl Operators {
 
     /// The operator of that name, and what checks its token by SCRAM.
     #[must_use]
-    pub fn scram(&self, name: &str) -> Option<(Operator, ScramVerifier)> {
+    pub fn scram(&self, name: &str) -> Option<(Operator, Verifier)> {
         let account = self.accounts.iter().find(|account| account.operator.name == name)?;
         Some((account.operator.clone(), account.scram.clone()))
     }
@@ -175,7 +143,7 @@ fn account(entry: OperatorEntry, key: &hmac::Key) -> Result<Account, OperatorsEr
     }
     Ok(Account {
         tag: hmac::sign(key, token.as_bytes()),
-        scram: ScramVerifier::new(&token),
+        scram: Verifier::of_password(&token).map_err(|_| OperatorsError::Token(entry.name.clone()))?,
         operator: Operator { name: entry.name, human: entry.human, groups: entry.groups, roles: entry.roles },
     })
 }

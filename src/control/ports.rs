@@ -19,6 +19,21 @@ pub trait RecordSink: Send + Sync {
     /// Returns when the record is on disk. Records that are handed in one after the other keep their order, also where
     /// an earlier call has not returned yet.
     fn append_strict(&self, record: StatementRecord) -> BoxFuture<'_, Result<(), SinkError>>;
+
+    /// The same for several, in one group where the sink can: behind the first that was not taken, none was.
+    fn append_each_strict(&self, records: Vec<StatementRecord>) -> BoxFuture<'_, Vec<Result<(), SinkError>>> {
+        Box::pin(async move {
+            let mut written: Vec<Result<(), SinkError>> = Vec::with_capacity(records.len());
+            for record in records {
+                let one = match written.last() {
+                    Some(Err(error)) => Err(error.clone()),
+                    _ => self.append_strict(record).await,
+                };
+                written.push(one);
+            }
+            written
+        })
+    }
 }
 
 /// One session of the data plane, as operators see it.

@@ -1,15 +1,13 @@
 //! From an accepted socket to a start-up packet: `SSLRequest`, `GSSENCRequest`, direct TLS, cancel.
 
-use std::io;
-use std::sync::Arc;
-
 use bytes::BytesMut;
+use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::net::Stream;
+use crate::net::tls::ServerTls;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::build::{self, Severity};
@@ -45,6 +43,9 @@ pub enum OpeningError {
     /// TLS from the first byte, and no certificate is configured.
     #[error("TLS is not configured")]
     NoTls,
+    /// TLS from the first byte, by a client that does not name the protocol.
+    #[error("direct TLS without the ALPN protocol name")]
+    NoAlpn,
 }
 
 /// Reads first packets until one opens a session or cancels. A client that breaks the rules gets a FATAL where it can
@@ -52,9 +53,9 @@ pub enum OpeningError {
 ///
 /// # Errors
 /// The connection is over.
-pub async fn accept(socket: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Opening, OpeningError> {
+pub async fn accept(socket: TcpStream, tls: Option<&ServerTls>) -> Result<Opening, OpeningError> {
     let mut stream = match first_byte(&socket).await? {
-        TLS_HANDSHAKE => encrypt(socket, tls.ok_or(OpeningError::NoTls)?).await?,
+        TLS_HANDSHAKE => direct(socket, tls.ok_or(OpeningError::NoTls)?).await?,
         _ => Stream::Tcp(socket),
     };
     let mut asked_gss = false;
@@ -93,7 +94,7 @@ async fn read_packet(stream: &mut Stream) -> Result<Startup, OpeningError> {
 
 /// Answers an `SSLRequest`. Nothing was read beyond the packet, so bytes that a peer sent in clear behind it are still
 /// in the socket: with TLS they fail the handshake, and before the answer they are refused outright.
-async fn answer_ssl(stream: Stream, tls: Option<&Arc<ServerConfig>>) -> Result<Stream, OpeningError> {
+async fn answer_ssl(stream: Stream, tls: Option<&ServerTls>) -> Result<Stream, OpeningError> {
     let Stream::Tcp(mut socket) = stream else { return Err(OpeningError::Repeated) };
     let mut early = [0];
     match socket.try_read(&mut early) {
@@ -102,17 +103,24 @@ async fn answer_ssl(stream: Stream, tls: Option<&Arc<ServerConfig>>) -> Result<S
         Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         Ok(_) => return refuse(Stream::Tcp(socket), OpeningError::ClearText).await,
     }
-    let Some(config) = tls else {
+    let Some(tls) = tls else {
         socket.write_all(b"N").await?;
         return Ok(Stream::Tcp(socket));
     };
     socket.write_all(b"S").await?;
-    encrypt(socket, config).await
+    encrypt(socket, tls).await
 }
 
-async fn encrypt(socket: TcpStream, config: &Arc<ServerConfig>) -> Result<Stream, OpeningError> {
-    let stream = TlsAcceptor::from(config.clone()).accept(socket).await?;
-    Ok(Stream::TlsServer(Box::new(stream)))
+/// TLS without a request for it. Postgres takes it only from a client that names the protocol, so that no other one (such
+/// as HTTP in a browser) can be made to speak to it.
+async fn direct(socket: TcpStream, tls: &ServerTls) -> Result<Stream, OpeningError> {
+    let stream = encrypt(socket, tls).await?;
+    if stream.names_protocol() { Ok(stream) } else { Err(OpeningError::NoAlpn) }
+}
+
+async fn encrypt(socket: TcpStream, tls: &ServerTls) -> Result<Stream, OpeningError> {
+    let stream = TlsAcceptor::from(tls.config.clone()).accept(socket).await?;
+    Ok(Stream::TlsServer(Box::new(stream), tls.binding.clone()))
 }
 
 async fn refuse<T>(mut stream: Stream, error: OpeningError) -> Result<T, OpeningError> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{RecordColumn, RecordOutput, StatementRecord};
 use crate::analysis::scan::{self, Masked, StringMode};
-use crate::analysis::{ColumnName, StatementFacts};
+use crate::analysis::{ColumnName, Kind, Output, StatementFacts};
 use crate::policy::Decision;
 
 /// A record keeps no more of a text than this many bytes; the shape is that of all of it.
@@ -73,8 +73,7 @@ impl StatementRecord {
             })
             .collect();
         self.tags = facts.tags().iter().map(ToString::to_string).collect();
-        self.outputs = facts
-            .outputs
+        self.outputs = told_outputs(facts)
             .iter()
             .map(|output| RecordOutput {
                 name: output.name.clone(),
@@ -99,6 +98,13 @@ impl StatementRecord {
     pub fn following(&self, event: super::Event) -> Self {
         Self { event, ..self.clone() }
     }
+}
+
+/// Result columns are told where somebody asks for them: of what writes, for its column lineage, and of tagged columns.
+/// An ordinary read would say them twice.
+fn told_outputs(facts: &StatementFacts) -> &[Output] {
+    let is_read = facts.kinds.iter().all(|kind| *kind == Kind::Read);
+    if is_read && !facts.is_tagged() { &[] } else { &facts.outputs }
 }
 
 #[cfg(test)]

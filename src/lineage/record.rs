@@ -105,7 +105,7 @@ pub struct StatementRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<Principal>,
     /// What the agent says of itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "AgentClaim::is_empty")]
     pub agent: AgentClaim,
     /// Why, in the agent's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

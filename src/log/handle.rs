@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -13,9 +13,16 @@ use super::error::{LogError, TryAppendError};
 use super::key::{Signer, Verifier};
 use super::open::sync_parent;
 use super::queue::{Pending, Queue, Reply};
+use super::unclosed::Leftovers;
 use super::writer::Writer;
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::lineage::StatementRecord;
+
+/// The file whose lock is the log's.
+pub(super) const LOCK: &str = "lock";
+
+/// A disk that has not answered for so long is said to be broken.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// How a log is kept.
 #[derive(Clone)]
@@ -54,6 +61,7 @@ impl Options {
 pub struct Log {
     handle: Arc<Handle>,
     verifier: Arc<Verifier>,
+    leftovers: Arc<Mutex<Option<Leftovers>>>,
 }
 
 /// The last clone ends the writer, once it has written all that is queued.
@@ -73,9 +81,44 @@ pub(super) struct Shared {
     pub room_max: u32,
     healthy: AtomicBool,
     error: Mutex<Option<LogError>>,
+    opened: Instant,
+    /// Milliseconds from `opened` to when the writer turned to the disk, plus one; 0: it is idle.
+    busy_since: AtomicU64,
 }
 
 impl Shared {
+    fn new(room_max: u32) -> Self {
+        Self {
+            queue: Queue::default(),
+            room: Semaphore::new(usize::try_from(room_max).unwrap_or(1)),
+            room_max,
+            healthy: AtomicBool::new(true),
+            error: Mutex::new(None),
+            opened: monotonic(),
+            busy_since: AtomicU64::new(0),
+        }
+    }
+
+    /// The writer turns to the disk.
+    pub(super) fn set_busy(&self) {
+        self.busy_since.store(self.millis() + 1, Ordering::Relaxed);
+    }
+
+    /// The disk has answered.
+    pub(super) fn set_idle(&self) {
+        self.busy_since.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long the disk has not answered, where that is too long.
+    fn stalled(&self) -> Option<Duration> {
+        let since = self.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.millis().saturating_sub(since))).filter(|busy| *busy > STALLED)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(monotonic().saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
     /// Says how the log is; the flag is what the fast path reads.
     pub(super) fn set_health(&self, error: Option<LogError>) {
         let healthy = error.is_none();
@@ -105,20 +148,24 @@ impl Log {
         let signer = Arc::new(Signer::open(&options.dir, &options.origin)?);
         let verifier = Arc::new(signer.verifier().clone());
         let room_max = options.queue_max.max(1);
-        let shared = Arc::new(Shared {
-            queue: Queue::default(),
-            room: Semaphore::new(usize::try_from(room_max).unwrap_or(1)),
-            room_max,
-            healthy: AtomicBool::new(true),
-            error: Mutex::new(None),
-        });
+        let shared = Arc::new(Shared::new(room_max));
         let dir = options.dir.clone();
-        let writer = Writer::open(options, clock, signer, Arc::clone(&shared))?;
+        let mut writer = Writer::open(options, clock, signer, Arc::clone(&shared), lock)?;
+        let leftovers = Leftovers::read(&dir, &verifier)?;
+        writer.go_on_with(leftovers.unclosed());
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.run(lock))
+            .spawn(move || writer.run())
             .map_err(LogError::io("start the writer of", &dir))?;
-        Ok(Self { handle: Arc::new(Handle(shared)), verifier })
+        let leftovers = Arc::new(Mutex::new(Some(leftovers)));
+        Ok(Self { handle: Arc::new(Handle(shared)), verifier, leftovers })
+    }
+
+    /// What an earlier process left open; once.
+    #[must_use]
+    pub fn take_leftovers(&self) -> Leftovers {
+        let taken = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_default()
     }
 
     /// Appends a record and waits until it is durable. Returns its `seq`.
@@ -130,6 +177,55 @@ impl Log {
         let (reply, answer) = oneshot::channel();
         self.send(record, weight, Reply::Strict(reply))?;
         answer.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Appends records in one group, which shares a sync, and waits until all are durable.
+    ///
+    /// # Errors
+    /// At least one of them is not in the log: the caller must not go on with what they record.
+    pub async fn append_all_strict(&self, records: Vec<StatementRecord>) -> Result<(), LogError> {
+        self.append_each_strict(records).await.into_iter().try_for_each(|written| written.map(drop))
+    }
+
+    /// The same with the answer for each record: behind the first that is not in the log, none is.
+    pub async fn append_each_strict(&self, records: Vec<StatementRecord>) -> Vec<Result<u64, LogError>> {
+        let count = records.len();
+        let mut left = records.into_iter().peekable();
+        let mut written = Vec::with_capacity(count);
+        while written.len() < count && !matches!(written.last(), Some(Err(_))) {
+            match self.send_group(&mut left).await {
+                Ok(answers) => {
+                    for answer in answers {
+                        written.push(answer.await.unwrap_or(Err(LogError::Closed)));
+                    }
+                }
+                Err(error) => written.push(Err(error)),
+            }
+        }
+        if let Some(Err(error)) = written.last().cloned() {
+            written.resize_with(count, || Err(error.clone()));
+        }
+        written
+    }
+
+    /// As many as half of the queue takes.
+    async fn send_group(
+        &self,
+        left: &mut std::iter::Peekable<std::vec::IntoIter<StatementRecord>>,
+    ) -> Result<Vec<oneshot::Receiver<Result<u64, LogError>>>, LogError> {
+        let room_max = self.shared().room_max;
+        let (mut group, mut answers, mut total) = (Vec::new(), Vec::new(), 0_u32);
+        while let Some(record) = left.next_if(|record| total == 0 || total + weight(record, room_max) <= room_max / 2) {
+            let (reply, answer) = oneshot::channel();
+            let weight = weight(&record, room_max);
+            total += weight;
+            group.push(Pending { record: Box::new(record), weight, reply: Reply::Strict(reply) });
+            answers.push(answer);
+        }
+        let room = self.shared().room.acquire_many(total).await.map_err(|_| LogError::Closed)?;
+        room.forget();
+        self.shared().queue.push_all(group)?;
+        Ok(answers)
     }
 
     /// Appends a record; returns once it is queued. Waits only while the queue is full, or while the log cannot be
@@ -167,7 +263,13 @@ impl Log {
     /// # Errors
     /// The last error, in words for an operator.
     pub fn health(&self) -> Result<(), String> {
-        self.shared().error().map_or(Ok(()), |error| Err(error.to_string()))
+        if let Some(error) = self.shared().error() {
+            return Err(error.to_string());
+        }
+        match self.shared().stalled() {
+            Some(busy) => Err(format!("the disk has not answered for {} s", busy.as_secs())),
+            None => Ok(()),
+        }
     }
 
     /// The key that verifies its checkpoints.
@@ -209,7 +311,7 @@ fn weight(record: &StatementRecord, room_max: u32) -> u32 {
 }
 
 fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let file = fs::File::create(&path).map_err(LogError::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

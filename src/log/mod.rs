@@ -10,6 +10,7 @@
 //! | `NNNNNNNN.seal` | checkpoint at the segment's end, with the SHA-256 of the sealed file and the tree's frontier |
 //! | `checkpoints` | checkpoints after group commits, the newest last; bounded, older ones go |
 //! | `signing.key`, `signing.pub` | Ed25519 key (PKCS #8, mode 0600) and its C2SP verifier key |
+//! | `unclosed` | the first segment in which a statement can be open; where it is missing, a start reads all of them |
 //! | `lock` | held by the one process that appends |
 //!
 //! **Order of a group commit:** lines are written, then `fdatasync` once, then the leaf hashes and a signed checkpoint are
@@ -18,6 +19,10 @@
 //! checkpoints: the lines behind the last one that is left are *unanchored*, which [`verify`] says, until the next start
 //! signs them. Asynchronous appends are written at once and synced with the next strict one, or after
 //! [`Options::sync_interval`].
+//!
+//! **After a failed write or sync** the log is broken: strict appends are refused at once, asynchronous ones that were under
+//! way are kept. Each later append, and a clock, tries to go on: the segment is cut back to what was durable, read back and
+//! left for a new one, which begins with a record of the gap.
 //!
 //! **Must not:** know sessions, holds or policies; retry a failed write or sync in silence; sign over lines that do not
 //! match the last checkpoint. Start reading at [`Log`]; then `writer`.
@@ -36,6 +41,7 @@ mod queue;
 mod read;
 mod seal;
 mod segment;
+mod unclosed;
 mod verify;
 mod writer;
 
@@ -49,4 +55,5 @@ pub use merkle::{Hash, Tree, inclusion_proof, leaf_hash, root_of_proof};
 pub use prove::{Proof, prove};
 pub use query::{Matches, query};
 pub use read::{Records, read};
+pub use unclosed::{Leftovers, closing};
 pub use verify::{Problem, Report, Tamper, VerifyOptions, verify};

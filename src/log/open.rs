@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -158,7 +159,7 @@ pub(super) fn position_of(number: u32, seal: &Checkpoint) -> Option<Position> {
     let frontier: Option<Vec<Hash>> =
         seal.extension("frontier")?.map(|hash| BASE64.decode(hash).ok()?.try_into().ok()).collect();
     let tree = Tree::from_frontier(seal.size, frontier?).filter(|tree| tree.root() == seal.root)?;
-    Some(Position { number, bytes, first, tree })
+    Some(Position { number, bytes, first, base: Arc::default(), tree })
 }
 
 fn newest_checkpoint(path: &Path, verifier: &Verifier) -> Result<Checkpoint, LogError> {

@@ -1,7 +1,7 @@
 //! The queue between the handles and the writer. Its bound is room in bytes, taken before a record is put in.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -38,6 +38,13 @@ pub(super) struct Group {
     pub is_last: bool,
 }
 
+/// How many strict records a group waits for, and how long: those who were told together come back together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gather {
+    pub strict: usize,
+    pub within: Duration,
+}
+
 /// How far the queue's end is.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum End {
@@ -60,6 +67,10 @@ pub(super) struct Queue {
 struct State {
     records: Vec<Pending>,
     weight: usize,
+    /// How many of them somebody waits for.
+    strict: usize,
+    /// The writer goes on once these are so many.
+    strict_wanted: usize,
     /// Somebody waits for one of them, or they are many, or the queue was closed.
     is_urgent: bool,
     /// The writer sleeps without a limit: the first record of any kind wakes it.
@@ -67,6 +78,20 @@ struct State {
     end: End,
     /// Who waits until the writer has ended.
     closers: Vec<oneshot::Sender<()>>,
+}
+
+impl State {
+    /// Whether the writer is to be woken for it.
+    fn put(&mut self, pending: Pending) -> bool {
+        let was_urgent = self.is_urgent;
+        self.weight += usize::try_from(pending.weight).unwrap_or(WAKE_AT);
+        let is_strict = matches!(pending.reply, Reply::Strict(_));
+        self.strict += usize::from(is_strict);
+        self.records.push(pending);
+        self.is_urgent |= is_strict || self.weight >= WAKE_AT;
+        let is_enough = is_strict && self.strict == self.strict_wanted;
+        (self.is_urgent && !was_urgent) || is_enough || std::mem::take(&mut self.is_asleep)
+    }
 }
 
 impl Queue {
@@ -80,12 +105,26 @@ impl Queue {
         if state.end != End::Open {
             return Err(pending);
         }
-        state.weight += usize::try_from(pending.weight).unwrap_or(WAKE_AT);
-        let was_urgent = state.is_urgent;
-        state.is_urgent |= matches!(pending.reply, Reply::Strict(_)) || state.weight >= WAKE_AT;
-        state.records.push(pending);
-        if (state.is_urgent && !was_urgent) || state.is_asleep {
-            state.is_asleep = false;
+        if state.put(pending) {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Puts records in, all in one group.
+    ///
+    /// # Errors
+    /// The queue was closed.
+    pub(super) fn push_all(&self, group: Vec<Pending>) -> Result<(), LogError> {
+        let mut state = self.lock();
+        if state.end != End::Open {
+            return Err(LogError::Closed);
+        }
+        let mut wakes = false;
+        for pending in group {
+            wakes |= state.put(pending);
+        }
+        if wakes {
             self.filled.notify_one();
         }
         Ok(())
@@ -110,8 +149,9 @@ impl Queue {
         state.records.clear();
     }
 
-    /// All that is queued: at once where somebody waits, otherwise at `until`; without one, as soon as anything comes.
-    pub(super) fn take(&self, until: Option<Instant>) -> Group {
+    /// All that is queued: at once where somebody waits (or as `gather` says), otherwise at `until`; without one, as soon
+    /// as anything comes.
+    pub(super) fn take(&self, until: Option<Instant>, gather: Gather) -> Group {
         let mut state = self.lock();
         while !state.is_urgent {
             let Some(until) = until else {
@@ -129,10 +169,25 @@ impl Queue {
             state = self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.is_asleep = false;
+        state = self.gather(state, gather);
         let is_last = state.end != End::Open;
         state.is_urgent = is_last;
-        state.weight = 0;
+        (state.weight, state.strict) = (0, 0);
         Group { records: std::mem::take(&mut state.records), is_last }
+    }
+
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>, gather: Gather) -> MutexGuard<'a, State> {
+        let began = monotonic();
+        state.strict_wanted = gather.strict;
+        while state.strict > 0 && state.strict < gather.strict && state.end == End::Open && state.weight < WAKE_AT {
+            let left = gather.within.saturating_sub(monotonic().saturating_duration_since(began));
+            if left.is_zero() {
+                break;
+            }
+            state = self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.strict_wanted = 0;
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,20 +1,22 @@
 //! The one thread that writes: drains the queue, writes a group once, syncs it once, answers it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::active::{CHECKPOINTS, Files, Position};
+use super::active::{CHECKPOINTS, Files, Position, read_back};
 use super::checkpoint::Checkpoint;
 use super::error::LogError;
-use super::handle::{Options, Shared};
+use super::handle::{LOCK, Options, Shared};
 use super::key::Signer;
 use super::merkle::leaf_hash;
 use super::open::{self, write_atomic};
-use super::queue::{Pending, Reply};
+use super::queue::{Gather, Pending, Reply};
 use super::seal::Sealer;
 use super::segment::{self, suffix};
+use super::unclosed::Unclosed;
 use crate::clock::{Clock, monotonic};
 use crate::ids::StatementId;
 use crate::lineage::{self, Event, StatementRecord};
@@ -23,6 +25,9 @@ use crate::lineage::{self, Event, StatementRecord};
 const GATHER: Duration = Duration::from_millis(10);
 /// A broken log is tried again after this long, also when nobody appends.
 const RETRY: Duration = Duration::from_millis(250);
+/// A group waits for more strict records for at most this part of the time of a sync, and never longer than that.
+const GATHER_SHARE: u32 = 3;
+const GATHER_STRICT_MAX: Duration = Duration::from_millis(2);
 /// The checkpoint file is cut down to its newest note when it is longer.
 const CHECKPOINTS_MAX: u64 = 1 << 20;
 
@@ -33,6 +38,9 @@ pub(super) struct Writer {
     signer: Arc<Signer>,
     shared: Arc<Shared>,
     sealer: Sealer,
+    /// The directory's lock, held open as long as the log is.
+    lock: fs::File,
+    unclosed: Unclosed,
     /// None while the log is broken.
     files: Option<Files>,
     durable: Position,
@@ -52,6 +60,8 @@ pub(super) struct Writer {
     /// Strict records that were refused since the log broke.
     refused: u64,
     dirty_since: Option<Instant>,
+    /// Strict records of late groups, and how long their sync took.
+    gather: Gather,
     lines: Vec<u8>,
 }
 
@@ -62,6 +72,7 @@ impl Writer {
         clock: Clock,
         signer: Arc<Signer>,
         shared: Arc<Shared>,
+        lock: fs::File,
     ) -> Result<Self, LogError> {
         let opened = open::open(&options.dir, &signer)?;
         let end = opened.position;
@@ -71,6 +82,8 @@ impl Writer {
             clock,
             shared,
             sealer,
+            lock,
+            unclosed: Unclosed::default(),
             files: Some(files),
             hashed: end.tree.size(),
             tip: end.clone(),
@@ -82,6 +95,7 @@ impl Writer {
             backlog: Vec::new(),
             refused: 0,
             dirty_since: None,
+            gather: Gather { strict: 1, within: Duration::ZERO },
             lines: Vec::new(),
             signer,
             options,
@@ -100,11 +114,18 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Takes over what an earlier process left open.
+    pub(super) fn go_on_with(&mut self, unclosed: Unclosed) {
+        self.unclosed = unclosed;
+    }
+
     /// Serves until the log is closed or the last handle is gone. The lock goes with it.
-    pub(super) fn run(mut self, lock: fs::File) {
+    pub(super) fn run(mut self) {
         loop {
-            let group = self.shared.queue.take(self.wake_at());
+            let group = self.shared.queue.take(self.wake_at(), self.gather);
+            self.shared.set_busy();
             self.commit(group.records);
+            self.shared.set_idle();
             if group.is_last {
                 break;
             }
@@ -120,8 +141,16 @@ impl Writer {
         if lost > 0 {
             tracing::error!(lost, "the log was closed while it could not be written");
         }
-        self.files = None;
-        drop(lock);
+        if self.files.take().is_some() {
+            self.mark();
+        }
+    }
+
+    /// Not evidence, so that a log that cannot take the mark is none the worse: the next start reads more.
+    fn mark(&self) {
+        if let Err(error) = self.unclosed.mark(&self.options.dir, self.durable.number, &self.signer) {
+            tracing::warn!(%error, "the log's mark could not be written; the next start reads more of the log");
+        }
     }
 
     /// When to look without being woken: asynchronous records are gathered for a while, a broken log is tried again.
@@ -141,7 +170,11 @@ impl Writer {
             self.refuse(group, &error);
             return;
         }
-        let is_strict = group.iter().any(|pending| matches!(pending.reply, Reply::Strict(_)));
+        let strict = group.iter().filter(|pending| matches!(pending.reply, Reply::Strict(_))).count();
+        let is_strict = strict > 0;
+        if is_strict {
+            self.gather.strict = strict.max(self.gather.strict - self.gather.strict.div_ceil(8)).max(1);
+        }
         let first = self.pending.len();
         self.waiting += group.iter().map(|pending| u64::from(pending.weight)).sum::<u64>();
         self.pending.extend(group);
@@ -197,9 +230,15 @@ impl Writer {
     fn sync_lines(&mut self) -> Result<(), LogError> {
         let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
         let path = segment::path(&self.options.dir, self.tip.number, suffix::PLAIN);
+        let since = monotonic();
         files.lines.sync().map_err(LogError::io("sync", &path))?;
+        let took = monotonic().saturating_duration_since(since);
+        self.gather.within = (took / GATHER_SHARE).min(GATHER_STRICT_MAX);
         self.durable = self.tip.clone();
         self.dirty_since = None;
+        for pending in &self.pending {
+            self.unclosed.note(&pending.record, self.durable.number);
+        }
         Ok(())
     }
 
@@ -222,16 +261,22 @@ impl Writer {
 
     /// Leaf hashes and a checkpoint over the durable lines.
     fn append_evidence(&mut self) -> Result<(), LogError> {
+        self.append_hashes()?;
         let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
-        let hashes = segment::path(&self.options.dir, self.durable.number, suffix::HASHES);
-        files.hashes.append(&self.leaves).map_err(LogError::io("write", &hashes))?;
-        self.leaves.clear();
-        self.hashed = self.durable.tree.size();
         let note = Checkpoint::sign(&self.signer, &self.durable.tree, Vec::new()).note;
         let checkpoints = self.options.dir.join(CHECKPOINTS);
         files.checkpoints.append(note.as_bytes()).map_err(LogError::io("write", &checkpoints))?;
         self.checkpoints += u64::try_from(note.len()).unwrap_or(u64::MAX);
         if self.checkpoints > CHECKPOINTS_MAX { self.restart_checkpoints() } else { Ok(()) }
+    }
+
+    fn append_hashes(&mut self) -> Result<(), LogError> {
+        let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
+        let hashes = segment::path(&self.options.dir, self.durable.number, suffix::HASHES);
+        files.hashes.append(&self.leaves).map_err(LogError::io("write", &hashes))?;
+        self.leaves.clear();
+        self.hashed = self.durable.tree.size();
+        Ok(())
     }
 
     /// Leaves only one checkpoint in their file, over what is durable.
@@ -248,9 +293,10 @@ impl Writer {
 
     /// Goes on in a new segment where this one is full.
     fn rotate(&mut self) -> Result<(), LogError> {
-        if self.durable.bytes < self.options.segment_max {
-            return Ok(());
-        }
+        if self.durable.bytes < self.options.segment_max { Ok(()) } else { self.start_segment() }
+    }
+
+    fn start_segment(&mut self) -> Result<(), LogError> {
         let next = self.durable.following();
         let files = Files::open(&*self.options.disk, &self.options.dir, &next, self.hashed)?;
         let path = segment::path(&self.options.dir, next.number, suffix::PLAIN);
@@ -259,6 +305,7 @@ impl Writer {
         self.tip = next;
         self.files = Some(files);
         self.sealer.start(vec![full]);
+        self.mark();
         Ok(())
     }
 
@@ -305,14 +352,23 @@ impl Writer {
         tracing::info!("the log can be written again");
         self.refused = 0;
         self.shared.set_health(None);
-        self.acknowledge();
         true
     }
 
     /// Opens the files again at the durable end and writes what is kept, with a record of the gap.
+    ///
+    /// After a failed sync nobody knows which bytes of a file are on disk, and a second sync that succeeds says nothing of
+    /// the first: so the segment is cut back to what was durable before, read back, and left; the next lines go to a new
+    /// file.
     fn recover(&mut self) -> Result<(), LogError> {
+        self.check_lock()?;
         let files = Files::open(&*self.options.disk, &self.options.dir, &self.durable, self.hashed)?;
         self.files = Some(files);
+        if self.durable.bytes > 0 {
+            read_back(&self.options.dir, &self.durable)?;
+            self.append_hashes()?;
+            self.start_segment()?;
+        }
         let text = format!(
             "log gap: it could not be written; {} strict records were refused, {} others follow late",
             self.refused,
@@ -322,9 +378,24 @@ impl Writer {
         self.pending.append(&mut self.backlog);
         self.write_from(0)?;
         self.sync_lines()?;
+        // Durable now, whatever becomes of the signatures: a second attempt must not write them again.
+        self.acknowledge();
         self.restart_checkpoints()?;
         self.append_evidence()?;
         self.rotate()
+    }
+
+    /// The directory is still the one that was opened: nothing is written into one that was put in its place.
+    fn check_lock(&self) -> Result<(), LogError> {
+        let path = self.options.dir.join(LOCK);
+        let failed = |doing| LogError::io(doing, &path);
+        let (held, found) =
+            (self.lock.metadata().map_err(failed("read"))?, fs::metadata(&path).map_err(failed("read"))?);
+        if (held.dev(), held.ino()) == (found.dev(), found.ino()) {
+            return Ok(());
+        }
+        let what = format!("{} was replaced while it was open", self.options.dir.display());
+        Err(LogError::NotIntact { what })
     }
 
     fn give_back(&self, weight: u32) {

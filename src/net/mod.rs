@@ -2,7 +2,9 @@
 //!
 //! Knows no session and no message beyond "so many bytes". Start reading at [`Stream`].
 
+mod end_point;
 mod stream;
 pub mod tls;
 
+pub use end_point::end_point;
 pub use stream::{Stream, configure};

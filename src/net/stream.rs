@@ -2,9 +2,11 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -20,8 +22,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix-domain socket.
     Unix(UnixStream),
-    /// TLS in which we are the server.
-    TlsServer(Box<server::TlsStream<TcpStream>>),
+    /// TLS in which we are the server, and the channel binding of the certificate that was shown.
+    TlsServer(Box<server::TlsStream<TcpStream>>, Option<Arc<[u8]>>),
     /// TLS in which we are the client.
     TlsClient(Box<client::TlsStream<TcpStream>>),
 }
@@ -30,7 +32,39 @@ impl Stream {
     /// Whether bytes are encrypted on the wire.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
+        matches!(self, Self::TlsServer(..) | Self::TlsClient(_))
+    }
+
+    /// What SCRAM binds to: the hash of the certificate that the server's side has shown (`tls-server-end-point`).
+    #[must_use]
+    pub fn binding(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::TlsServer(_, binding) => binding.as_ref().map(|binding| binding.to_vec()),
+            Self::TlsClient(stream) => super::end_point(stream.get_ref().1.peer_certificates()?.first()?),
+        }
+    }
+
+    /// The certificate that a client has shown and that an authority of ours has signed.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<CertificateDer<'static>> {
+        match self {
+            Self::TlsServer(stream, _) => {
+                stream.get_ref().1.peer_certificates()?.first().map(|found| found.clone().into_owned())
+            }
+            Self::Tcp(_) | Self::Unix(_) | Self::TlsClient(_) => None,
+        }
+    }
+
+    /// Whether the peers agreed on Postgres's protocol by its ALPN name.
+    #[must_use]
+    pub fn names_protocol(&self) -> bool {
+        let name = match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::TlsServer(stream, _) => stream.get_ref().1.alpn_protocol(),
+            Self::TlsClient(stream) => stream.get_ref().1.alpn_protocol(),
+        };
+        name == Some(super::tls::ALPN)
     }
 }
 
@@ -52,7 +86,7 @@ macro_rules! on_stream {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
-            Stream::TlsServer($stream) => $call,
+            Stream::TlsServer($stream, _) => $call,
             Stream::TlsClient($stream) => $call,
         }
     };

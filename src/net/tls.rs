@@ -1,6 +1,6 @@
 //! TLS configurations, from PEM files to `rustls`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
@@ -9,10 +9,42 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
+
+/// The protocol's name in TLS (registered with IANA; Postgres 17 wants it where no `SSLRequest` comes first).
+pub const ALPN: &[u8] = b"postgresql";
+
+/// What a listener does with TLS.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Certificate, key, authorities of clients.
+    pub config: Arc<ServerConfig>,
+    /// What SCRAM binds to; `None` where the certificate has no binding.
+    pub binding: Option<Arc<[u8]>>,
+}
+
+/// Whose certificates clients show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// None are asked for.
+    Off,
+    /// One may be shown; it must be signed by an authority of this PEM file.
+    Optional(PathBuf),
+    /// One must be shown.
+    Required(PathBuf),
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
 
 /// How much a client side checks of the certificate that it is shown (libpq's `sslmode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,42 +80,83 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// What a listener presents: certificate chain and key from PEM files.
+/// What a listener presents, and whom it asks for a certificate.
 ///
 /// # Errors
 /// Files that cannot be read or do not go together.
-pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, &error))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates(cert)?, key)?;
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(Arc::new(config))
+pub fn server_config(identity: &Identity, clients: &ClientAuth) -> Result<ServerTls, TlsError> {
+    let (chain, key) = identity.read()?;
+    let binding = chain.first().and_then(super::end_point).map(Arc::from);
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        ClientAuth::Off => builder.with_no_client_auth(),
+        ClientAuth::Optional(ca) | ClientAuth::Required(ca) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider());
+            let optional = matches!(clients, ClientAuth::Optional(_));
+            let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| file_error(ca, &error))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(ServerTls { config: Arc::new(config), binding })
 }
 
-/// What we check of an upstream's certificate.
+/// What we check of an upstream's certificate, and what we show. The root file `system` stands for the authorities that
+/// the machine trusts.
 ///
 /// # Errors
-/// A root file that cannot be read, or a check without one.
-pub fn client_config(verify: Verify, root: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// A file that cannot be read, or a check without a root.
+pub fn client_config(
+    verify: Verify,
+    root: Option<&Path>,
+    identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let verifier = match (verify, root) {
         (Verify::Nothing, _) => Upstream { chain: None, pinned: Vec::new(), verify },
         (_, None) => return Err(TlsError::NoRoot),
         (_, Some(root)) => {
-            let pinned = certificates(root)?;
-            let mut roots = RootCertStore::empty();
-            for certificate in &pinned {
-                roots.add(certificate.clone())?;
-            }
+            let system = root == Path::new(SYSTEM);
+            let (roots, pinned) =
+                if system { (system_roots()?, Vec::new()) } else { (roots(root)?, certificates(root)?) };
             let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|error| file_error(root, &error))?;
             Upstream { chain: Some(chain), pinned, verify }
         }
     };
-    Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()))
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity.map(Identity::read).transpose()? {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The word that libpq has for the machine's own store of authorities.
+const SYSTEM: &str = "system";
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::NoRoot) } else { Ok(roots) }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| file_error(path, &error))?;
+    }
+    Ok(roots)
+}
+
+impl Identity {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| file_error(&self.key, &error))?;
+        Ok((certificates(&self.cert)?, key))
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

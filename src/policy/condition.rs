@@ -151,7 +151,7 @@ fn offset(text: &str) -> Option<i32> {
 
 /// Where a client connects from: `10.0.0.0/8`, `::1`, or `unix` for a socket on the machine itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Network {
+pub enum Network {
     /// Over a Unix socket.
     Unix,
     /// An address whose first `prefix` bits are those of `base`.
@@ -167,7 +167,7 @@ impl Network {
     /// Whether a client at `address` is in it; `None` is a client on a Unix socket. An IPv4 address that is written as
     /// an IPv6 one is the IPv4 address.
     #[must_use]
-    pub(super) fn contains(self, address: Option<IpAddr>) -> bool {
+    pub fn contains(self, address: Option<IpAddr>) -> bool {
         match (self, address.map(|address| address.to_canonical())) {
             (Self::Unix, None) => true,
             (Self::Block { base: IpAddr::V4(base), prefix }, Some(IpAddr::V4(address))) => {

@@ -142,6 +142,7 @@ impl Draft {
         let (always_rule, default_rule) = evaluate::reserved();
         let on_lookalike = self.lookalikes.value().unwrap_or_default();
         Policy {
+            timed: self.rules.iter().any(Rule::reads_the_clock),
             rules: self.rules,
             default: self.default.value().unwrap_or(Verdict::Hold),
             mode: self.mode.value().unwrap_or_default(),

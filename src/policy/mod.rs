@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::catalog::tags::TagRules;
 
+pub use condition::Network;
 pub use decision::*;
 pub use document::{Errors, Mode};
 pub use finding::{Finding, Place, Severity, Source};
@@ -44,6 +45,7 @@ pub struct Policy {
     sha256: String,
     always_rule: Arc<str>,
     default_rule: Arc<str>,
+    timed: bool,
 }
 
 impl Policy {
@@ -63,6 +65,12 @@ impl Policy {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a rule looks at the time, so that the same statement can be decided otherwise later.
+    #[must_use]
+    pub fn reads_the_clock(&self) -> bool {
+        self.timed
     }
 
     /// The names of its rules, in order.

@@ -69,6 +69,11 @@ impl Rule {
         }
     }
 
+    /// Whether it looks at the time.
+    pub(super) fn reads_the_clock(&self) -> bool {
+        self.matches.time.is_some() || self.unless.as_ref().is_some_and(|unless| unless.time.is_some())
+    }
+
     /// One sentence on why it decided; names columns, never values.
     pub(super) fn reason(&self, request: &Request<'_>) -> String {
         if self.effect == Verdict::Allow {

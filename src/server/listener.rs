@@ -4,41 +4,48 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
-use crate::auth::relay;
+use crate::admin::{self, AdminError};
+use crate::auth::login::{self, LoginFailed};
+use crate::auth::queue::Place;
 use crate::control::Control;
 use crate::frontend::startup::{self, Opening};
+use crate::net::tls::ServerTls;
 use crate::net::{self, Stream};
 use crate::report::Report;
 use crate::session::Services;
 use crate::session::serve;
 use crate::sqlstate;
-use crate::telemetry::SessionGauge;
 use crate::wire::startup::Parameters;
-
-/// How long a client may take until its start-up packet is here (`authentication_timeout`).
-const STARTUP_WAIT: Duration = Duration::from_secs(60);
 
 /// After a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is expected at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Clients, and operators in their database.
+    Both,
+    /// Clients: operators have a listener of their own.
+    Clients,
+    /// Operators.
+    Operators,
+}
 
 /// What every connection needs.
 #[derive(Clone)]
 pub(super) struct Front {
     pub(super) services: Arc<Services>,
     pub(super) control: Control,
-    pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) sessions_max: usize,
+    pub(super) tls: Arc<ArcSwapOption<ServerTls>>,
+    pub(super) door: Door,
 }
 
 /// Accepts until stopped.
 pub(super) async fn accept(listener: TcpListener, front: Front, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(front.sessions_max));
     loop {
         // Cancel-safe: an accept that is dropped has accepted nothing.
         let accepted = tokio::select! {
@@ -47,7 +54,7 @@ pub(super) async fn accept(listener: TcpListener, front: Front, stop: Cancellati
         };
         match accepted {
             Ok((socket, address)) => {
-                tokio::spawn(connection(socket, address, front.clone(), places.clone()));
+                tokio::spawn(connection(socket, address, front.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -57,45 +64,65 @@ pub(super) async fn accept(listener: TcpListener, front: Front, stop: Cancellati
     }
 }
 
-async fn connection(socket: TcpStream, address: SocketAddr, front: Front, places: Arc<Semaphore>) {
+async fn connection(socket: TcpStream, address: SocketAddr, front: Front) {
     if net::configure(&socket).is_err() {
         return;
     }
-    let opening = tokio::time::timeout(STARTUP_WAIT, startup::accept(socket, front.tls.as_ref())).await;
-    match opening {
-        Ok(Ok(Opening::Session(stream, parameters))) => session(stream, parameters, address, front, places).await,
+    let place = front.services.gate.enter();
+    let tls = front.tls.load_full();
+    match place.within(startup::accept(socket, tls.as_deref())).await {
+        Ok(Ok(Opening::Session(stream, parameters))) => session(stream, parameters, (address, place), front).await,
         Ok(Ok(Opening::Cancel(stream, pid, key))) => {
-            cancel(&front.services, pid, &key).await;
+            // The connection closes once the cancel is delivered.
+            if let Err(late) = place.within(cancel(&front.services, pid, &key)).await {
+                tracing::debug!(%address, %late, "a cancel was not delivered");
+            }
             drop(stream);
         }
         Ok(Err(error)) => tracing::debug!(%address, %error, "no session"),
-        Err(_) => tracing::debug!(%address, "start-up took too long"),
+        Err(late) => tracing::debug!(%address, %late, "no session"),
     }
 }
 
-async fn session(
-    mut stream: Stream,
-    parameters: Parameters,
-    address: SocketAddr,
-    front: Front,
-    places: Arc<Semaphore>,
-) {
-    if serve::wants_admin(&parameters) {
-        if let Err(error) = admin::serve(stream, &parameters, front.control).await {
+async fn session(mut stream: Stream, parameters: Parameters, (address, place): (SocketAddr, Place), front: Front) {
+    let report = match (serve::wants_admin(&parameters), front.door) {
+        (false, Door::Both | Door::Clients) => {
+            serve::serve(front.services, stream, parameters, address, place).await;
+            return;
+        }
+        (true, Door::Both | Door::Operators) => {
+            operator(stream, parameters, (address, place), front).await;
+            return;
+        }
+        (true, Door::Clients) => Report::new(sqlstate::INVALID_AUTHORIZATION, "operators have an address of their own")
+            .hint("Connect to the address that admin.listen names."),
+        (false, Door::Operators) => {
+            Report::new(sqlstate::INVALID_CATALOG_NAME, "only operators are served at this address")
+                .hint(format!("Connect to database {}, or to the address for clients.", crate::ids::NAME))
+        }
+    };
+    login::refuse(&mut stream, &report).await;
+}
+
+async fn operator(mut stream: Stream, parameters: Parameters, (address, place): (SocketAddr, Place), front: Front) {
+    if let Err(LoginFailed::Refused(report)) = front.services.gate.check(address) {
+        login::refuse(&mut stream, &report).await;
+        return;
+    }
+    // The log-in of an operator has a time of its own.
+    drop(place);
+    match admin::serve(stream, &parameters, front.control).await {
+        Ok(()) => {}
+        Err(error) => {
+            if matches!(error, AdminError::Refused(_)) {
+                front.services.gate.guessed(address);
+            }
             tracing::debug!(%address, %error, "an operator's connection ended early");
         }
-        return;
     }
-    let Ok(_place) = places.try_acquire() else {
-        let report = Report::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
-        relay::refuse(&mut stream, &report).await;
-        return;
-    };
-    let _gauge = SessionGauge::enter();
-    serve::serve(front.services, stream, parameters, address).await;
 }
 
-/// Delivers a cancel; the client's connection closes once that is done.
+/// Delivers a cancel. A wrong key does nothing.
 async fn cancel(services: &Services, pid: u32, key: &[u8]) {
     let Some((upstream, pid, key)) = services.registry.cancel(pid, key) else { return };
     if let Err(error) = upstream.cancel(pid, &key).await {

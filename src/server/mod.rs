@@ -3,9 +3,11 @@
 //! Holds no business rule: what a statement may do is decided in `policy`, what a person may do in `control`.
 //! Start reading at [`Server::start`].
 
+mod identity;
 mod listener;
 mod options;
 mod ports;
+mod recovery;
 mod reload;
 
 use std::net::SocketAddr;
@@ -14,12 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::approvals::{Approvals, ApprovalsConfig, StoreError};
+use crate::auth::gate::{Bounds, Gate};
+use crate::auth::queue::Queue;
 use crate::backend::databases::Databases;
 use crate::backend::memory::{Memory, MemoryError};
 use crate::clock::{self, Clock};
@@ -31,7 +35,7 @@ use crate::session::registry::{Registry, Signal};
 use crate::session::{Budgets, Services};
 use crate::{analysis, http};
 
-pub use options::{Options, PolicySource, Tls, reach};
+pub use options::{Again, Options, OptionsError, PolicySource, Problems, reach};
 use ports::{LogSink, Ports};
 
 /// Texts whose facts are kept.
@@ -62,6 +66,9 @@ pub enum StartError {
     /// The hold store.
     #[error("hold store: {0}")]
     Store(#[from] StoreError),
+    /// The end of an earlier run.
+    #[error("the end of the earlier run: {0}")]
+    Recovery(String),
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
@@ -73,13 +80,14 @@ pub enum StartError {
 /// A running server.
 pub struct Server {
     postgres: SocketAddr,
-    http: SocketAddr,
+    http: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
     services: Arc<Services>,
     ports: Arc<Ports>,
     stop: CancellationToken,
     /// Ends what works for sessions, after the last of them.
     stop_services: CancellationToken,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     helpers: Vec<JoinHandle<()>>,
     drain_wait: Duration,
 }
@@ -91,7 +99,8 @@ impl Server {
     /// An address, a directory, the log, the store or the operators cannot be used.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = bind(&options.listen).await?;
-        let http_listener = bind(&options.http).await?;
+        let http_listener = bind_to(options.http.as_ref()).await?;
+        let admin_listener = bind_to(options.admin.as_ref()).await?;
         let clock = Clock::System;
         let state = &options.state;
         private_dir(state)?;
@@ -99,11 +108,14 @@ impl Server {
         let log = Log::open(log_options(&options), clock.clone())?;
         let (approvals, recovered) = Approvals::start(&store_options(&options), clock.clone())?;
         let operators = Operators::with_first(options.operators.clone(), state)?;
-        log.append_strict(started(&options, recovered.unknown.len())).await?;
+        let closed = recovery::recover(&log, &approvals).await?;
+        log.append_strict(started(&options, recovered.unknown.len(), closed)).await?;
         let memory = Memory::open(&options.store)?;
-        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory)));
+        let gate = gate(&options)?;
+        let tls = Arc::new(ArcSwapOption::from_pointee(options.tls.clone()));
+        let services = Arc::new(services(&options, clock, (log.clone(), approvals.clone(), memory, gate)));
         let sink = Arc::new(LogSink(log.clone()));
-        let ports = Arc::new(Ports::new(services.clone(), options.policies.clone(), options.log.dir.clone()));
+        let ports = Arc::new(Ports::new(services.clone(), &options, tls.clone()));
         let control = Control::new(ControlParts {
             approvals: approvals.clone(),
             operators,
@@ -116,23 +128,28 @@ impl Server {
             config: options.effective(),
         });
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
-        let (postgres, http_address) = (address(&listener, &options.listen)?, address(&http_listener, &options.http)?);
-        let helpers = vec![
+        let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
             tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
-            tokio::spawn(serve_http(http_listener, control.clone(), stop_services.clone())),
         ];
-        let front = listener::Front {
-            services: services.clone(),
-            control,
-            tls: options.tls.clone().map(|tls| tls.0),
-            sessions_max: options.sessions_max,
-        };
-        let accepting = tokio::spawn(listener::accept(listener, front, stop.clone()));
+        let postgres = address(&listener, &options.listen)?;
+        let http = http_listener.as_ref().map(|http| address(http, "http")).transpose()?;
+        let admin = admin_listener.as_ref().map(|admin| address(admin, "admin")).transpose()?;
+        if let Some(listener) = http_listener {
+            helpers.push(tokio::spawn(serve_http(listener, control.clone(), stop_services.clone())));
+        }
+        let door = if admin.is_some() { listener::Door::Clients } else { listener::Door::Both };
+        let front = listener::Front { services: services.clone(), control, tls, door };
+        let mut accepting = vec![tokio::spawn(listener::accept(listener, front.clone(), stop.clone()))];
+        if let Some(listener) = admin_listener {
+            let front = listener::Front { door: listener::Door::Operators, ..front };
+            accepting.push(tokio::spawn(listener::accept(listener, front, stop.clone())));
+        }
         Ok(Self {
             postgres,
-            http: http_address,
+            http,
+            admin,
             services,
             ports,
             stop,
@@ -149,13 +166,20 @@ impl Server {
         self.postgres
     }
 
-    /// Where operators connect.
+    /// Where operators connect by HTTP, unless that is off.
     #[must_use]
-    pub fn http(&self) -> SocketAddr {
+    pub fn http(&self) -> Option<SocketAddr> {
         self.http
     }
 
-    /// Reads the policies anew: the new ones are in force, or all their problems come back and the old ones stay.
+    /// Where operators connect with psql, where that is a port of its own.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Reads policies, certificates and principals anew: the new ones are in force, or all problems come back and the old
+    /// ones stay.
     ///
     /// # Errors
     /// The problems.
@@ -167,7 +191,9 @@ impl Server {
     pub async fn drain(self) {
         self.ports.start_draining();
         self.stop.cancel();
-        drop(self.accepting.await);
+        for accepting in self.accepting {
+            drop(accepting.await);
+        }
         let registry = &self.services.registry;
         registry.signal_all(&Signal::Drain);
         let deadline = tokio::time::Instant::now() + self.drain_wait;
@@ -198,6 +224,24 @@ async fn bind(address: &str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| StartError::Listen(address.to_owned(), error))
 }
 
+async fn bind_to(address: Option<&String>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+fn gate(options: &Options) -> Result<Gate, StartError> {
+    let secret = identity::secret(&options.state)
+        .map_err(|error| StartError::State(options.state.display().to_string(), error))?;
+    let bounds = Bounds {
+        queue: Queue::new(options.unauthenticated_max, options.login_wait),
+        sessions_max: options.sessions_max,
+        failures_max: options.failures_max,
+    };
+    Ok(Gate::new(options.identity.clone(), &secret, &bounds))
+}
+
 fn address(listener: &TcpListener, wanted: &str) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Listen(wanted.to_owned(), error))
 }
@@ -221,8 +265,8 @@ fn store_options(options: &Options) -> ApprovalsConfig {
     store
 }
 
-fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -> Services {
-    let (log, approvals, memory) = stores;
+fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory, Gate)) -> Services {
+    let (log, approvals, memory, gate) = stores;
     let rules = options.policy.tag_rules().clone();
     Services {
         clock,
@@ -240,16 +284,17 @@ fn services(options: &Options, clock: Clock, stores: (Log, Approvals, Memory)) -
         hold: options.hold,
         bounds: options.bounds,
         allow_upstream_trust: options.allow_upstream_trust,
-        principals: options.principals.clone(),
+        gate,
     }
 }
 
-fn started(options: &Options, unknown: usize) -> StatementRecord {
+fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord {
     let mut record = StatementRecord::new(StatementId::new(), Event::System);
     record.upstream = Some(options.upstream.authority());
     options.policy.sha256().clone_into(&mut record.policy);
     record.text = format!(
-        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome",
+        "the proxy started in {:?} mode; {unknown} approved statements of an earlier run have an unknown outcome, {closed} \
+         others were closed",
         options.mode
     )
     .to_lowercase();

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::rustls::ServerConfig;
-
+use super::identity;
 use crate::approvals::Role;
+use crate::auth::gate::Identity;
 use crate::backend::connect::{Encryption, Upstream};
 use crate::backend::databases::Credential;
 use crate::config::dsn::{self, Host, SslMode};
 use crate::config::{Config, InTransaction, OnDisconnect, OperatorConfig, OperatorRole};
 use crate::control::OperatorEntry;
-use crate::net::tls::{self, TlsError, Verify};
+use crate::net::tls::{self, ServerTls, TlsError, Verify};
 use crate::policy::{self, Policy};
-use crate::principal::Principal;
 use crate::session::{Bounds, HoldSettings, Mode};
 
 /// Prepared statements and portals of one session.
@@ -43,9 +42,8 @@ pub struct LogOptions {
     pub queue_max: u32,
 }
 
-/// A TLS configuration of the listener.
-#[derive(Clone, Debug)]
-pub struct Tls(pub Arc<ServerConfig>);
+/// Reads the whole configuration again; all that is wrong with it where it cannot be used.
+pub type Again = Arc<dyn Fn() -> Result<Options, Vec<String>> + Send + Sync>;
 
 /// Everything that a server is started with.
 #[derive(Clone)]
@@ -60,10 +58,12 @@ pub struct Options {
     pub environment: Option<String>,
     /// Where clients connect, `host:port`.
     pub listen: String,
-    /// Where operators connect, `host:port`.
-    pub http: String,
+    /// Where operators connect, `host:port`; `None`: by psql alone.
+    pub http: Option<String>,
+    /// Where operators connect with psql, `host:port`; `None`: where clients do.
+    pub admin: Option<String>,
     /// TLS for clients.
-    pub tls: Option<Tls>,
+    pub tls: Option<ServerTls>,
     /// Where policies are read from, again at each reload.
     pub policies: PolicySource,
     /// The policies as they were read.
@@ -88,8 +88,16 @@ pub struct Options {
     pub drain_wait: Duration,
     /// A server that asks for no password is believed for remote clients.
     pub allow_upstream_trust: bool,
-    /// Who a role stands for.
-    pub principals: Vec<Principal>,
+    /// Who clients are, and how they prove it.
+    pub identity: Identity,
+    /// How long a connection may take until its log-in is done.
+    pub login_wait: Duration,
+    /// Connections at once that have not logged in.
+    pub unauthenticated_max: usize,
+    /// Failed log-ins in a row after which an address waits.
+    pub failures_max: u32,
+    /// How a reload reads everything again; `None`: policies alone are read again.
+    pub again: Option<Again>,
     /// Who may decide, besides the first operator.
     pub operators: Vec<OperatorEntry>,
 }
@@ -105,7 +113,8 @@ impl Options {
         [
             ("upstream", self.upstream.authority()),
             ("listen", self.listen.clone()),
-            ("http", self.http.clone()),
+            ("http", self.http.clone().unwrap_or_else(|| "off".to_owned())),
+            ("admin.listen", self.admin.clone().unwrap_or_else(|| self.listen.clone())),
             ("tls", if self.tls.is_some() { "on" } else { "off" }.to_owned()),
             ("policies", policies),
             ("state", self.state.display().to_string()),
@@ -133,59 +142,56 @@ pub enum OptionsError {
     /// Something that is configured and not served.
     #[error("{0}")]
     NotServed(&'static str),
+    /// A file with a principal's password at the upstream.
+    #[error("the credential of principal {0} cannot be read from {1}: {2}")]
+    Password(String, String, String),
+    /// The keys of the token provider.
+    #[error("{0}")]
+    Keys(String),
     /// A token file.
     #[error("the token of operator {0} cannot be read from {1}: {2}")]
     Token(String, String, #[source] std::io::Error),
 }
 
+/// Everything for which a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems(pub Vec<OptionsError>);
+
 impl Options {
-    /// What a configuration comes to: files are read, certificates loaded.
+    /// What a configuration comes to: files are read, certificates loaded. `check` and `serve` ask the same of it.
     ///
     /// # Errors
-    /// What cannot be read or does not go together.
-    pub fn of(config: &Config) -> Result<Self, OptionsError> {
+    /// All that cannot be read or does not go together.
+    pub fn of(config: &Config) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
         let [only] = config.upstreams.as_slice() else {
-            return Err(OptionsError::NotServed("one proxy serves one upstream: start one for each"));
+            return Err(Problems(vec![OptionsError::NotServed("one proxy serves one upstream: start one for each")]));
         };
-        let http =
-            config.http.ok_or(OptionsError::NotServed("the HTTP listener cannot be off: holds are decided there"))?;
-        if config.log.rollup {
-            return Err(OptionsError::NotServed("log.rollup is not served: every statement has a record of its own"));
-        }
-        if config.admin_listen.is_some() {
-            return Err(OptionsError::NotServed("admin.listen is not served: the database is on the same listener"));
-        }
-        if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
-            return Err(OptionsError::NotServed(
-                "tls.client_ca is not served: log-ins are relayed, not made by certificate",
-            ));
-        }
-        let dsn = &only.upstream;
-        let tls = config.tls.as_ref().map(|tls| tls::server_config(&tls.cert, &tls.key)).transpose()?;
-        let (upstream, credential) = reach(dsn)?;
-        if tls.is_some() && !matches!(upstream.encryption, Encryption::Never) && !config.auth.relay_allow_nonbinding {
-            return Err(OptionsError::NotServed(NONBINDING));
-        }
+        let tls = config.tls.as_ref().map(|tls| tls::server_config(&tls.identity, &tls.clients));
+        let tls = noted(&mut problems, tls.transpose()).flatten();
+        let Some((upstream, credential)) = noted(&mut problems, reach(&only.upstream)) else {
+            return Err(Problems(problems));
+        };
         let policies = config.policies.clone().map_or(PolicySource::Shipped, PolicySource::Path);
+        let policy = noted(&mut problems, super::reload::read(&policies).map_err(OptionsError::Policies));
+        let operators: Vec<_> = config.operators.iter().filter_map(|one| noted(&mut problems, operator(one))).collect();
+        let identity = identity::identity(config, &upstream, &mut problems);
+        let (Some(policy), true) = (policy, problems.is_empty()) else { return Err(Problems(problems)) };
         Ok(Self {
             upstream,
             credential,
-            database: dsn.database.clone(),
+            database: only.upstream.database.clone(),
             environment: only.environment.clone(),
             listen: config.listen.to_string(),
-            http: http.to_string(),
-            tls: tls.map(Tls),
-            policy: super::reload::read(&policies).map_err(OptionsError::Policies)?,
+            http: config.http.map(|http| http.to_string()),
+            admin: config.admin_listen.map(|admin| admin.to_string()),
+            tls,
+            policy,
             policies,
             state: config.state.clone(),
             mode: if config.mode == policy::Mode::Observe { Mode::Observe } else { Mode::Enforce },
-            hold: HoldSettings {
-                wait: config.hold.wait,
-                stream_wait: config.hold.stream_wait,
-                expires: config.hold.expires,
-                ticket_on_disconnect: config.hold.on_disconnect == OnDisconnect::Ticket,
-                in_transaction: config.hold.in_transaction == InTransaction::Wait,
-            },
+            hold: hold(config),
             bounds: Bounds {
                 statement_max: size(config.limits.statement_max),
                 bind_max: size(config.limits.bind_max),
@@ -201,15 +207,29 @@ impl Options {
             store: config.store.path.parent().map_or_else(|| config.state.clone(), std::path::Path::to_path_buf),
             drain_wait: DRAIN_WAIT,
             allow_upstream_trust: config.auth.allow_upstream_trust,
-            principals: config.principals.iter().map(|known| config.principal(&known.role)).collect(),
-            operators: config.operators.iter().map(operator).collect::<Result<_, _>>()?,
+            identity,
+            login_wait: config.auth.timeout,
+            unauthenticated_max: size(config.limits.unauthenticated_max),
+            failures_max: number(config.limits.failures_max),
+            again: None,
+            operators,
         })
     }
 }
 
-const NONBINDING: &str = "TLS to clients and TLS to the upstream have different certificates, so that SCRAM clients that know \
-    channel binding are refused by the server as downgraded, and sslmode=prefer silently goes on in clear: use \
-    sslmode=disable to an upstream on this machine, or set auth.relay_allow_nonbinding";
+fn noted<T, E: Into<OptionsError>>(problems: &mut Vec<OptionsError>, result: Result<T, E>) -> Option<T> {
+    result.map_err(|error| problems.push(error.into())).ok()
+}
+
+fn hold(config: &Config) -> HoldSettings {
+    HoldSettings {
+        wait: config.hold.wait,
+        stream_wait: config.hold.stream_wait,
+        expires: config.hold.expires,
+        ticket_on_disconnect: config.hold.on_disconnect == OnDisconnect::Ticket,
+        in_transaction: config.hold.in_transaction == InTransaction::Wait,
+    }
+}
 
 /// Where a DSN leads, and as whom.
 ///
@@ -223,6 +243,8 @@ pub fn reach(dsn: &dsn::Upstream) -> Result<(Upstream, Option<Credential>), TlsE
         },
         port: dsn.port,
         encryption: encryption(dsn)?,
+        address: dsn.hostaddr,
+        negotiation: dsn.negotiation,
         timeout: dsn.connect_timeout,
     };
     let credential = dsn
@@ -232,9 +254,9 @@ pub fn reach(dsn: &dsn::Upstream) -> Result<(Upstream, Option<Credential>), TlsE
     Ok((upstream, credential))
 }
 
-fn encryption(dsn: &dsn::Upstream) -> Result<Encryption, TlsError> {
+pub(super) fn encryption(dsn: &dsn::Upstream) -> Result<Encryption, TlsError> {
     let root = dsn.sslrootcert.as_deref();
-    let config = |verify| tls::client_config(verify, root);
+    let config = |verify| tls::client_config(verify, root, dsn.identity.as_ref());
     Ok(match dsn.sslmode {
         SslMode::Disable | SslMode::Allow => Encryption::Never,
         SslMode::Prefer => Encryption::Prefer(config(Verify::Nothing)?),

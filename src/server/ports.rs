@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use clap::{Args as _, FromArgMatches as _};
 use futures_util::future::BoxFuture;
 
-use super::options::PolicySource;
+use super::options::{Again, Options, PolicySource};
 use super::reload;
 use crate::backend::memory::{DerivedTag, Review};
 use crate::control::{
@@ -17,6 +18,8 @@ use crate::control::{
 use crate::ids::{SessionId, StatementId};
 use crate::lineage::{Event, Filters, StatementRecord};
 use crate::log::{self, Log};
+use crate::net::tls::ServerTls;
+use crate::policy::Policy;
 use crate::session::Services;
 use crate::session::registry::Signal;
 
@@ -32,19 +35,48 @@ impl RecordSink for LogSink {
         let appended = self.0.append_strict(record);
         Box::pin(async move { appended.await.map(drop).map_err(|error| SinkError(error.to_string())) })
     }
+
+    fn append_each_strict(&self, records: Vec<StatementRecord>) -> BoxFuture<'_, Vec<Result<(), SinkError>>> {
+        Box::pin(async move {
+            let written = self.0.append_each_strict(records).await.into_iter();
+            written.map(|one| one.map(drop).map_err(|error| SinkError(error.to_string()))).collect()
+        })
+    }
 }
 
 /// Sessions, policies, the log and the upstream, as operators reach them.
 pub(super) struct Ports {
     services: Arc<Services>,
     policies: PolicySource,
+    again: Option<Again>,
+    tls: Arc<ArcSwapOption<ServerTls>>,
     log_dir: PathBuf,
     draining: AtomicBool,
 }
 
 impl Ports {
-    pub(super) fn new(services: Arc<Services>, policies: PolicySource, log_dir: PathBuf) -> Self {
-        Self { services, policies, log_dir, draining: AtomicBool::new(false) }
+    pub(super) fn new(services: Arc<Services>, options: &Options, tls: Arc<ArcSwapOption<ServerTls>>) -> Self {
+        Self {
+            services,
+            policies: options.policies.clone(),
+            again: options.again.clone(),
+            tls,
+            log_dir: options.log.dir.clone(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The policy as it is now; where the whole configuration can be read again, certificates and principals come into
+    /// force with it. Sessions that are open go on as they are.
+    fn read_again(&self) -> Result<Policy, Vec<String>> {
+        let Some(again) = &self.again else { return reload::read(&self.policies) };
+        let options = again()?;
+        // Turning TLS on or off changes what may be listened on: that takes a start.
+        if options.tls.is_some() == self.tls.load().is_some() {
+            self.tls.store(options.tls.map(Arc::new));
+        }
+        self.services.gate.replace(options.identity);
+        Ok(options.policy)
     }
 
     pub(super) fn start_draining(&self) {
@@ -58,7 +90,7 @@ impl Sessions for Ports {
         let rows = self.services.registry.list().into_iter();
         rows.map(|row| SessionRow {
             id: row.id,
-            principal: row.user.clone(),
+            principal: row.principal,
             role: row.user,
             database: row.database,
             client: row.client.map(|address| address.to_string()).unwrap_or_default(),
@@ -82,7 +114,7 @@ impl Sessions for Ports {
 impl Reload for Ports {
     fn reload(&self) -> BoxFuture<'_, Result<String, Vec<String>>> {
         Box::pin(async move {
-            let policy = reload::read(&self.policies)?;
+            let policy = self.read_again()?;
             let sha256 = policy.sha256().to_owned();
             self.services.databases.retag(policy.tag_rules().clone());
             self.services.policy.store(Arc::new(policy));

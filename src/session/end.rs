@@ -52,6 +52,13 @@ impl SeenBy {
     }
 }
 
+/// Also where the session's task panics or is dropped.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close_records();
+    }
+}
+
 impl Session {
     /// Whether an operator or a drain ends the session now: killed at once, drained as soon as nothing of it is open.
     pub(super) fn must_end(&self) -> bool {
@@ -106,10 +113,20 @@ impl Session {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }
         }
-        let late = std::mem::take(&mut self.scribe.closing);
-        if !late.is_empty() {
-            // The session ends now; its records wait for the log without it.
-            tokio::spawn(hand_in_late(self.services.log.clone(), late));
+        self.close_records();
+    }
+
+    /// Nothing that was judged stays without a closing record: what the log cannot take now waits for it without the
+    /// session. What was opened in the log and cannot even wait, because the process ends, is closed at the next start.
+    fn close_records(&mut self) {
+        self.close_lost_runs();
+        let late = self.scribe.end();
+        if late.is_empty() {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(hand_in_late(self.services.log.clone(), late))),
+            Err(_) => tracing::error!(records = late.len(), "closing records of a session were not written"),
         }
     }
 

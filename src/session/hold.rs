@@ -82,6 +82,7 @@ impl Session {
         // From here on a cancel is for the hold, not for the backend.
         self.cancel_requested = false;
         self.registration.holding(true);
+        self.scribe.opening(&new.record);
         let approvals = self.services.approvals.clone();
         let opened = match self.wait_for(async move { approvals.open(new).await }).await? {
             Ok(opened) => opened,
@@ -281,6 +282,7 @@ impl Session {
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else {
             return Ok(Cleared::Refused(lapsed(&hold.id, "cannot be released")));
         };
+        self.scribe.opening(&record);
         let release = Release { action_hash: action::hash(self, run, form), record };
         let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
         match self.wait_for(async move { approvals.release(&id, release).await }).await? {

@@ -114,13 +114,13 @@ impl Session {
         if run.may_be_a_mistake()
             && self.enforces()
             && run.verdict() != Verdict::Allow
-            && let Some(error) = Box::pin(self.is_mistaken(&text)).await?
+            && let Some(error) = self.mistake_of(&text, &mut run).await?
         {
             return self.answer_with(&error, run);
         }
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
-            Cleared::Skipped => self.pass_unqueued(&frame),
+            Cleared::Skipped => self.pass_unqueued(&frame, run),
             Cleared::Go => {
                 if !self.phase.skipping {
                     self.names.simple_query();
@@ -130,6 +130,15 @@ impl Session {
                 if copies { self.await_copy().await } else { Ok(()) }
             }
         }
+    }
+
+    /// The server's own error where the text is a mistake; a run that the session ends under is closed.
+    async fn mistake_of(&mut self, text: &Bytes, run: &mut Run) -> Result<Option<ServerError>, End> {
+        let found = Box::pin(self.is_mistaken(text)).await;
+        if found.is_err() {
+            self.scribe.withheld(run, Outcome::Withdrawn, sqlstate::CONNECTION_FAILURE.as_str());
+        }
+        found
     }
 
     /// A Query that the server has refused in another form gets the server's own error.
@@ -155,12 +164,12 @@ impl Session {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
         let text = frame.slice_ref(parse.text);
-        let run = match self.judge(&text).await? {
+        let mut run = match self.judge(&text).await? {
             Ok(run) => run,
             Err(report) => return self.refuse(Instead::Parse(name), report, None),
         };
         if run.verdict() == Verdict::Deny && self.enforces() {
-            let report = Self::denied_by_rule(&run);
+            let report = self.deny(&mut run).await?;
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
         let prepared = Prepared {
@@ -199,7 +208,7 @@ impl Session {
             }
             match self.clear(&mut run, Form::Bind(values.clone())).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
-                Cleared::Skipped => return self.pass_unqueued(&frame),
+                Cleared::Skipped => return self.pass_unqueued(&frame, run),
                 Cleared::Go => cleared = Some(run),
             }
         }
@@ -224,7 +233,7 @@ impl Session {
         if !cleared {
             match self.clear(&mut run, Form::Execute(values)).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
-                Cleared::Skipped => return self.pass_unqueued(&frame),
+                Cleared::Skipped => return self.pass_unqueued(&frame, run),
                 Cleared::Go => {}
             }
         }
@@ -251,7 +260,7 @@ impl Session {
         let mut run = self.judge_call(oid).await?;
         match self.clear(&mut run, Form::Call).await? {
             Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
-            Cleared::Skipped => self.pass_unqueued(&frame),
+            Cleared::Skipped => self.pass_unqueued(&frame, run),
             Cleared::Go => {
                 self.forward(&frame, Request::Call(run));
                 Ok(())
@@ -348,8 +357,9 @@ impl Session {
 
     /// The server will discard it unread: an earlier frame of the batch failed.
     #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
-    fn pass_unqueued(&mut self, frame: &Bytes) -> Result<(), End> {
+    fn pass_unqueued(&mut self, frame: &Bytes, mut run: Box<Run>) -> Result<(), End> {
         self.server.output.extend_from_slice(frame);
+        self.scribe.withheld(&mut run, Outcome::Withdrawn, SKIPPED.as_str());
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::{Catalog, CatalogBuilder, source};
-use crate::policy::{self, Decision, Estimate};
+use crate::policy::{self, Decision, Estimate, Policy};
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -217,8 +217,19 @@ impl Session {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
         self.scribe.policy(policy.sha256(), observes);
-        let now = self.services.clock.now();
         let facts = self.resolve(facts);
+        let decisions = self.decisions(&policy, &facts);
+        let mut run = Run::new(text, facts, decisions);
+        self.charge_budgets(&mut run);
+        Box::new(run)
+    }
+
+    fn decisions(&mut self, policy: &Arc<Policy>, facts: &Arc<Facts>) -> Vec<Arc<Decision>> {
+        let intent = self.settings.intent.as_deref();
+        if let Some(known) = self.decided.get(facts, policy, intent) {
+            return known.to_vec();
+        }
+        let now = self.services.clock.now();
         let decisions = facts.statements.iter().map(|facts| {
             let mut request = policy::Request {
                 principal: &self.who.principal,
@@ -231,16 +242,14 @@ impl Session {
                 at: now,
             };
             let decision = policy.evaluate(&request);
-            if !decision.wants_estimate {
-                return decision;
+            if decision.wants_estimate {
+                request.estimate = self.estimate(facts);
             }
-            request.estimate = self.estimate(facts);
-            if request.estimate.is_none() { decision } else { policy.evaluate(&request) }
+            Arc::new(if request.estimate.is_none() { decision } else { policy.evaluate(&request) })
         });
-        let decisions: Vec<Decision> = decisions.collect();
-        let mut run = Run::new(text, facts, decisions);
-        self.charge_budgets(&mut run);
-        Box::new(run)
+        let decisions: Vec<_> = decisions.collect();
+        self.decided.keep(facts, policy, intent, &decisions);
+        decisions
     }
 
     /// What the catalog says of the size of a result: the rows of what is scanned without a narrowing condition.

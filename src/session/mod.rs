@@ -16,6 +16,7 @@ mod intercept;
 mod judge;
 mod launder;
 mod meaning;
+mod memo;
 mod names;
 mod phase;
 mod read;
@@ -39,6 +40,7 @@ use arc_swap::ArcSwap;
 
 use crate::analysis;
 use crate::approvals::Approvals;
+use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Databases, Snapshot};
 use crate::catalog::Remembered;
@@ -118,8 +120,8 @@ pub struct Services {
     pub bounds: Bounds,
     /// A server that asks for no password is believed for clients that are not on this machine.
     pub allow_upstream_trust: bool,
-    /// Who a role stands for.
-    pub principals: Vec<Principal>,
+    /// Who comes in, and who they are.
+    pub gate: Gate,
 }
 
 /// Who a session belongs to and where it leads.
@@ -161,6 +163,8 @@ struct Session {
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
     expecting: Vec<StatementId>,
+    /// Decisions that were met before.
+    decided: memo::Memo,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

@@ -33,7 +33,9 @@ pub enum Signal {
 pub struct SessionRow {
     /// Its id.
     pub id: SessionId,
-    /// The role that logged in.
+    /// Who logged in, by the name in policies and records.
+    pub principal: String,
+    /// The role that Postgres sees.
     pub user: String,
     /// Its database.
     pub database: String,
@@ -192,6 +194,7 @@ mod tests {
     fn row() -> SessionRow {
         SessionRow {
             id: SessionId::new(),
+            principal: "agent".into(),
             user: "agent".into(),
             database: "shop".into(),
             client: None,
@@ -207,6 +210,8 @@ mod tests {
             host: "localhost".into(),
             port: 5432,
             encryption: crate::backend::connect::Encryption::Never,
+            address: None,
+            negotiation: crate::backend::connect::Negotiation::Asked,
             timeout: std::time::Duration::from_secs(1),
         };
         (upstream, 7, vec![1, 2, 3, 4])

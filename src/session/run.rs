@@ -47,7 +47,7 @@ impl Meter {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) id: StatementId,
-    pub(super) decision: Decision,
+    pub(super) decision: Arc<Decision>,
     pub(super) meter: Meter,
     pub(super) hold: Option<HoldId>,
     /// Its closing record was written.
@@ -85,7 +85,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<Decision>) -> Self {
+    pub(super) fn new(text: Bytes, facts: Arc<Facts>, decisions: Vec<Arc<Decision>>) -> Self {
         let parts = decisions
             .into_iter()
             .map(|decision| Part {

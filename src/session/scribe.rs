@@ -10,7 +10,8 @@ use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, RecordColumn, RecordOutput, StatementRecord, mask};
+use crate::lineage::{Event, Outcome, StatementRecord};
+use crate::log;
 use crate::policy::Verdict;
 use crate::telemetry;
 
@@ -22,6 +23,8 @@ pub(super) struct Scribe {
     /// Verdicts are recorded and not carried out.
     observes: bool,
     services: Arc<Services>,
+    /// The newest opening line of each statement that has one and no closing line. Few: those that run or wait now.
+    opened: Vec<StatementRecord>,
     /// Closing lines that the log had no room for.
     pub(super) closing: VecDeque<StatementRecord>,
     /// Holds whose statements have ended, for the store.
@@ -35,6 +38,7 @@ impl Scribe {
             strings: StringMode::Standard,
             observes: false,
             services,
+            opened: Vec::new(),
             closing: VecDeque::new(),
             ended_holds: Vec::new(),
         }
@@ -67,43 +71,12 @@ impl Scribe {
         let mut record = self.template.clone();
         record.id = part.id;
         record.event = event;
-        record.verdict = Some(part.decision.verdict);
-        record.rule = part.decision.rule.to_string();
-        record.sensitivity = part.decision.sensitivity;
         record.hold.clone_from(&part.hold);
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
-        let masked = mask(run.text_of(index), self.strings);
-        record.text = masked.text;
-        record.shape = masked.shape;
-        self.describe(&mut record, run, index);
-        Some(record)
-    }
-
-    fn describe(&self, record: &mut StatementRecord, run: &Run, index: usize) {
-        let Some(facts) = run.facts_of(index) else { return };
-        let database = self.template.database.as_deref().unwrap_or("");
-        record.kinds = facts.kinds.iter().copied().collect();
-        record.command.clone_from(&facts.command);
-        record.relations = facts.relations.iter().map(ToString::to_string).collect();
-        record.tags = facts.tags().iter().map(ToString::to_string).collect();
-        record.opaque.clone_from(&facts.opaque);
-        record.columns = facts
-            .columns
-            .iter()
-            .map(|(name, column)| {
-                let tags = column.tags.iter().map(ToString::to_string).collect();
-                let access = column.access.iter().copied().collect();
-                (format!("{database}.{name}"), RecordColumn { tags, access })
-            })
-            .collect();
-        record.outputs = facts
-            .outputs
-            .iter()
-            .map(|output| RecordOutput {
-                name: output.name.clone(),
-                sources: output.sources.iter().map(|source| format!("{database}.{source}")).collect(),
-            })
-            .collect();
+        let record = record.with_text(run.text_of(index), self.strings).with_decision(&part.decision);
+        let Some(facts) = run.facts_of(index) else { return Some(record) };
+        let database = record.database.clone().unwrap_or_default();
+        Some(record.with_facts(facts, &database))
     }
 
     /// The current statement of a run completed; `counted` is what its command tag says.
@@ -180,7 +153,35 @@ impl Scribe {
         }
     }
 
-    fn hand_in(&mut self, record: StatementRecord) {
+    /// Statements of a run that a rule refuses: their closing lines, to be on disk before anybody is told.
+    pub(super) fn refusals(&mut self, run: &mut Run, sqlstate: &str) -> Vec<StatementRecord> {
+        let count = run.parts.len();
+        let close = |index| {
+            self.closing_line(run, index, |record| {
+                record.outcome = Some(Outcome::Refused);
+                record.sqlstate = Some(sqlstate.to_owned());
+            })
+        };
+        (0..count).filter_map(close).collect()
+    }
+
+    /// An opening line is about to be written: whatever happens, a closing line must follow.
+    pub(super) fn opening(&mut self, record: &StatementRecord) {
+        self.opened.retain(|opened| opened.id != record.id);
+        self.opened.push(record.clone());
+    }
+
+    /// The session is over: closes what was opened and has no run any more, such as a Bind that was approved and never
+    /// executed, and gives away what the log had no room for.
+    pub(super) fn end(&mut self) -> VecDeque<StatementRecord> {
+        for opened in std::mem::take(&mut self.opened) {
+            self.hand_in(log::closing(&opened));
+        }
+        std::mem::take(&mut self.closing)
+    }
+
+    /// Hands a closing line in, or keeps it until the log has room.
+    pub(super) fn hand_in(&mut self, record: StatementRecord) {
         if !self.closing.is_empty() {
             self.closing.push_back(record);
         } else if let Err(error) = self.services.log.try_append(record) {
@@ -189,16 +190,28 @@ impl Scribe {
     }
 
     fn close(&mut self, run: &mut Run, index: usize, fill: impl FnOnce(&mut StatementRecord)) {
-        match run.parts.get_mut(index) {
-            Some(Part { closed, .. }) if !*closed => *closed = true,
-            _ => return,
-        }
-        if let Some(mut record) = self.record(run, index, Event::Closed) {
-            let took = clock::monotonic().saturating_duration_since(run.since);
-            record.duration_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-            fill(&mut record);
-            self.account(run, index, &record);
+        if let Some(record) = self.closing_line(run, index, fill) {
             self.hand_in(record);
         }
+    }
+
+    /// The one closing line of a statement; `None` where it was made before.
+    fn closing_line(
+        &mut self,
+        run: &mut Run,
+        index: usize,
+        fill: impl FnOnce(&mut StatementRecord),
+    ) -> Option<StatementRecord> {
+        match run.parts.get_mut(index) {
+            Some(Part { closed, .. }) if !*closed => *closed = true,
+            _ => return None,
+        }
+        let mut record = self.record(run, index, Event::Closed)?;
+        self.opened.retain(|opened| opened.id != record.id);
+        let took = clock::monotonic().saturating_duration_since(run.since);
+        record.duration_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        fill(&mut record);
+        self.account(run, index, &record);
+        Some(record)
     }
 }

@@ -2,17 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::memo::Memo;
 use super::registry::SessionRow;
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
 use super::{Services, Session, Who};
-use crate::auth::relay::{self as login, LoggedIn, LoginFailed, Trust};
+use crate::auth::gate::{Admission, Caller};
+use crate::auth::login::{self, LoggedIn, LoginFailed};
+use crate::auth::queue::{Late, Place};
+use crate::auth::relay::{self, Trust};
+use crate::auth::upstream;
+use crate::backend::connect::Upstream;
 use crate::catalog::Remembered;
 use crate::clock::Timestamp;
 use crate::ids::{NAME, SessionId, StatementId};
@@ -21,26 +27,91 @@ use crate::net::Stream;
 use crate::principal::Principal;
 use crate::report::Report;
 use crate::sqlstate;
+use crate::telemetry::SessionGauge;
 use crate::wire::build;
 use crate::wire::startup::Parameters;
 
 /// Values of `replication` that ask for an ordinary connection.
 const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
 
-/// How long a log-in may take (`authentication_timeout`).
-const LOGIN_WAIT: Duration = Duration::from_secs(60);
+/// A client whose log-in is done.
+struct Entered {
+    principal: Principal,
+    server: Stream,
+    greeting: LoggedIn,
+    /// Where its backend is.
+    upstream: Upstream,
+    /// One of the sessions that there may be; given back with the session.
+    seat: OwnedSemaphorePermit,
+}
 
-/// Serves one client from its start-up packet to the end of its session.
-pub async fn serve(services: Arc<Services>, mut client: Stream, parameters: Parameters, address: SocketAddr) {
-    if let Some(report) = not_served(&services, &parameters) {
-        login::refuse(&mut client, &report).await;
-        return;
-    }
-    let Some(server) = reach(&services, &mut client).await else { return };
-    let Some((server, greeting)) = log_in(&services, &mut client, server, &parameters, address).await else { return };
-    let Ok(mut session) = greet(services, client, server, greeting, &parameters, address).await else { return };
+/// Serves one client from its start-up packet to the end of its session. `place` is its place among those that have not
+/// proved anything, and is given up once it has.
+pub async fn serve(
+    services: Arc<Services>,
+    mut client: Stream,
+    parameters: Parameters,
+    address: SocketAddr,
+    place: Place,
+) {
+    let caller = (&parameters, address);
+    let entered = place.within(enter(&services, &mut client, caller)).await;
+    let entered = match entered.unwrap_or_else(|late| Err(too_late(late))) {
+        Ok(entered) => entered,
+        Err(failed) => {
+            if failed.is_a_guess() {
+                services.gate.failed(address, "client");
+            }
+            if let LoginFailed::Refused(report) = failed {
+                login::refuse(&mut client, &report).await;
+            }
+            return;
+        }
+    };
+    drop(place);
+    let _gauge = SessionGauge::enter();
+    let Ok((mut session, _seat)) = greet(services, client, entered, caller).await else { return };
     let end = session.run().await;
     session.wind_up(&end).await;
+}
+
+fn too_late(late: Late) -> LoginFailed {
+    let sqlstate = match late {
+        Late::TimedOut => sqlstate::INVALID_AUTHORIZATION,
+        Late::PushedOut => sqlstate::TOO_MANY_CONNECTIONS,
+    };
+    LoginFailed::Refused(Report::new(sqlstate, late.to_string()))
+}
+
+/// From the start-up packet to a backend that is logged in to.
+async fn enter(
+    services: &Services,
+    client: &mut Stream,
+    (parameters, address): (&Parameters, SocketAddr),
+) -> Result<Entered, LoginFailed> {
+    if let Some(report) = not_served(services, parameters) {
+        return Err(LoginFailed::Refused(report));
+    }
+    let (user, database) = (parameters.text("user").unwrap_or_default(), database(parameters));
+    let caller = Caller { address, parameters, user: &user, database: &database };
+    let (principal, server, greeting, upstream) =
+        match services.gate.admit(client, &caller, services.clock.now()).await? {
+            Admission::Relayed(principal) => {
+                let mut server = reach(&services.upstream).await?;
+                let greeting = relayed(services, client, &mut server, (parameters, address)).await?;
+                (principal, server, greeting, services.upstream.clone())
+            }
+            Admission::Proved(proved) => {
+                let upstream = proved.upstream.unwrap_or_else(|| services.upstream.clone());
+                let mut server = reach(&upstream).await?;
+                let startup = upstream::startup(parameters, &proved.credential.role, &database);
+                let greeting = upstream::log_in(client, &mut server, &startup, &proved.credential).await?;
+                (proved.principal, server, greeting, upstream)
+            }
+        };
+    let full = || LoginFailed::Refused(Report::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
+    let seat = services.gate.seat().ok_or_else(full)?;
+    Ok(Entered { principal, server, greeting, upstream, seat })
 }
 
 fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
@@ -63,71 +134,47 @@ fn database(parameters: &Parameters) -> String {
     named.or_else(|| parameters.text("user")).unwrap_or_default()
 }
 
-async fn reach(services: &Services, client: &mut Stream) -> Option<Stream> {
-    match services.upstream.connect().await {
-        Ok(server) => Some(server),
-        Err(error) => {
-            let authority = services.upstream.authority();
-            let report =
-                Report::new(sqlstate::UNABLE_TO_CONNECT, format!("cannot connect to upstream {authority}: {error}"))
-                    .hint("Check that the upstream runs and that its address is right.");
-            login::refuse(client, &report).await;
-            None
-        }
-    }
+async fn reach(upstream: &Upstream) -> Result<Stream, LoginFailed> {
+    upstream.connect().await.map_err(|error| {
+        let text = format!("cannot connect to upstream {}: {error}", upstream.authority());
+        let report = Report::new(sqlstate::UNABLE_TO_CONNECT, text);
+        LoginFailed::Refused(report.hint("Check that the upstream runs and that its address is right."))
+    })
 }
 
-async fn log_in(
+async fn relayed(
     services: &Services,
     client: &mut Stream,
-    mut server: Stream,
-    parameters: &Parameters,
-    address: SocketAddr,
-) -> Option<(Stream, LoggedIn)> {
-    let local = address.ip().is_loopback();
+    server: &mut Stream,
+    (parameters, address): (&Parameters, SocketAddr),
+) -> Result<LoggedIn, LoginFailed> {
+    let local = address.ip().to_canonical().is_loopback();
     let trust = if local || services.allow_upstream_trust { Trust::Believed } else { Trust::Refused };
     let mut startup = BytesMut::new();
     build::startup(&mut startup, parameters);
-    let exchange = async {
-        server.write_all(&startup).await?;
-        server.flush().await?;
-        login::relay(client, &mut server, trust).await
-    };
-    match tokio::time::timeout(LOGIN_WAIT, exchange).await {
-        Ok(Ok(greeting)) => Some((server, greeting)),
-        Ok(Err(LoginFailed::Over)) => None,
-        Ok(Err(LoginFailed::Refused(report))) => {
-            login::refuse(client, &report).await;
-            None
-        }
-        Err(_) => {
-            let report = Report::new(sqlstate::INVALID_AUTHORIZATION, "log-in took too long");
-            login::refuse(client, &report).await;
-            None
-        }
-    }
+    server.write_all(&startup).await?;
+    server.flush().await?;
+    relay::relay(client, server, trust).await
 }
 
 /// Builds the session and lets the client's first query come.
 async fn greet(
     services: Arc<Services>,
     client: Stream,
-    server: Stream,
-    greeting: LoggedIn,
-    parameters: &Parameters,
-    address: SocketAddr,
-) -> Result<Session, End> {
-    let user = parameters.text("user").unwrap_or_default();
-    let database = database(parameters);
+    entered: Entered,
+    (parameters, address): (&Parameters, SocketAddr),
+) -> Result<(Session, OwnedSemaphorePermit), End> {
+    let Entered { principal, server, greeting, upstream, seat } = entered;
     let who = Who {
-        principal: principal(&services.principals, &user),
+        principal,
         environment: services.environment.clone(),
         client: Some(address),
-        database,
+        database: database(parameters),
     };
     let row = SessionRow {
         id: SessionId::new(),
-        user,
+        principal: who.principal.name.clone(),
+        user: who.principal.role.clone(),
         database: who.database.clone(),
         client: Some(address),
         application_name: parameters.text("application_name").unwrap_or_default(),
@@ -136,7 +183,7 @@ async fn greet(
         holding: false,
     };
     let scribe = Scribe::new(template(&services, &who, &row), services.clone());
-    let backend = (services.upstream.clone(), greeting.pid, greeting.key.clone());
+    let backend = (upstream, greeting.pid, greeting.key.clone());
     let (registration, secret) = services.registry.enter(row, backend.clone());
     let mut settings = Settings::from_startup(parameters);
     for (name, value) in &greeting.parameters {
@@ -162,6 +209,7 @@ async fn greet(
         own_changed: false,
         own: Remembered::default(),
         expecting: Vec::new(),
+        decided: Memo::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),
@@ -177,7 +225,7 @@ async fn greet(
     // Asked before the first query, so that no question of ours comes between BEGIN and what follows it.
     session.learn_names().await?;
     build::ready(&mut session.client.output, b'I');
-    Ok(session)
+    Ok((session, seat))
 }
 
 impl Session {
@@ -188,11 +236,6 @@ impl Session {
             }
         }
     }
-}
-
-fn principal(principals: &[Principal], role: &str) -> Principal {
-    let known = principals.iter().find(|principal| principal.role == role).cloned();
-    known.unwrap_or_else(|| Principal { name: role.to_owned(), role: role.to_owned(), ..Principal::default() })
 }
 
 fn template(services: &Services, who: &Who, row: &SessionRow) -> StatementRecord {

@@ -279,7 +279,57 @@ async fn a_log_whose_directory_is_gone_refuses_and_one_that_was_replaced_is_not_
     assert!(log.append_strict(record("b")).await.is_err());
     fs::create_dir(&place).unwrap();
     assert!(log.append_strict(record("c")).await.is_err());
-    assert!(log.health().unwrap_err().contains("shorter"));
+    assert!(log.health().unwrap_err().contains("lock"), "{:?}", log.health());
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_group_is_durable_with_one_sync_and_refused_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, disk) = open_faulty(dir.path());
+    let group = || (0..100).map(|number| record(&number.to_string())).collect::<Vec<_>>();
+    let before = disk.0.syncs.load(Ordering::SeqCst);
+    log.append_all_strict(group()).await.unwrap();
+    assert_eq!(disk.0.syncs.load(Ordering::SeqCst) - before, 1);
+    disk.0.sync_fails.store(true, Ordering::SeqCst);
+    assert!(log.append_each_strict(group()).await.iter().all(Result::is_err));
+    disk.0.sync_fails.store(false, Ordering::SeqCst);
+    log.append_all_strict(vec![record("small"), record(&"x".repeat(30 << 20))]).await.unwrap();
+    log.close().await;
+    assert_eq!(texts(dir.path()).len(), 100 + 1 + 2);
+    intact(dir.path());
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_the_segment_is_left_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, disk) = open_faulty(dir.path());
+    log.append_strict(record("before")).await.unwrap();
+    disk.0.sync_fails.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        log.append_strict(record("refused")).await.unwrap_err();
+    }
+    disk.0.sync_fails.store(false, Ordering::SeqCst);
+    log.append_strict(record("after")).await.unwrap();
+    log.close().await;
+    assert_eq!(intact(dir.path()).segments, 2);
+    assert!(!dir.path().join("00000002.jsonl").exists());
+}
+
+#[tokio::test]
+async fn nothing_goes_on_behind_lines_that_are_not_on_disk_as_they_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, disk) = open_faulty(dir.path());
+    log.append_strict(record("before")).await.unwrap();
+    disk.0.sync_fails.store(true, Ordering::SeqCst);
+    log.append_strict(record("refused")).await.unwrap_err();
+    // What a disk that lost a page gives back.
+    let path = dir.path().join("00000000.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("before", "\0\0\0\0\0\0")).unwrap();
+    disk.0.sync_fails.store(false, Ordering::SeqCst);
+    let refused = log.append_strict(record("after")).await;
+    assert!(matches!(refused, Err(LogError::NotIntact { .. })), "{refused:?}");
     log.close().await;
 }
 

@@ -3,6 +3,7 @@
 //! No fixed port and no sleep. Start reading at [`TestDb`] and [`Proxy`].
 
 pub mod api;
+pub mod certs;
 pub mod conn;
 mod postgres;
 mod proxy;

@@ -53,7 +53,12 @@ impl TestDb {
 
     /// The DSN of the server itself.
     pub fn dsn(&self) -> String {
-        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{}", self.port, self.name)
+        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{}?sslmode=disable", self.port, self.name)
+    }
+
+    /// The authority that has signed the server's certificate, for `localhost`, PEM.
+    pub fn root(&self) -> PathBuf {
+        home().join("root.crt")
     }
 
     fn admin_try(&self, sql: &str) -> Result<(), String> {
@@ -73,6 +78,7 @@ fn psql(port: u16, database: &str, sql: &str) -> std::process::Output {
     Command::new("psql")
         .args(["-X", "-At", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port.to_string()])
         .args(["-U", SUPERUSER, "-d", database, "-c", sql])
+        .env("PGSSLMODE", "disable")
         .output()
         .expect("psql is missing: install postgresql-client")
 }
@@ -126,6 +132,7 @@ fn start(home: &Path) -> u16 {
     run(server_command(&bin, "initdb").args(["-D", &text(&data), "-U", SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]));
     let port = free_port();
     configure(&data, home, port);
+    certify(&data, home);
     let log = text(&home.join("server.log"));
     run(server_command(&bin, "pg_ctl").args(["-D", &text(&data), "-l", &log, "-w", "start"]).stdout(Stdio::null()));
     prepare(port);
@@ -142,10 +149,33 @@ fn configure(data: &Path, home: &Path, port: u16) {
         home.display()
     );
     let hba = "host all agent_password 127.0.0.1/32 password\nhost all agent_md5 127.0.0.1/32 md5\n\
-               host all agent_scram 127.0.0.1/32 scram-sha-256\nlocal all all trust\n\
+               host all agent_scram 127.0.0.1/32 scram-sha-256\n\
+               hostssl all agent_cert 127.0.0.1/32 cert\nhost all agent_cert 127.0.0.1/32 reject\nlocal all all trust\n\
                host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust\n";
     append(&data.join("postgresql.conf"), &settings);
     fs::write(data.join("pg_hba.conf"), hba).unwrap();
+}
+
+/// A certificate for `localhost`, and roles whose log-in wants a certificate of the same authority or TLS.
+fn certify(data: &Path, home: &Path) {
+    let authority = super::certs::Authority::new();
+    authority.write_root(&home.join("root.crt"));
+    let (cert, key) = authority.issue("localhost", &["localhost"]);
+    let (bot_cert, bot_key) = authority.issue("agent_cert", &[]);
+    for (path, text) in [
+        (data.join("server.crt"), cert),
+        (data.join("server.key"), key),
+        (data.join("root.crt"), authority.pem()),
+        (home.join("agent_cert.crt"), bot_cert),
+        (home.join("agent_cert.key"), bot_key),
+    ] {
+        fs::write(&path, text).unwrap();
+        if is_root() && path.starts_with(data) {
+            run(Command::new("chown").arg(SUPERUSER).arg(&path));
+        }
+        run(Command::new("chmod").arg("600").arg(&path));
+    }
+    append(&data.join("postgresql.conf"), "ssl = on\nssl_ca_file = 'root.crt'\n");
 }
 
 fn append(path: &Path, text: &str) {
@@ -157,7 +187,8 @@ fn prepare(port: u16) {
     let roles = format!(
         "SET password_encryption = 'md5'; CREATE ROLE agent_md5 LOGIN PASSWORD '{PASSWORD}';
          SET password_encryption = 'scram-sha-256'; CREATE ROLE agent_scram LOGIN PASSWORD '{PASSWORD}';
-         CREATE ROLE agent_password LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE agent_trust LOGIN;"
+         CREATE ROLE agent_password LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE agent_trust LOGIN;
+         CREATE ROLE agent_cert LOGIN;"
     );
     for (database, sql) in [
         ("postgres", roles.as_str()),
