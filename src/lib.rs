@@ -27,7 +27,7 @@
 //! - [`frontend`]: first packets of a client. [`backend`]: connections to the upstream, its catalogs, and what is remembered
 //!   of their tags. [`approvals`]: the
 //!   hold store. [`log`]: the append-only log with its Merkle tree.
-//! - [`auth`]: relayed log-ins.
+//! - [`notify`]: Slack, Teams and webhooks from one outbox. [`auth`]: relayed log-ins.
 //! - [`session`]: the data plane. Its only place that waits for sockets is one file, its judgement of protocol another.
 //! - [`config`]: files and flags become one typed configuration. [`control`]: every operator action, once.
 //! - [`admin`], [`http`]: surfaces of `control`.
@@ -63,6 +63,7 @@ pub mod ids;
 pub mod lineage;
 pub mod log;
 pub mod net;
+pub mod notify;
 pub mod policy;
 pub mod principal;
 pub mod report;

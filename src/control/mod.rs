@@ -169,6 +169,14 @@ impl Control {
         self.record(act(operator, "sign-in", method, format!("{} signed in {how}", operator.name))).await
     }
 
+    /// Notes that an operator has a notice sent again that was given up.
+    ///
+    /// # Errors
+    /// The log did not take it: it must not be sent.
+    pub async fn retried_notice(&self, operator: &Operator, id: i64, method: Method) -> Result<(), SinkError> {
+        self.record(act(operator, "retry-notice", method, format!("notice {id} is sent again"))).await
+    }
+
     /// Notes that an operator signed out, or was.
     ///
     /// # Errors

@@ -12,9 +12,11 @@ mod feed;
 mod health;
 mod holds;
 mod idempotent;
+mod notices;
 mod openapi;
 mod problem;
 mod site;
+mod slack;
 mod stream;
 mod tags;
 
@@ -30,6 +32,7 @@ use axum::routing::{MethodRouter, get, post};
 pub use console::oidc::{OidcOptions, Provider, ProviderError};
 pub use problem::Problem;
 pub use site::{Site, SiteOptions};
+pub use slack::{Desk, SlackDoor};
 
 use crate::control::Control;
 
@@ -69,6 +72,9 @@ fn endpoints() -> Vec<(&'static str, MethodRouter<Site>)> {
         ("/api/v1/events", get(events::query)),
         ("/api/v1/tags", get(tags::list)),
         ("/api/v1/tags/{id}/review", post(tags::review)),
+        ("/api/v1/notices", get(notices::dead)),
+        ("/api/v1/notices/{id}/retry", post(notices::retry)),
+        ("/api/v1/slack/interactions", post(slack::take).layer(DefaultBodyLimit::max(slack::BODY_MAX))),
         ("/api/v1/openapi.json", get(openapi::serve)),
         ("/livez", get(health::live)),
         ("/readyz", get(health::ready)),

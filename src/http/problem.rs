@@ -30,6 +30,13 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
     }
 
+    /// 401: a callback that is nobody's.
+    #[must_use]
+    pub fn unsigned() -> Self {
+        let detail = "The signature is not of this body and of now.";
+        Self::new(StatusCode::UNAUTHORIZED, "unsigned", "Unsigned", detail)
+    }
+
     /// 404.
     #[must_use]
     pub fn not_found(detail: &str) -> Self {

@@ -11,9 +11,11 @@ use super::console::oidc::{Pendings, Provider};
 use super::console::{Place, Sessions};
 use super::feed::Feed;
 use super::idempotent::Answers;
+use super::slack::SlackDoor;
 use super::stream::READERS_MAX;
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::notify::Notifier;
 
 /// How the HTTP listener is set up.
 #[derive(Clone, Default)]
@@ -22,6 +24,10 @@ pub struct SiteOptions {
     pub public_url: Option<String>,
     /// The provider by which operators sign in.
     pub provider: Option<Arc<Provider>>,
+    /// What lets clicks in Slack in.
+    pub slack: Option<SlackDoor>,
+    /// Notices, to show those that were given up.
+    pub notifier: Option<Notifier>,
     /// The time by which sessions and keys end.
     pub clock: Clock,
     /// Ends streams.
@@ -42,6 +48,8 @@ pub struct Parts {
     pub(super) sessions: Sessions,
     pub(super) provider: Option<Arc<Provider>>,
     pub(super) pendings: Pendings,
+    pub(super) slack: Option<SlackDoor>,
+    pub(super) notifier: Option<Notifier>,
     pub(super) stop: CancellationToken,
 }
 
@@ -59,6 +67,8 @@ impl Site {
             place: Place::new(options.public_url.as_deref()),
             sessions: Sessions::new(options.clock.clone()),
             provider: options.provider,
+            slack: options.slack,
+            notifier: options.notifier,
             pendings: Pendings::new(options.clock),
             stop: options.stop,
         }))

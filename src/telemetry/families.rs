@@ -29,6 +29,8 @@ pub struct Families {
     pub(super) unforeseen: IntCounter,
     pub(super) operator_acts: IntCounterVec,
     pub(super) sign_in_failures: IntCounterVec,
+    pub(super) notices: IntCounterVec,
+    pub(super) notices_kept: IntGaugeVec,
 }
 
 static FAMILIES: LazyLock<Families> = LazyLock::new(|| {
@@ -75,6 +77,8 @@ impl Families {
             )?,
             operator_acts: counters("operator_acts_total", "Acts of operators.", &["act", "method"])?,
             sign_in_failures: counters("sign_in_failures_total", "Wrong tokens that were offered.", &["method"])?,
+            notices: counters("notices_total", "Attempts to deliver a notice.", &["target", "outcome"])?,
+            notices_kept: IntGaugeVec::new(Opts::new("notices", "Notices in the outbox, by state."), &["state"])?,
             registry,
         };
         families.register()?;
@@ -96,6 +100,8 @@ impl Families {
         registry.register(Box::new(self.descriptions_asked.clone()))?;
         registry.register(Box::new(self.unforeseen.clone()))?;
         registry.register(Box::new(self.operator_acts.clone()))?;
+        registry.register(Box::new(self.notices.clone()))?;
+        registry.register(Box::new(self.notices_kept.clone()))?;
         registry.register(Box::new(self.sign_in_failures.clone()))
     }
 }

@@ -114,9 +114,7 @@ fn operators_sign_in_at_an_identity_provider_and_strangers_do_not() {
     let arguments = ["--config", config.to_str().unwrap(), "--http", &http.to_string()];
     let proxy = Proxy::start(&db, Options { arguments: &arguments, ..Options::default() });
     let hold = park(&proxy, "DROP TABLE customers CASCADE");
-    let setting = |subject: &str, heading: Option<&str>| {
-        json!({"base": base, "second": hold, "oidc": {"subject": subject, "heading": heading}})
-    };
+    let setting = |subject: &str, heading: Option<&str>| json!({"base": base, "second": hold, "oidc": {"subject": subject, "heading": heading}});
     drive(&setting("subject-7", None));
     drive(&setting("stranger", Some("Not signed in")));
     let (_, log, _) = proxy.holdgate(&["log", "tail"]);

@@ -26,6 +26,7 @@ mod log;
 mod malformed;
 mod node;
 mod observe;
+mod openapi;
 mod oracle;
 mod policy_check;
 mod quiet;

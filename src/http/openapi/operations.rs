@@ -155,6 +155,35 @@ pub(in crate::http) const OPERATIONS: &[Operation] = &[
         ..GET
     },
     Operation {
+        path: "/api/v1/notices",
+        id: "listDeadNotices",
+        summary: "Notices to webhooks, Slack and Teams that were given up, the newest first.",
+        parameters: &[query("limit", "Notices at most.", Form::Number(1, crate::http::notices::LIMIT_MAX))],
+        answer: json("Notices", "The notices."),
+        problems: &[422],
+        ..GET
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/notices/{id}/retry",
+        id: "retryNotice",
+        summary: "Sends a notice again that was given up.",
+        parameters: &[Parameter { description: "The number of the notice.", ..TAG_ID }],
+        answer: json("Retried", "It is sent again."),
+        problems: &[403, 404],
+        ..GET
+    },
+    Operation {
+        method: "post",
+        path: "/api/v1/slack/interactions",
+        id: "slackInteraction",
+        summary: "A click in Slack, with Slack's own signature over the raw body instead of a token.",
+        access: Access::Open,
+        answer: Answer { media: "text/plain", schema: None, description: "It was taken." },
+        problems: &[401, 404, 413, 422, 503],
+        ..GET
+    },
+    Operation {
         path: "/api/v1/openapi.json",
         id: "describe",
         summary: "This document.",

@@ -36,6 +36,8 @@ fn answers() -> Value {
         "Events": object(&[("events", list(reference("Event")))]),
         "Tag": tag(),
         "Tags": object(&[("tags", list(reference("Tag")))]),
+        "Notices": object(&[("dead", list(notice()))]),
+        "Retried": object(&[("id", json!({"type": "integer"}))]),
         "Readiness": object(&[("ready", json!({"type": "boolean"})), ("reasons", list(text()))]),
         "Document": {"type": "object", "required": ["openapi", "paths"]},
     })
@@ -112,6 +114,18 @@ fn decision() -> Value {
 fn tag() -> Value {
     json!({"type": "object", "required": ["id", "state"], "properties": {
         "id": {"type": "integer"}, "state": {"type": "string", "enum": ["open", "confirmed", "dismissed"]}}})
+}
+
+fn notice() -> Value {
+    object(&[
+        ("id", json!({"type": "integer"})),
+        ("target", text()),
+        ("hold", text()),
+        ("event", text()),
+        ("at", time()),
+        ("attempts", json!({"type": "integer", "minimum": 0})),
+        ("error", nullable("string")),
+    ])
 }
 
 fn problem(more: &[(&str, Value)]) -> Value {
