@@ -69,3 +69,7 @@ impl Decide for Desk {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "slack_tests.rs"]
+mod tests;
