@@ -12,9 +12,11 @@ use crate::approvals::HoldState;
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
 
-/// `told` is the last state of each open hold that was written down; `message` is what a target calls its message.
+/// `told` is the last state of a hold that was written down, how far along that is, and when it was; `message` is what a target calls its message.
 const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS told (hold TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, hold TEXT NOT NULL UNIQUE, stage INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS delivery (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
@@ -35,6 +37,9 @@ CREATE TABLE IF NOT EXISTS message (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Holds that are over and whose last step is still known, so that one that is heard of late is not told again.
+const OVER_MAX: i64 = 20_000;
+
 /// Messages whose place is remembered, so that they can be changed.
 const MESSAGES_MAX: u32 = 100_000;
 
@@ -46,6 +51,19 @@ pub struct NotifyStoreError(String);
 impl From<rusqlite::Error> for NotifyStoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self(error.to_string())
+    }
+}
+
+/// The stage of a hold that is over.
+const OVER: i64 = 3;
+
+/// How far along a state is; no hold goes back.
+fn stage(state: HoldState) -> i64 {
+    match state {
+        HoldState::Pending => 0,
+        HoldState::Approved => 1,
+        HoldState::Released => 2,
+        _ => OVER,
     }
 }
 
@@ -140,9 +158,10 @@ impl Outbox {
         let targets: Vec<String> = step.targets.into_iter().map(str::to_owned).collect();
         self.with(move |connection| {
             let tx = connection.transaction()?;
-            let told: Option<String> =
-                tx.query_row("SELECT state FROM told WHERE hold = ?1", [&hold], |row| row.get(0)).optional()?;
-            if told.as_deref() == Some(state.as_str()) || (told.is_none() && state.is_closed()) {
+            let told: Option<i64> =
+                tx.query_row("SELECT stage FROM told WHERE hold = ?1", [&hold], |row| row.get(0)).optional()?;
+            // A hold goes one way alone: what is heard late is known. One that was over before it was heard of is no news.
+            if told.map_or(state.is_closed(), |told| told >= stage(state)) {
                 return Ok(Noted::Known);
             }
             let waiting: u32 = tx.query_row("SELECT count(*) FROM delivery WHERE dead = 0", [], |row| row.get(0))?;
@@ -155,11 +174,10 @@ impl Outbox {
                     params![format!("msg_{}", StatementId::new()), target, hold, EventKind::of(state).as_str(), at],
                 )?;
             }
-            if state.is_closed() {
-                tx.execute("DELETE FROM told WHERE hold = ?1", [&hold])?;
-            } else {
-                tx.execute("INSERT OR REPLACE INTO told VALUES (?1, ?2)", [hold.as_str(), state.as_str()])?;
-            }
+            let sql = "INSERT OR REPLACE INTO told (hold, stage) VALUES (?1, ?2)";
+            tx.execute(sql, params![hold, stage(state)])?;
+            let sql = "DELETE FROM told WHERE seq <= ?1 AND stage = ?2";
+            tx.execute(sql, params![tx.last_insert_rowid() - OVER_MAX, OVER])?;
             tx.commit()?;
             Ok(Noted::New)
         })
@@ -169,8 +187,8 @@ impl Outbox {
     /// Open holds of which something was written down.
     pub(super) async fn told(&self) -> Result<Vec<HoldId>, NotifyStoreError> {
         self.with(|connection| {
-            let mut statement = connection.prepare_cached("SELECT hold FROM told")?;
-            let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+            let mut statement = connection.prepare_cached("SELECT hold FROM told WHERE stage < ?1")?;
+            let names = statement.query_map([OVER], |row| row.get::<_, String>(0))?;
             names.filter_map(|name| name.map(|name| HoldId::parse(&name)).transpose()).collect()
         })
         .await
@@ -297,7 +315,7 @@ impl Outbox {
         self.with(move |connection| {
             let number: u32 = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
             if number >= MESSAGES_MAX {
-                connection.execute("DELETE FROM message WHERE hold NOT IN (SELECT hold FROM told)", [])?;
+                connection.execute("DELETE FROM message WHERE hold NOT IN (SELECT hold FROM told WHERE stage < ?1)", [OVER])?;
             }
             connection.execute("INSERT OR REPLACE INTO message VALUES (?1, ?2, ?3)", [target, hold, place]).map(drop)
         })

@@ -62,7 +62,7 @@ fn a_hold_is_decided_in_a_browser_without_scripts_and_hostile_text_stays_text() 
                   "shown": shown, "marks": marks}));
     let state = |id: &str| proxy.api().get(&format!("/api/v1/holds/{id}"))["state"].clone();
     assert_eq!((state(&hold), state(&second)), (json!("approved"), json!("pending")));
-    let (_, log, _) = proxy.holdgate(&["log", "tail"]);
+    let (_, log, _) = proxy.holdgate(&["log", "query", "--format", "jsonl"]);
     assert!(log.contains("sign-in") && log.contains("sign-out") && log.contains("web"), "{log}");
 }
 
@@ -103,21 +103,20 @@ fn operators_sign_in_at_an_identity_provider_and_strangers_do_not() {
     std::fs::write(folder.path().join("secret"), "a secret with : and %\n").unwrap();
     let config = folder.path().join("holdgate.yaml");
     let text = format!(
-        "upstreams: [{{ name: main, dsn: \"{}\" }}]\npublic_url: {base}\n\
+        "public_url: {base}\n\
          oidc: {{ issuer: \"{}\", client_id: holdgate, client_secret_file: secret }}\n\
          operators: [{{ name: carol, human: carol@example.com, groups: [dba], roles: [operator], oidc_subject: subject-7 }}]\n",
-        db.dsn(),
         provider.issuer
     );
     std::fs::write(&config, text).unwrap();
     drop(free);
-    let arguments = ["--config", config.to_str().unwrap(), "--http", &http.to_string()];
-    let proxy = Proxy::start(&db, Options { arguments: &arguments, ..Options::default() });
+    let (arguments, http) = (["--config", config.to_str().unwrap()], http.to_string());
+    let proxy = Proxy::start(&db, Options { arguments: &arguments, http: Some(&http), ..Options::default() });
     let hold = park(&proxy, "DROP TABLE customers CASCADE");
     let setting = |subject: &str, heading: Option<&str>| json!({"base": base, "second": hold, "oidc": {"subject": subject, "heading": heading}});
     drive(&setting("subject-7", None));
     drive(&setting("stranger", Some("Not signed in")));
-    let (_, log, _) = proxy.holdgate(&["log", "tail"]);
+    let (_, log, _) = proxy.holdgate(&["log", "query", "--format", "jsonl"]);
     let said = format!("carol signed in by OpenID Connect, issuer {}, subject subject-7", provider.issuer);
     assert!(log.contains(&said), "{log}");
     assert!(!log.contains("stranger"), "{log}");
