@@ -108,8 +108,8 @@ impl Gate {
 
     /// A place for a connection that has proved nothing yet.
     #[must_use]
-    pub fn enter(&self) -> Place {
-        self.queue.enter()
+    pub fn enter(&self, address: SocketAddr) -> Place {
+        self.queue.enter(address.ip())
     }
 
     /// A seat for a session; `None` where all are taken.
@@ -262,11 +262,11 @@ impl Identity {
 impl Known {
     /// The strongest way that this client can take.
     fn best(&self, client: &Stream) -> Method {
-        match (self.is_shown_by(client), &self.scram) {
-            (true, _) => Method::Cert,
-            (false, Some(_)) => Method::Scram,
-            (false, None) if !self.token.is_empty() => Method::Oidc,
-            (false, None) => Method::Cert,
+        match (&self.scram, self.token.is_empty()) {
+            _ if self.is_shown_by(client) => Method::Cert,
+            (Some(_), _) => Method::Scram,
+            (None, false) => Method::Oidc,
+            (None, true) => Method::Cert,
         }
     }
 

@@ -55,7 +55,7 @@ impl Throttle {
 }
 
 /// Whoever has one IPv6 address has the 2^64 beside it.
-fn source(address: IpAddr) -> IpAddr {
+pub(super) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -73,7 +73,7 @@ pub async fn log_in(
     server.flush().await?;
     let mut input = BytesMut::new();
     let mut notices = BytesMut::new();
-    let mut scram = None;
+    let mut half = Half { credential, binding: server.binding(), scram: Scram::Unasked };
     loop {
         let (header, frame) = read_frame(server, &mut input).await?;
         let body = frame.get(HEADER_LEN..).unwrap_or_default();
@@ -81,15 +81,13 @@ pub async fn log_in(
             b'R' => {
                 let (code, rest) = body.split_first_chunk::<4>().ok_or(LoginFailed::Over)?;
                 if i32::from_be_bytes(*code) == 0 {
+                    half.check()?;
                     notices.extend_from_slice(&frame);
                     return greeted(client, server, input, notices).await;
                 }
-                let binding = || server.binding();
-                let reply = answer(i32::from_be_bytes(*code), rest, credential, (&mut scram, &binding))?;
-                if !reply.is_empty() {
-                    server.write_all(&reply).await?;
-                    server.flush().await?;
-                }
+                let reply = half.answer(i32::from_be_bytes(*code), rest)?;
+                server.write_all(&reply).await?;
+                server.flush().await?;
             }
             b'E' => return Err(refused(client, &frame, body).await),
             // The upstream's own idea of the protocol; the client has been told ours.
@@ -99,53 +97,82 @@ pub async fn log_in(
     }
 }
 
-type Scram<'a> = (&'a mut Option<ScramSha256>, &'a dyn Fn() -> Option<Vec<u8>>);
+/// Our half of an exchange with the upstream.
+struct Half<'a> {
+    credential: &'a Credential,
+    /// What SCRAM can bind to.
+    binding: Option<Vec<u8>>,
+    scram: Scram,
+}
 
-fn answer(code: i32, rest: &[u8], credential: &Credential, scram: Scram<'_>) -> Result<BytesMut, LoginFailed> {
-    let password =
-        || credential.password.as_deref().ok_or_else(|| fault("it asks for a password, and none is configured"));
-    let mut out = BytesMut::new();
-    match code {
-        3 => {
-            let password = password()?;
-            build::frame(&mut out, b'p', |out| build::put_cstr(out, password.as_bytes()));
-        }
-        5 => {
-            let salt = *rest.first_chunk::<4>().ok_or(LoginFailed::Over)?;
-            let hash = md5_hash(credential.role.as_bytes(), password()?.as_bytes(), salt);
-            build::frame(&mut out, b'p', |out| build::put_cstr(out, hash.as_bytes()));
-        }
-        10 => {
-            let offers = |name: &str| rest.split(|byte| *byte == 0).any(|offered| offered == name.as_bytes());
-            let (mechanism, binding) = match ((scram.1)(), offers(PLUS)) {
-                (Some(hash), true) => (PLUS, ChannelBinding::tls_server_end_point(hash)),
-                (Some(_), false) => (PLAIN, ChannelBinding::unrequested()),
-                (None, _) => (PLAIN, ChannelBinding::unsupported()),
-            };
-            if !offers(mechanism) {
-                return Err(fault("it offers no SCRAM-SHA-256"));
+/// How far SCRAM has come.
+enum Scram {
+    Unasked,
+    Running(Box<ScramSha256>),
+    /// The server has proved that it knows the password too.
+    Proved,
+}
+
+impl Half<'_> {
+    /// What an authentication request is answered with.
+    fn answer(&mut self, code: i32, rest: &[u8]) -> Result<BytesMut, LoginFailed> {
+        let mut out = BytesMut::new();
+        match (code, &mut self.scram) {
+            (3, _) => {
+                let password = self.password()?;
+                build::frame(&mut out, b'p', |out| build::put_cstr(out, password.as_bytes()));
             }
-            let exchange = ScramSha256::new(password()?.as_bytes(), binding);
-            let first = exchange.message().to_vec();
-            build::frame(&mut out, b'p', |out| {
-                build::put_cstr(out, mechanism.as_bytes());
-                out.put_i32(i32::try_from(first.len()).unwrap_or(i32::MAX));
-                out.put_slice(&first);
-            });
-            *scram.0 = Some(exchange);
+            (5, _) => {
+                let salt = *rest.first_chunk::<4>().ok_or(LoginFailed::Over)?;
+                let hash = md5_hash(self.credential.role.as_bytes(), self.password()?.as_bytes(), salt);
+                build::frame(&mut out, b'p', |out| build::put_cstr(out, hash.as_bytes()));
+            }
+            (10, Scram::Unasked) => self.begin(&mut out, rest)?,
+            (11, Scram::Running(exchange)) => {
+                exchange.update(rest).map_err(|_| fault("its SCRAM answer is malformed"))?;
+                build::frame(&mut out, b'p', |out| out.put_slice(exchange.message()));
+            }
+            (12, Scram::Running(exchange)) => {
+                exchange.finish(rest).map_err(|_| fault("it does not know the password itself"))?;
+                self.scram = Scram::Proved;
+            }
+            _ => return Err(fault("it asks for a log-in that the proxy does not have")),
         }
-        11 => {
-            let exchange = scram.0.as_mut().ok_or(LoginFailed::Over)?;
-            exchange.update(rest).map_err(|_| fault("its SCRAM answer is malformed"))?;
-            build::frame(&mut out, b'p', |out| out.put_slice(exchange.message()));
-        }
-        12 => {
-            let exchange = scram.0.as_mut().ok_or(LoginFailed::Over)?;
-            exchange.finish(rest).map_err(|_| fault("it does not know the password itself"))?;
-        }
-        _ => return Err(fault("it asks for a log-in that the proxy does not have")),
+        Ok(out)
     }
-    Ok(out)
+
+    fn begin(&mut self, out: &mut BytesMut, rest: &[u8]) -> Result<(), LoginFailed> {
+        let offers = |name: &str| rest.split(|byte| *byte == 0).any(|offered| offered == name.as_bytes());
+        let (mechanism, binding) = match (&self.binding, offers(PLUS)) {
+            (Some(hash), true) => (PLUS, ChannelBinding::tls_server_end_point(hash.clone())),
+            (Some(_), false) => (PLAIN, ChannelBinding::unrequested()),
+            (None, _) => (PLAIN, ChannelBinding::unsupported()),
+        };
+        if !offers(mechanism) {
+            return Err(fault("it offers no SCRAM-SHA-256"));
+        }
+        let exchange = ScramSha256::new(self.password()?.as_bytes(), binding);
+        let first = exchange.message();
+        build::frame(out, b'p', |out| {
+            build::put_cstr(out, mechanism.as_bytes());
+            out.put_i32(i32::try_from(first.len()).unwrap_or(i32::MAX));
+            out.put_slice(first);
+        });
+        self.scram = Scram::Running(Box::new(exchange));
+        Ok(())
+    }
+
+    /// A server that lets us in must have ended what it began: without its proof it could be anybody.
+    fn check(&self) -> Result<(), LoginFailed> {
+        match self.scram {
+            Scram::Unasked | Scram::Proved => Ok(()),
+            Scram::Running(_) => Err(fault("it does not prove that it knows the password")),
+        }
+    }
+
+    fn password(&self) -> Result<&str, LoginFailed> {
+        self.credential.password.as_deref().ok_or_else(|| fault("it asks for a password, and none is configured"))
+    }
 }
 
 /// The server's word, or ours where it is about our credential, which is none of the client's business.
@@ -202,5 +229,37 @@ mod tests {
         let text = String::from_utf8_lossy(&packet).into_owned();
         assert!(text.contains("user\0app\0database\0shop\0options\0-c a=1\0\0"), "{text:?}");
         assert_eq!(packet.get(4..8), Some(&[0, 3, 0, 2][..]));
+    }
+
+    fn half<'a>(credential: &'a Credential, binding: Option<&[u8]>) -> Half<'a> {
+        Half { credential, binding: binding.map(<[u8]>::to_vec), scram: Scram::Unasked }
+    }
+
+    #[test]
+    fn a_log_in_over_tls_is_bound_to_it_where_the_server_can() {
+        let credential = Credential { role: "app".into(), password: Some("secret".into()) };
+        let first = |binding, offered: &[u8]| half(&credential, binding).answer(10, offered).unwrap();
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let begins = |out: &[u8], mechanism: &str, flag: &str| {
+            let text = String::from_utf8_lossy(out).into_owned();
+            text.contains(&format!("{mechanism}\0")) && text.contains(&format!("{flag},,n="))
+        };
+        assert!(begins(&first(Some(b"hash"), both), PLUS, "p=tls-server-end-point"));
+        assert!(begins(&first(Some(b"hash"), b"SCRAM-SHA-256\0\0"), PLAIN, "y"));
+        assert!(begins(&first(None, both), PLAIN, "n"));
+        assert!(half(&credential, None).answer(10, b"SCRAM-SHA-256-PLUS\0\0").is_err());
+    }
+
+    #[test]
+    fn a_server_that_does_not_prove_itself_is_not_believed() {
+        let credential = Credential { role: "app".into(), password: Some("secret".into()) };
+        let mut half = half(&credential, None);
+        assert!(half.check().is_ok());
+        half.answer(10, b"SCRAM-SHA-256\0\0").unwrap();
+        assert!(half.check().is_err());
+        assert!(half.answer(12, b"v=AAAA").is_err());
+        let without = Credential { role: "app".into(), password: None };
+        assert!(Half { credential: &without, binding: None, scram: Scram::Unasked }.answer(3, &[]).is_err());
+        assert_eq!(format!("{credential:?}"), "Credential { role: \"app\", .. }");
     }
 }

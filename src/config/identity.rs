@@ -91,7 +91,7 @@ impl Reader<'_> {
             _ => entry.name.clone(),
         };
         let logins: Vec<_> = entries.iter().map(login).collect();
-        self.unique("name to log in with", logins.iter());
+        self.unique("principal's role", logins.iter());
         entries.iter().map(|entry| self.principal(entry, document, upstream)).collect()
     }
 
@@ -152,13 +152,13 @@ impl Reader<'_> {
             (Some(_), None, None, None) => {
                 self.file(password_file.as_deref()).map_or_else(Default::default, CredentialConfig::File)
             }
-            (None, Some(name), None, None) => match self.environment.var(name) {
-                Some(value) => CredentialConfig::Password(Secret::new(value)),
-                None => {
-                    self.error(name.place, "no-variable", format!("the environment has no variable `{}`", name.value));
-                    CredentialConfig::Nothing
+            (None, Some(name), None, None) => {
+                if let Some(value) = self.environment.var(name) {
+                    return CredentialConfig::Password(Secret::new(value));
                 }
-            },
+                self.error(name.place, "no-variable", format!("the environment has no variable `{}`", name.value));
+                CredentialConfig::Nothing
+            }
             (None, None, Some(cert), Some(key)) => {
                 if upstream.is_some_and(|upstream| {
                     upstream.sslmode == SslMode::Disable || matches!(upstream.host, Host::Unix(_))

@@ -82,7 +82,7 @@ fn every_key_of_the_file_is_read() {
 fn all_problems_come_at_once_with_their_place() {
     let text = "upstreams: [{name: a, dsn: 'nonsense'}, {name: a, dsn: 'host=b'}]\nlisten: 6432\nlimts: {}\nhold: {wait: soon}\nlimits: {bind_max: 0}\n";
     let findings = read(text, &ServeFlags::default()).unwrap_err();
-    let starts = [":2:9:", ":3:1:", ":4:14:", ":1:48:", ":1:28:", ":5:20:"];
+    let starts = [":2:9:", ":3:1:", ":4:14:", ":1:48:", ":1:28:", ":1:41:", ":5:20:"];
     assert_eq!(findings.len(), starts.len(), "{findings:#?}");
     for start in starts {
         assert!(
@@ -139,7 +139,7 @@ fn listening_beyond_loopback_in_clear_must_be_meant() {
     let findings = Config::from_flags(&open, &Environment::default()).unwrap_err();
     assert_eq!((findings.len(), findings[0].code), (1, "insecure-listen"));
     assert!(Config::from_flags(&ServeFlags { insecure_listen: true, ..open.clone() }, &Environment::default()).is_ok());
-    assert!(read("tls: {cert: c, key: k}\n", &open).is_ok());
+    assert!(read("tls: {cert: c, key: k}\nauth: {relay_allow_nonbinding: true}\n", &open).is_ok());
     let found = read("http: '[::]:80'\n", &flags()).unwrap_err();
     assert!(found[0].starts_with("etc/holdgate.yaml:1:7:"), "{found:?}");
 }

@@ -4,11 +4,13 @@
 
 mod encode;
 mod filters;
+mod line;
 mod mask;
 pub mod openlineage;
 mod record;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Filters, Moment, glob_matches};
+pub use line::{Closing, Ending, Line, Sheet};
 pub use mask::{LINE_MAX, TEXT_MAX, mask};
 pub use record::*;

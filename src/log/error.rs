@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::lineage::Line;
+
 /// Why a record is not in the log. Cheap to clone: every waiting append of a group gets the same one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
@@ -53,18 +55,18 @@ impl LogError {
 pub enum TryAppendError {
     /// The queue is full: use [`super::Log::append`], which waits.
     #[error("the log's queue is full")]
-    Full(Box<crate::lineage::StatementRecord>),
+    Full(Line),
     /// The log cannot be written now: [`super::Log::append`] tries to recover it.
     #[error("{0}")]
-    Unhealthy(LogError, Box<crate::lineage::StatementRecord>),
+    Unhealthy(LogError, Line),
 }
 
 impl TryAppendError {
     /// The record that was not taken, to be given to [`super::Log::append`].
     #[must_use]
-    pub fn into_record(self) -> Option<crate::lineage::StatementRecord> {
+    pub fn into_line(self) -> Line {
         match self {
-            Self::Full(record) | Self::Unhealthy(_, record) => Some(*record),
+            Self::Full(line) | Self::Unhealthy(_, line) => line,
         }
     }
 }

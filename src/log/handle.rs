@@ -16,7 +16,7 @@ use super::queue::{Pending, Queue, Reply};
 use super::unclosed::Leftovers;
 use super::writer::Writer;
 use crate::clock::{Clock, monotonic};
-use crate::lineage::StatementRecord;
+use crate::lineage::{Line, StatementRecord};
 
 /// The file whose lock is the log's.
 pub(super) const LOCK: &str = "lock";
@@ -172,10 +172,11 @@ impl Log {
     ///
     /// # Errors
     /// It is not in the log: the caller must not go on with what it records.
-    pub async fn append_strict(&self, record: StatementRecord) -> Result<u64, LogError> {
-        let weight = self.wait_for_room(&record).await?;
+    pub async fn append_strict(&self, line: impl Into<Line>) -> Result<u64, LogError> {
+        let line = line.into();
+        let weight = self.wait_for_room(&line).await?;
         let (reply, answer) = oneshot::channel();
-        self.send(record, weight, Reply::Strict(reply))?;
+        self.send(line, weight, Reply::Strict(reply))?;
         answer.await.unwrap_or(Err(LogError::Closed))
     }
 
@@ -190,7 +191,7 @@ impl Log {
     /// The same with the answer for each record: behind the first that is not in the log, none is.
     pub async fn append_each_strict(&self, records: Vec<StatementRecord>) -> Vec<Result<u64, LogError>> {
         let count = records.len();
-        let mut left = records.into_iter().peekable();
+        let mut left = records.into_iter().map(Line::from).collect::<Vec<_>>().into_iter().peekable();
         let mut written = Vec::with_capacity(count);
         while written.len() < count && !matches!(written.last(), Some(Err(_))) {
             match self.send_group(&mut left).await {
@@ -211,15 +212,15 @@ impl Log {
     /// As many as half of the queue takes.
     async fn send_group(
         &self,
-        left: &mut std::iter::Peekable<std::vec::IntoIter<StatementRecord>>,
+        left: &mut std::iter::Peekable<std::vec::IntoIter<Line>>,
     ) -> Result<Vec<oneshot::Receiver<Result<u64, LogError>>>, LogError> {
         let room_max = self.shared().room_max;
         let (mut group, mut answers, mut total) = (Vec::new(), Vec::new(), 0_u32);
-        while let Some(record) = left.next_if(|record| total == 0 || total + weight(record, room_max) <= room_max / 2) {
+        while let Some(line) = left.next_if(|line| total == 0 || total + weight(line, room_max) <= room_max / 2) {
             let (reply, answer) = oneshot::channel();
-            let weight = weight(&record, room_max);
+            let weight = weight(&line, room_max);
             total += weight;
-            group.push(Pending { record: Box::new(record), weight, reply: Reply::Strict(reply) });
+            group.push(Pending { line, seq: 0, weight, reply: Reply::Strict(reply) });
             answers.push(answer);
         }
         let room = self.shared().room.acquire_many(total).await.map_err(|_| LogError::Closed)?;
@@ -233,29 +234,31 @@ impl Log {
     ///
     /// # Errors
     /// It is not in the log.
-    pub async fn append(&self, record: StatementRecord) -> Result<(), LogError> {
+    pub async fn append(&self, line: impl Into<Line>) -> Result<(), LogError> {
+        let line = line.into();
         if self.shared().error().is_some() {
-            return self.append_strict(record).await.map(|_seq| ());
+            return self.append_strict(line).await.map(|_seq| ());
         }
-        let weight = self.wait_for_room(&record).await?;
-        self.send(record, weight, Reply::Nobody)
+        let weight = self.wait_for_room(&line).await?;
+        self.send(line, weight, Reply::Nobody)
     }
 
     /// Appends a record without waiting for anything.
     ///
     /// # Errors
     /// The queue is full, or the log cannot be written: the record comes back or is to be appended with [`Log::append`].
-    pub fn try_append(&self, record: StatementRecord) -> Result<(), TryAppendError> {
+    pub fn try_append(&self, line: impl Into<Line>) -> Result<(), TryAppendError> {
+        let line = line.into();
         if let Some(error) = self.shared().error() {
-            return Err(TryAppendError::Unhealthy(error, Box::new(record)));
+            return Err(TryAppendError::Unhealthy(error, line));
         }
-        let weight = weight(&record, self.shared().room_max);
+        let weight = weight(&line, self.shared().room_max);
         let Ok(room) = self.shared().room.try_acquire_many(weight) else {
-            return Err(TryAppendError::Full(Box::new(record)));
+            return Err(TryAppendError::Full(line));
         };
         room.forget();
-        let pending = Pending { record: Box::new(record), weight, reply: Reply::Nobody };
-        self.shared().queue.push(pending).map_err(|back| TryAppendError::Unhealthy(LogError::Closed, back.record))
+        let pending = Pending { line, seq: 0, weight, reply: Reply::Nobody };
+        self.shared().queue.push(pending).map_err(|back| TryAppendError::Unhealthy(LogError::Closed, back.line))
     }
 
     /// Whether the log can be written, and if not, why.
@@ -286,15 +289,15 @@ impl Log {
         let _ = answer.await;
     }
 
-    async fn wait_for_room(&self, record: &StatementRecord) -> Result<u32, LogError> {
-        let weight = weight(record, self.shared().room_max);
+    async fn wait_for_room(&self, line: &Line) -> Result<u32, LogError> {
+        let weight = weight(line, self.shared().room_max);
         let room = self.shared().room.acquire_many(weight).await.map_err(|_| LogError::Closed)?;
         room.forget();
         Ok(weight)
     }
 
-    fn send(&self, record: StatementRecord, weight: u32, reply: Reply) -> Result<(), LogError> {
-        let pending = Pending { record: Box::new(record), weight, reply };
+    fn send(&self, line: Line, weight: u32, reply: Reply) -> Result<(), LogError> {
+        let pending = Pending { line, seq: 0, weight, reply };
         self.shared().queue.push(pending).map_err(|_back| LogError::Closed)
     }
 
@@ -303,11 +306,9 @@ impl Log {
     }
 }
 
-/// Roughly the memory of a record; never more than the whole queue, so that one huge record goes alone.
-fn weight(record: &StatementRecord, room_max: u32) -> u32 {
-    let texts = record.text.len() + record.intent.as_ref().map_or(0, String::len);
-    let names = record.columns.len() + record.outputs.len() + record.relations.len() + record.tags.len();
-    u32::try_from(1024 + texts + 128 * names).unwrap_or(u32::MAX).min(room_max)
+/// Never more than the whole queue, so that one huge record goes alone.
+fn weight(line: &Line, room_max: u32) -> u32 {
+    u32::try_from(line.weight()).unwrap_or(u32::MAX).min(room_max)
 }
 
 fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {

@@ -7,14 +7,16 @@ use tokio::sync::oneshot;
 
 use super::error::LogError;
 use crate::clock::monotonic;
-use crate::lineage::StatementRecord;
+use crate::lineage::Line;
 
 /// The writer is woken for asynchronous records alone once so many bytes wait; below that it looks by itself.
 const WAKE_AT: usize = 1 << 20;
 
 /// A record on its way.
 pub(super) struct Pending {
-    pub record: Box<StatementRecord>,
+    pub line: Line,
+    /// Its number, once it is written.
+    pub seq: u64,
     /// Room that it takes in the queue, given back once it is durable or refused.
     pub weight: u32,
     pub reply: Reply,
@@ -28,6 +30,16 @@ pub(super) enum Reply {
     Nobody,
     /// The log's own note of a gap: made anew by each attempt to recover.
     Own,
+}
+
+impl Reply {
+    /// Tells who waits, if anybody does.
+    pub(super) fn answer(self, result: Result<u64, LogError>) {
+        if let Self::Strict(reply) = self {
+            // The session may have ended meanwhile; the record is in the log all the same.
+            let _ = reply.send(result);
+        }
+    }
 }
 
 /// All that was queued.

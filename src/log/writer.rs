@@ -19,7 +19,7 @@ use super::segment::{self, suffix};
 use super::unclosed::Unclosed;
 use crate::clock::{Clock, monotonic};
 use crate::ids::StatementId;
-use crate::lineage::{self, Event, StatementRecord};
+use crate::lineage::{Event, StatementRecord};
 
 /// Asynchronous records are gathered for so long before they are written.
 const GATHER: Duration = Duration::from_millis(10);
@@ -194,16 +194,11 @@ impl Writer {
         let Some(files) = self.files.as_mut() else { return Err(LogError::Closed) };
         self.lines.clear();
         let at = self.clock.now();
+        let at_text = at.to_string();
         for pending in self.pending.iter_mut().skip(first) {
-            pending.record.seq = self.tip.tree.size();
-            pending.record.at = at;
+            pending.seq = self.tip.tree.size();
             let start = self.lines.len();
-            lineage::encode_line(&pending.record, &mut self.lines);
-            if self.lines.len() - start > lineage::LINE_MAX {
-                self.lines.truncate(start);
-                pending.record.shorten();
-                lineage::encode_line(&pending.record, &mut self.lines);
-            }
+            pending.line.encode(pending.seq, at, &at_text, &mut self.lines);
             let leaf = leaf_hash(self.lines.get(start..).unwrap_or_default());
             self.lines.push(b'\n');
             self.leaves.extend_from_slice(&leaf);
@@ -236,8 +231,9 @@ impl Writer {
         self.gather.within = (took / GATHER_SHARE).min(GATHER_STRICT_MAX);
         self.durable = self.tip.clone();
         self.dirty_since = None;
-        for pending in &self.pending {
-            self.unclosed.note(&pending.record, self.durable.number);
+        // A closing line without a record of its own closes what had no other line.
+        for record in self.pending.iter().filter_map(|pending| pending.line.record()) {
+            self.unclosed.note(record, self.durable.number);
         }
         Ok(())
     }
@@ -253,9 +249,12 @@ impl Writer {
 
     fn acknowledge(&mut self) {
         self.waiting = 0;
-        for pending in std::mem::take(&mut self.pending) {
-            let seq = pending.record.seq;
-            self.answer(pending, Ok(seq));
+        let pending = std::mem::take(&mut self.pending);
+        // All their room at once: a lock for each of them is what costs.
+        let room = pending.iter().map(|pending| usize::try_from(pending.weight).unwrap_or(0)).sum();
+        self.shared.room.add_permits(room);
+        for Pending { reply, seq, .. } in pending {
+            reply.answer(Ok(seq));
         }
     }
 
@@ -332,7 +331,8 @@ impl Writer {
             match pending.reply {
                 Reply::Strict(_) => {
                     self.refused += 1;
-                    self.answer(pending, Err(error.clone()));
+                    self.give_back(pending.weight);
+                    pending.reply.answer(Err(error.clone()));
                 }
                 Reply::Nobody => {
                     self.give_back(std::mem::take(&mut pending.weight));
@@ -401,14 +401,6 @@ impl Writer {
     fn give_back(&self, weight: u32) {
         self.shared.room.add_permits(usize::try_from(weight).unwrap_or(0));
     }
-
-    fn answer(&self, pending: Pending, result: Result<u64, LogError>) {
-        self.give_back(pending.weight);
-        if let Reply::Strict(reply) = pending.reply {
-            // The session may have ended meanwhile; the record is in the log all the same.
-            let _ = reply.send(result);
-        }
-    }
 }
 
 /// Also where the thread panics: nobody may wait for a writer that is gone.
@@ -424,5 +416,5 @@ impl Drop for Writer {
 fn own_record(text: String) -> Pending {
     let mut record = StatementRecord::new(StatementId::new(), Event::System);
     record.text = text;
-    Pending { record: Box::new(record), weight: 0, reply: Reply::Own }
+    Pending { line: record.into(), seq: 0, weight: 0, reply: Reply::Own }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -68,16 +69,19 @@ async fn connection(socket: TcpStream, address: SocketAddr, front: Front) {
     if net::configure(&socket).is_err() {
         return;
     }
-    let place = front.services.gate.enter();
+    let place = front.services.gate.enter(address);
     let tls = front.tls.load_full();
     match place.within(startup::accept(socket, tls.as_deref())).await {
-        Ok(Ok(Opening::Session(stream, parameters))) => session(stream, parameters, (address, place), front).await,
-        Ok(Ok(Opening::Cancel(stream, pid, key))) => {
-            // The connection closes once the cancel is delivered.
+        Ok(Ok(Opening::Session(stream, parameters))) => {
+            place.has_spoken();
+            session(stream, parameters, (address, place), front).await;
+        }
+        Ok(Ok(Opening::Cancel(mut stream, pid, key))) => {
             if let Err(late) = place.within(cancel(&front.services, pid, &key)).await {
                 tracing::debug!(%address, %late, "a cancel was not delivered");
             }
-            drop(stream);
+            // The client waits for the end, and over TLS for a proper one.
+            drop(stream.shutdown().await);
         }
         Ok(Err(error)) => tracing::debug!(%address, %error, "no session"),
         Err(late) => tracing::debug!(%address, %late, "no session"),

@@ -23,11 +23,14 @@ pub(super) async fn recover(log: &Log, approvals: &Approvals) -> Result<usize, S
             break;
         }
         let places = rows.iter().map(|row| row.row).collect();
-        let (looked, new) = tokio::task::spawn_blocking(move || unwritten(leftovers, rows)).await.map_err(panicked)?;
+        let (looked, new) =
+            tokio::task::spawn_blocking(move || unwritten(leftovers, rows)).await.map_err(|error| panicked(&error))?;
         leftovers = looked;
         let records: Vec<_> = new?.into_iter().map(|row| row.record).collect();
         log.append_all_strict(records.clone()).await?;
-        records.into_iter().for_each(|record| leftovers.follow(record));
+        for record in records {
+            leftovers.follow(record);
+        }
         approvals.outbox_ack(places).await?;
     }
     let closings = leftovers.closings();
@@ -49,6 +52,6 @@ fn unwritten(mut leftovers: Leftovers, rows: Vec<OutboxRow>) -> (Leftovers, Resu
     (leftovers, Ok(new))
 }
 
-fn panicked(error: tokio::task::JoinError) -> StartError {
+fn panicked(error: &tokio::task::JoinError) -> StartError {
     StartError::Recovery(error.to_string())
 }

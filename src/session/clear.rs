@@ -127,7 +127,9 @@ impl Session {
     async fn write_down_but(&mut self, run: &Run, but: Option<usize>) -> Result<Cleared, End> {
         let indices = (0..run.parts.len()).filter(|index| Some(*index) != but);
         let records: Vec<_> = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
-        records.iter().for_each(|record| self.scribe.opening(record));
+        for record in &records {
+            self.scribe.opening(record);
+        }
         let log = self.services.log.clone();
         let written = tokio::time::timeout(WRITE_WAIT, async move { log.append_all_strict(records).await });
         Ok(match self.wait_for(written).await? {

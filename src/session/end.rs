@@ -10,7 +10,7 @@ use super::relay::End;
 use crate::analysis::{Kind, SessionEffect, StatementFacts};
 use crate::approvals::HoldEnd;
 use crate::catalog::Remembered;
-use crate::lineage::StatementRecord;
+use crate::lineage::Line;
 use crate::log::Log;
 use crate::report::Report;
 use crate::sqlstate;
@@ -21,11 +21,11 @@ const LATE_PAUSE: Duration = Duration::from_secs(1);
 const LATE_TRIES: u32 = 3600;
 
 /// Writes what a broken log could not take, once it is repaired.
-async fn hand_in_late(log: Log, mut late: VecDeque<StatementRecord>) {
+async fn hand_in_late(log: Log, mut late: VecDeque<Line>) {
     for _ in 0..LATE_TRIES {
-        while let Some(record) = late.pop_front() {
-            if let Err(error) = log.try_append(record) {
-                late.extend(error.into_record());
+        while let Some(line) = late.pop_front() {
+            if let Err(error) = log.try_append(line) {
+                late.push_back(error.into_line());
                 break;
             }
         }
@@ -124,9 +124,10 @@ impl Session {
         if late.is_empty() {
             return;
         }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(hand_in_late(self.services.log.clone(), late))),
-            Err(_) => tracing::error!(records = late.len(), "closing records of a session were not written"),
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(hand_in_late(self.services.log.clone(), late));
+        } else {
+            tracing::error!(records = late.len(), "closing records of a session were not written");
         }
     }
 

@@ -414,12 +414,12 @@ impl Session {
             match log.try_append(record) {
                 Ok(()) => {}
                 Err(TryAppendError::Full(record)) => {
-                    if let Err(error) = self.wait_for(log.append(*record)).await? {
+                    if let Err(error) = self.wait_for(log.append(record)).await? {
                         tracing::error!(%error, "a closing record was not written");
                     }
                 }
                 Err(TryAppendError::Unhealthy(error, record)) => {
-                    self.scribe.closing.push_front(*record);
+                    self.scribe.closing.push_front(record);
                     if self.scribe.closing.len() > CLOSING_MAX {
                         return Err(self.end_with(&log_failed(&error.to_string())).await);
                     }

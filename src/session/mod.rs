@@ -28,6 +28,7 @@ mod run;
 mod scribe;
 pub mod serve;
 mod settings;
+mod sheets;
 mod trip;
 mod watch;
 mod witness;

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Services;
-use super::run::{Part, Run};
+use super::run::Run;
 use super::settings::Settings;
+use super::sheets::Sheets;
 use crate::analysis::scan::StringMode;
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Event, Outcome, StatementRecord};
+use crate::lineage::{Closing, Ending, Event, Line, Outcome, Sheet, StatementRecord};
 use crate::log;
 use crate::policy::Verdict;
 use crate::telemetry;
@@ -23,10 +24,11 @@ pub(super) struct Scribe {
     /// Verdicts are recorded and not carried out.
     observes: bool,
     services: Arc<Services>,
+    sheets: Sheets,
     /// The newest opening line of each statement that has one and no closing line. Few: those that run or wait now.
     opened: Vec<StatementRecord>,
     /// Closing lines that the log had no room for.
-    pub(super) closing: VecDeque<StatementRecord>,
+    pub(super) closing: VecDeque<Line>,
     /// Holds whose statements have ended, for the store.
     pub(super) ended_holds: Vec<(HoldId, HoldEnd)>,
 }
@@ -38,6 +40,7 @@ impl Scribe {
             strings: StringMode::Standard,
             observes: false,
             services,
+            sheets: Sheets::default(),
             opened: Vec::new(),
             closing: VecDeque::new(),
             ended_holds: Vec::new(),
@@ -46,13 +49,15 @@ impl Scribe {
 
     pub(super) fn application_name(&mut self, name: &[u8]) {
         self.template.application_name = Some(String::from_utf8_lossy(name).into_owned());
+        self.sheets.clear();
     }
 
     /// The policy that decides from now on: its SHA-256, and whether its verdicts are only recorded.
     pub(super) fn policy(&mut self, sha256: &str, observes: bool) {
-        self.observes = observes;
-        if self.template.policy != sha256 {
+        if self.template.policy != sha256 || self.observes != observes {
+            self.observes = observes;
             sha256.clone_into(&mut self.template.policy);
+            self.sheets.clear();
         }
     }
 
@@ -63,6 +68,7 @@ impl Scribe {
         self.template.agent.run.clone_from(&settings.run);
         self.template.intent.clone_from(&settings.intent);
         self.strings = if settings.standard_conforming_strings { StringMode::Standard } else { StringMode::Backslash };
+        self.sheets.clear();
     }
 
     /// The record of one statement of a run, without an outcome.
@@ -82,26 +88,18 @@ impl Scribe {
     /// The current statement of a run completed; `counted` is what its command tag says.
     pub(super) fn completed(&mut self, run: &mut Run, counted: Option<u64>) {
         let index = run.current.min(run.parts.len().saturating_sub(1));
-        let bytes = run.parts.get(index).map_or(0, |part| part.meter.bytes);
-        let rows = run.parts.get(index).map(|part| part.meter.rows.max(counted.unwrap_or(0)));
-        self.close(run, index, |record| {
-            record.outcome = Some(Outcome::Complete);
-            record.rows = rows;
-            record.bytes = Some(bytes);
-        });
+        let Some(meter) = run.parts.get(index).map(|part| part.meter) else { return };
+        let rows = Some(meter.rows.max(counted.unwrap_or(0)));
+        self.close(run, index, End { outcome: Outcome::Complete, sqlstate: None, rows, bytes: Some(meter.bytes) });
     }
 
     /// The current statement of a run failed or was refused; those behind it never ran.
     pub(super) fn failed(&mut self, run: &mut Run, outcome: Outcome, sqlstate: &str) {
         for index in run.current..run.parts.len() {
-            let (rows, bytes) = run.parts.get(index).map_or((0, 0), |part| (part.meter.rows, part.meter.bytes));
-            let ran = index == run.current;
-            self.close(run, index, |record| {
-                record.outcome = Some(if ran { outcome } else { Outcome::Withdrawn });
-                record.sqlstate = Some(sqlstate.to_owned());
-                record.rows = Some(rows);
-                record.bytes = Some(bytes);
-            });
+            let Some(meter) = run.parts.get(index).map(|part| part.meter) else { return };
+            let outcome = if index == run.current { outcome } else { Outcome::Withdrawn };
+            let (rows, bytes) = (Some(meter.rows), Some(meter.bytes));
+            self.close(run, index, End { outcome, sqlstate: Some(sqlstate), rows, bytes });
         }
     }
 
@@ -116,25 +114,22 @@ impl Scribe {
     /// The connection ended: what was forwarded and not answered is not known.
     pub(super) fn lost(&mut self, run: &mut Run) {
         for index in 0..run.parts.len() {
-            self.close(run, index, |record| record.outcome = Some(Outcome::Unknown));
+            self.close(run, index, End::without_rows(Outcome::Unknown, None));
         }
     }
 
     /// Statements that never reached the server.
     pub(super) fn withheld(&mut self, run: &mut Run, outcome: Outcome, sqlstate: &str) {
         for index in 0..run.parts.len() {
-            self.close(run, index, |record| {
-                record.outcome = Some(outcome);
-                record.sqlstate = Some(sqlstate.to_owned());
-            });
+            self.close(run, index, End::without_rows(outcome, Some(sqlstate)));
         }
     }
 
     /// What else follows from an end: budgets, metrics, the store.
-    fn account(&mut self, run: &Run, index: usize, record: &StatementRecord) {
+    fn account(&mut self, run: &Run, index: usize, outcome: Outcome) {
         let Some(part) = run.parts.get(index) else { return };
-        let verdict = part.decision.verdict.as_str();
-        telemetry::statement(verdict, record.kinds.last().map_or("none", |kind| kind.as_str()));
+        let kind = run.facts_of(index).map_or("none", |facts| facts.kind().as_str());
+        telemetry::statement(part.decision.verdict.as_str(), kind);
         telemetry::result(part.meter.rows, part.meter.bytes);
         if let (Some(facts), Some(principal)) = (run.facts_of(index), &self.template.principal) {
             let now = self.services.clock.now();
@@ -142,9 +137,9 @@ impl Scribe {
                 self.services.budgets.spend(&principal.name, budget, part.meter.rows, now);
             }
         }
-        let end = match record.outcome {
-            Some(Outcome::Complete) => HoldEnd::Finished,
-            Some(Outcome::Unknown) => HoldEnd::Unknown,
+        let end = match outcome {
+            Outcome::Complete => HoldEnd::Finished,
+            Outcome::Unknown => HoldEnd::Unknown,
             _ => HoldEnd::Failed,
         };
         let last = run.parts.iter().all(|part| part.closed);
@@ -156,12 +151,7 @@ impl Scribe {
     /// Statements of a run that a rule refuses: their closing lines, to be on disk before anybody is told.
     pub(super) fn refusals(&mut self, run: &mut Run, sqlstate: &str) -> Vec<StatementRecord> {
         let count = run.parts.len();
-        let close = |index| {
-            self.closing_line(run, index, |record| {
-                record.outcome = Some(Outcome::Refused);
-                record.sqlstate = Some(sqlstate.to_owned());
-            })
-        };
+        let close = |index| self.closing_record(run, index, End::without_rows(Outcome::Refused, Some(sqlstate)));
         (0..count).filter_map(close).collect()
     }
 
@@ -173,7 +163,7 @@ impl Scribe {
 
     /// The session is over: closes what was opened and has no run any more, such as a Bind that was approved and never
     /// executed, and gives away what the log had no room for.
-    pub(super) fn end(&mut self) -> VecDeque<StatementRecord> {
+    pub(super) fn end(&mut self) -> VecDeque<Line> {
         for opened in std::mem::take(&mut self.opened) {
             self.hand_in(log::closing(&opened));
         }
@@ -181,37 +171,86 @@ impl Scribe {
     }
 
     /// Hands a closing line in, or keeps it until the log has room.
-    pub(super) fn hand_in(&mut self, record: StatementRecord) {
+    pub(super) fn hand_in(&mut self, line: impl Into<Line>) {
         if !self.closing.is_empty() {
-            self.closing.push_back(record);
-        } else if let Err(error) = self.services.log.try_append(record) {
-            self.closing.extend(error.into_record());
+            self.closing.push_back(line.into());
+        } else if let Err(error) = self.services.log.try_append(line) {
+            self.closing.push_back(error.into_line());
         }
     }
 
-    fn close(&mut self, run: &mut Run, index: usize, fill: impl FnOnce(&mut StatementRecord)) {
-        if let Some(record) = self.closing_line(run, index, fill) {
+    /// Writes the one closing line of a statement, unless it was written before.
+    fn close(&mut self, run: &mut Run, index: usize, end: End<'_>) {
+        if !mark_closed(run, index) {
+            return;
+        }
+        self.account(run, index, end.outcome);
+        let Some(part) = run.parts.get(index) else { return };
+        if part.hold.is_none()
+            && !self.opened.iter().any(|opened| opened.id == part.id)
+            && let Some(sheet) = self.sheet(run, index)
+        {
+            self.hand_in(Closing { id: part.id, ending: end.after(run), sheet });
+        } else if let Some(record) = self.finished(run, index, end) {
             self.hand_in(record);
         }
     }
 
-    /// The one closing line of a statement; `None` where it was made before.
-    fn closing_line(
-        &mut self,
-        run: &mut Run,
-        index: usize,
-        fill: impl FnOnce(&mut StatementRecord),
-    ) -> Option<StatementRecord> {
-        match run.parts.get_mut(index) {
-            Some(Part { closed, .. }) if !*closed => *closed = true,
-            _ => return None,
+    /// The one closing record of a statement, to be written by the caller; `None` where it was made before.
+    fn closing_record(&mut self, run: &mut Run, index: usize, end: End<'_>) -> Option<StatementRecord> {
+        if !mark_closed(run, index) {
+            return None;
         }
+        self.account(run, index, end.outcome);
+        self.finished(run, index, end)
+    }
+
+    fn finished(&mut self, run: &Run, index: usize, end: End<'_>) -> Option<StatementRecord> {
         let mut record = self.record(run, index, Event::Closed)?;
         self.opened.retain(|opened| opened.id != record.id);
-        let took = clock::monotonic().saturating_duration_since(run.since);
-        record.duration_us = Some(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        fill(&mut record);
-        self.account(run, index, &record);
+        end.after(run).apply(&mut record);
         Some(record)
     }
+
+    /// What this closing line shares with those of its like.
+    fn sheet(&mut self, run: &Run, index: usize) -> Option<Arc<Sheet>> {
+        let decision = &run.parts.get(index)?.decision;
+        if let Some(sheet) = self.sheets.get(&run.facts, index, decision) {
+            return Some(sheet);
+        }
+        let sheet = Arc::new(Sheet::of(&self.record(run, index, Event::Closed)?)?);
+        self.sheets.keep(&run.facts, index, decision, &sheet);
+        Some(sheet)
+    }
+}
+
+/// How a statement ended, as far as its run does not tell.
+#[derive(Clone, Copy)]
+struct End<'a> {
+    outcome: Outcome,
+    sqlstate: Option<&'a str>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl<'a> End<'a> {
+    fn without_rows(outcome: Outcome, sqlstate: Option<&'a str>) -> Self {
+        Self { outcome, sqlstate, rows: None, bytes: None }
+    }
+
+    fn after(self, run: &Run) -> Ending {
+        let took = clock::monotonic().saturating_duration_since(run.since);
+        Ending {
+            outcome: self.outcome,
+            sqlstate: self.sqlstate.map(ToOwned::to_owned),
+            rows: self.rows,
+            bytes: self.bytes,
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// False where it was closed before.
+fn mark_closed(run: &mut Run, index: usize) -> bool {
+    run.parts.get_mut(index).is_some_and(|part| !std::mem::replace(&mut part.closed, true))
 }

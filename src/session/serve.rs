@@ -34,6 +34,9 @@ use crate::wire::startup::Parameters;
 /// Values of `replication` that ask for an ordinary connection.
 const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
 
+/// Bytes of a name; what follows is cut off.
+const NAME_MAX: usize = 63;
+
 /// A client whose log-in is done.
 struct Entered {
     principal: Principal,
@@ -62,8 +65,10 @@ pub async fn serve(
             if failed.is_a_guess() {
                 services.gate.failed(address, "client");
             }
-            if let LoginFailed::Refused(report) = failed {
-                login::refuse(&mut client, &report).await;
+            match failed {
+                LoginFailed::Refused(report) => login::refuse(&mut client, &report).await,
+                // What was to be said has been said.
+                LoginFailed::Over | LoginFailed::Denied => drop(client.shutdown().await),
             }
             return;
         }
@@ -92,7 +97,7 @@ async fn enter(
     if let Some(report) = not_served(services, parameters) {
         return Err(LoginFailed::Refused(report));
     }
-    let (user, database) = (parameters.text("user").unwrap_or_default(), database(parameters));
+    let (user, database) = (name(parameters, "user").unwrap_or_default(), database(parameters));
     let caller = Caller { address, parameters, user: &user, database: &database };
     let (principal, server, greeting, upstream) =
         match services.gate.admit(client, &caller, services.clock.now()).await? {
@@ -130,8 +135,14 @@ fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
 
 /// The database that a client asks for; its user's name where it names none, as the server has it.
 fn database(parameters: &Parameters) -> String {
-    let named = parameters.text("database").filter(|name| !name.is_empty());
-    named.or_else(|| parameters.text("user")).unwrap_or_default()
+    let named = name(parameters, "database").filter(|name| !name.is_empty());
+    named.or_else(|| name(parameters, "user")).unwrap_or_default()
+}
+
+/// A name as the server reads it: cut at 63 bytes (`NAMEDATALEN`), so that a longer one is nobody else to us.
+fn name(parameters: &Parameters, parameter: &str) -> Option<String> {
+    let bytes = parameters.get(parameter)?;
+    Some(String::from_utf8_lossy(bytes.get(..NAME_MAX).unwrap_or(bytes)).into_owned())
 }
 
 async fn reach(upstream: &Upstream) -> Result<Stream, LoginFailed> {

@@ -126,9 +126,9 @@ fn kind_human_and_groups_reach_policy_card_and_record_and_the_human_cannot_appro
 }
 
 /// The frames of a log-in with a wrong password, and what the server's first SCRAM message says of the verifier.
-fn attempt(proxy: &Proxy, user: &str) -> (Vec<String>, String) {
+fn attempt(proxy: &Proxy, database: &str, user: &str) -> (Vec<String>, String) {
     let mut conn = Conn::open(&proxy.postgres);
-    conn.send(&startup(&[("user", user), ("database", "shop")]));
+    conn.send(&startup(&[("user", user), ("database", database)]));
     let mut seen = vec![shown(&conn.frame().unwrap(), user)];
     let first = b"n,,n=,r=abcdefghijklmnopqrstuvwx";
     let length = u32::try_from(first.len()).unwrap().to_be_bytes();
@@ -160,31 +160,34 @@ fn an_unknown_user_cannot_be_told_from_a_wrong_password_and_no_backend_is_opened
     let upstream =
         format!("host=127.0.0.1 port={} sslmode=disable connect_timeout=1", silent.local_addr().unwrap().port());
     let proxy = home.start_to(&upstream, "shop", ALLOW_ALL);
-    let (known, verifier) = attempt(&proxy, "copilot");
-    let (unknown, made_up) = attempt(&proxy, "nobody");
+    let (known, verifier) = attempt(&proxy, "shop", "copilot");
+    let (unknown, made_up) = attempt(&proxy, "shop", "nobody");
     assert_eq!(known, unknown);
     assert!(known.last().unwrap().contains("28P01"), "{known:?}");
     assert_ne!(verifier, made_up);
     assert_eq!((verifier.len(), made_up.ends_with(",i=4096")), (made_up.len(), true));
-    assert_eq!(attempt(&proxy, "nobody").1, made_up);
-    assert_ne!(attempt(&proxy, "somebody").1, made_up);
+    assert_eq!(attempt(&proxy, "shop", "nobody").1, made_up);
+    assert_ne!(attempt(&proxy, "shop", "somebody").1, made_up);
     assert!(silent.accept().is_err(), "the upstream was spoken to");
 }
 
 #[test]
 fn the_verifier_of_nobody_is_the_same_after_a_restart() {
     let db = TestDb::new("mock");
-    let home = Home::new(EVERYBODY);
-    let path = home.path("holdgate.yaml");
-    let arguments = ["--config", path.to_str().unwrap()];
-    let mut proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() });
-    let before = attempt(&proxy, "nobody").1;
+    let home = Home::new(&format!("{EVERYBODY}\n"));
+    let start = || {
+        let path = home.path("holdgate.yaml");
+        let arguments = ["--config", path.to_str().unwrap()];
+        Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() })
+    };
+    let proxy = start();
+    let before = attempt(&proxy, &db.name, "nobody").1;
     let key = std::fs::read(proxy.state.path().join("auth.key")).unwrap();
     assert_eq!(key.len(), 32);
-    proxy.signal("TERM");
-    proxy.wait();
-    let other = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() });
-    assert_ne!(attempt(&other, "nobody").1, before, "another state has another secret");
+    let other = start();
+    assert_ne!(attempt(&other, &db.name, "nobody").1, before, "another state has another secret");
+    let proxy = proxy.restart_with(&db, &home.path("holdgate.yaml"));
+    assert_eq!(attempt(&proxy, &db.name, "nobody").1, before);
 }
 
 #[test]
@@ -252,15 +255,15 @@ fn an_address_that_fails_too_often_waits() {
     let home = Home::new(&(copilot("agent_scram") + EVERYBODY + "limits: { failures_max: 3 }\n"));
     home.write("secret", "correct horse\n");
     let proxy = home.start(&db, ALLOW_ALL);
-    let said: Vec<_> = (0..20).map(|_| attempt_text(&proxy)).collect();
+    let said: Vec<_> = (0..20).map(|_| attempt_text(&proxy, &db.name)).collect();
     assert!(said.iter().any(|text| text.contains("too many failed log-ins from this address")), "{said:?}");
 }
 
-fn attempt_text(proxy: &Proxy) -> String {
+fn attempt_text(proxy: &Proxy, database: &str) -> String {
     let mut conn = Conn::open(&proxy.postgres);
-    conn.send(&startup(&[("user", "nobody"), ("database", "shop")]));
+    conn.send(&startup(&[("user", "nobody"), ("database", database)]));
     let first = conn.frame().unwrap();
-    if first.tag == 'E' { first.field(b'M') } else { attempt(proxy, "nobody").0.join("\n") }
+    if first.tag == 'E' { first.field(b'M') } else { attempt(proxy, database, "nobody").0.join("\n") }
 }
 
 #[test]

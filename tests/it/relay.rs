@@ -93,6 +93,7 @@ fn log_ins_are_relayed_and_a_wrong_password_gives_the_servers_own_error() {
             let output = Command::new("psql")
                 .args(["-X", "-At", "-h", host, "-p", port, "-U", role, "-d", &db.name, "-c", "SELECT current_user"])
                 .env("PGPASSWORD", password)
+                .env("PGSSLMODE", "disable")
                 .output()
                 .unwrap();
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

@@ -1,4 +1,4 @@
-//! Tokens of an OpenID Connect provider: who signed them, for whom, until when, and what they claim (RFC 7519, RFC 9068).
+//! Tokens of an `OpenID` Connect provider: who signed them, for whom, until when, and what they claim (RFC 7519, RFC 9068).
 //!
 //! Only asymmetric signatures are known here, so that no token can be checked with a public key as if it were a shared
 //! secret. A token is never part of an error, and nothing of a claim is before the signature was found right.

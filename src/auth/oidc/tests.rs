@@ -147,16 +147,16 @@ async fn a_public_key_is_no_shared_secret() {
 #[tokio::test]
 async fn a_key_checks_its_own_algorithm_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let (ecdsa, eddsa) = (Signer::es256(), Signer::eddsa());
-    let verifier = Verifier::new(expectation(), write_keys(dir.path(), &[ecdsa.jwk("k"), eddsa.jwk("e")]));
-    let good = eddsa.token(&json!({"alg": "EdDSA", "kid": "e"}), &claims());
+    let (curve, edwards) = (Signer::es256(), Signer::eddsa());
+    let verifier = Verifier::new(expectation(), write_keys(dir.path(), &[curve.jwk("k"), edwards.jwk("e")]));
+    let good = edwards.token(&json!({"alg": "EdDSA", "kid": "e"}), &claims());
     assert!(verifier.verify(&good, now()).await.is_ok());
     for header in [json!({"alg": "EdDSA", "kid": "k"}), json!({"alg": "RS256", "kid": "k"})] {
-        let judged = verifier.verify(&eddsa.token(&header, &claims()), now()).await;
+        let judged = verifier.verify(&edwards.token(&header, &claims()), now()).await;
         assert!(matches!(judged, Err(TokenError::UnknownKey)), "{header}");
     }
     let only = Expectation { algorithms: vec![Algorithm::Es256], ..expectation() };
-    let verifier = Verifier::new(only, write_keys(dir.path(), &[eddsa.jwk("e")]));
+    let verifier = Verifier::new(only, write_keys(dir.path(), &[edwards.jwk("e")]));
     assert!(matches!(verifier.verify(&good, now()).await, Err(TokenError::Algorithm)));
 }
 
@@ -255,6 +255,48 @@ async fn keys_are_not_fetched_in_clear_from_another_machine_nor_over_redirects()
     assert!(Source::url("jwks", None).is_err());
     let (long, _) = provider(|_| " ".repeat(SET_TOO_LONG));
     assert!(matches!(Source::url(&long, None).unwrap().current().await, Err(KeysError::Fetch(..))));
+}
+
+/// One answer over TLS, with a certificate of `authority` for `localhost`.
+async fn https(authority: &rcgen::CertifiedIssuer<'_, rcgen::KeyPair>, body: String) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, authority).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        // A client that does not trust the authority ends the handshake.
+        let Ok(mut stream) = acceptor.accept(socket).await else { return };
+        let _read = stream.read(&mut [0; 4096]).await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    format!("https://localhost:{port}/jwks")
+}
+
+#[tokio::test]
+async fn keys_are_fetched_by_https_from_whom_the_configured_authority_vouches_for() {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let body = json!({"keys": [Signer::es256().jwk("k")]}).to_string();
+    let url = https(&authority, body.clone()).await;
+    assert!(Source::url(&url, Some(authority.pem().as_bytes())).unwrap().current().await.is_ok());
+    let url = https(&authority, body).await;
+    assert!(matches!(Source::url(&url, None).unwrap().current().await, Err(KeysError::Fetch(..))));
+    assert!(Source::url(&url, Some(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")).is_err());
 }
 
 const SET_TOO_LONG: usize = 1024 * 1024 + 1;

@@ -59,13 +59,13 @@ async fn what_was_opened_and_not_closed_is_closed_once_however_often_the_start_i
 async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_closed_is_not_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), 500);
-    let (old, long) = (StatementId::new(), StatementId::new());
-    write(&log, &[record(old, Event::Started)]).await;
+    let (first, long) = (StatementId::new(), StatementId::new());
+    write(&log, &[record(first, Event::Started)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
     write(&log, &[record(long, Event::Started)]).await;
-    write(&log, &[record(old, Event::Closed)]).await;
+    write(&log, &[record(first, Event::Closed)]).await;
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }

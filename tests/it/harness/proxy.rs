@@ -60,10 +60,22 @@ impl Proxy {
         Self::start_in(state, &db.dsn(), &db.name, Options { policy: policy.as_deref(), ..Options::default() })
     }
 
+    /// The same with a configuration file.
+    pub fn restart_with(mut self, db: &TestDb, config: &std::path::Path) -> Self {
+        self.signal("TERM");
+        self.wait();
+        let state = std::mem::replace(&mut self.state, TempDir::new().unwrap());
+        let arguments = ["--config", config.to_str().unwrap()];
+        Self::start_in(state, &db.dsn(), &db.name, Options { arguments: &arguments, ..Options::default() })
+    }
+
     fn start_in(state: TempDir, dsn: &str, database: &str, options: Options<'_>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdgate"));
-        command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state"]);
+        command.args(["serve", "--upstream", dsn, "--listen", "127.0.0.1:0", "--state"]);
         command.arg(state.path());
+        if !options.arguments.contains(&"--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         if options.observe {
             command.args(["--mode", "observe"]);
         }
