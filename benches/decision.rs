@@ -212,7 +212,8 @@ impl Api {
         loop {
             let url = format!("{}/api/v1/holds?state=pending", self.base);
             let page: Value = self.client.get(url).bearer_auth(&self.token).send().await.unwrap().json().await.unwrap();
-            let found = page["holds"].as_array().unwrap().iter().find(|hold| hold["statement"].to_string().contains(marker));
+            let found =
+                page["holds"].as_array().unwrap().iter().find(|hold| hold["statement"].to_string().contains(marker));
             if let Some(hold) = found {
                 return hold["id"].as_str().unwrap().to_owned();
             }

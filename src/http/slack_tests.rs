@@ -29,7 +29,8 @@ async fn site(room: &Room) -> String {
 
 fn body(hold: &str, action: &str) -> String {
     let value = json!({"hold": hold, "action": action}).to_string();
-    let payload = json!({"type": "block_actions", "user": {"id": "U1"}, "actions": [{"action_id": "approve", "value": value}]});
+    let payload =
+        json!({"type": "block_actions", "user": {"id": "U1"}, "actions": [{"action_id": "approve", "value": value}]});
     let mut form = reqwest::Url::parse("form:").unwrap();
     form.query_pairs_mut().append_pair("payload", &payload.to_string());
     form.query().unwrap().to_owned()
@@ -40,7 +41,8 @@ async fn send(base: &str, body: &str, secret: &str, at: i64) -> StatusCode {
     let tag = hmac::sign(&key, format!("v0:{at}:{body}").as_bytes());
     let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let request = Client::new().post(format!("{base}/api/v1/slack/interactions"));
-    let request = request.header("x-slack-request-timestamp", at.to_string()).header("x-slack-signature", format!("v0={hex}"));
+    let request =
+        request.header("x-slack-request-timestamp", at.to_string()).header("x-slack-signature", format!("v0={hex}"));
     let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
     request.send().await.unwrap().status()
 }
@@ -55,7 +57,10 @@ async fn a_signed_click_decides_and_an_unsigned_or_old_one_does_not() {
     assert_eq!(send(&base, &click, "guessed", now).await, StatusCode::UNAUTHORIZED);
     assert_eq!(send(&base, &click, "shared", now - 301).await, StatusCode::UNAUTHORIZED);
     assert_eq!(send(&base, "nothing=here", "shared", now).await, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(send(&base, &format!("{click}&x={}", "y".repeat(300_000)), "shared", now).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        send(&base, &format!("{click}&x={}", "y".repeat(300_000)), "shared", now).await,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
     let desk = Desk(room.control.clone());
     let other = Click {
         operator: "ada".to_owned(),

@@ -315,7 +315,10 @@ impl Outbox {
         self.with(move |connection| {
             let number: u32 = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
             if number >= MESSAGES_MAX {
-                connection.execute("DELETE FROM message WHERE hold NOT IN (SELECT hold FROM told WHERE stage < ?1)", [OVER])?;
+                connection.execute(
+                    "DELETE FROM message WHERE hold NOT IN (SELECT hold FROM told WHERE stage < ?1)",
+                    [OVER],
+                )?;
             }
             connection.execute("INSERT OR REPLACE INTO message VALUES (?1, ?2, ?3)", [target, hold, place]).map(drop)
         })

@@ -110,8 +110,9 @@ fn operators_sign_in_at_an_identity_provider_and_strangers_do_not() {
     );
     std::fs::write(&config, text).unwrap();
     drop(free);
-    let (arguments, http) = (["--config", config.to_str().unwrap()], http.to_string());
-    let proxy = Proxy::start(&db, Options { arguments: &arguments, http: Some(&http), ..Options::default() });
+    let http = http.to_string();
+    let arguments = ["--config", config.to_str().unwrap(), "--http", &http];
+    let proxy = Proxy::start(&db, Options { arguments: &arguments, ..Options::default() });
     let hold = park(&proxy, "DROP TABLE customers CASCADE");
     let setting = |subject: &str, heading: Option<&str>| json!({"base": base, "second": hold, "oidc": {"subject": subject, "heading": heading}});
     drive(&setting("subject-7", None));

@@ -69,9 +69,15 @@ impl Row {
             relations: some(&hold.relations),
             tags: some(&hold.tags),
             sensitivity: hold.sensitivity.as_str(),
-            created_at: hold.created_at.to_string(),
+            created_at: seconds(&hold.created_at.to_string()),
         }
     }
+}
+
+/// A time without fractions of a second.
+fn seconds(time: &str) -> String {
+    let (whole, _) = time.split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    format!("{whole}Z")
 }
 
 fn some(names: &[String]) -> String {
