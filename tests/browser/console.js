@@ -8,6 +8,8 @@ const setting = JSON.parse(process.argv[2]);
 
 async function open(browser, options) {
   const context = await browser.newContext({ javaScriptEnabled: false, ...options });
+  // Nothing outside of this machine is asked, whatever a page of the provider names.
+  await context.route((url) => !["127.0.0.1", "localhost"].includes(url.hostname), (route) => route.abort());
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
@@ -91,8 +93,11 @@ async function signsInElsewhere(browser) {
   await page.getByRole("link", { name: "Sign in with your identity provider" }).click();
   await page.locator("input[name=login]").fill(setting.oidc.subject);
   await page.locator("input[name=password]").fill("any");
+  const form = page.url();
   await page.locator("button[type=submit]").click();
-  await page.locator("button[type=submit]").click();
+  // A click does not wait for the page that it leads to.
+  await page.waitForURL((url) => url.href !== form);
+  await page.getByRole("button", { name: "Continue" }).click();
   await page.getByRole("heading", { name: setting.oidc.heading ?? setting.second }).waitFor();
   await shoot(page, `oidc-${setting.oidc.subject}`);
   await context.close();
