@@ -203,13 +203,12 @@ impl Reader<'_> {
             self.error(entry.name.place, "bad-value", "the name `slack` is taken by the channel of Slack");
         }
         let mut events = Vec::new();
-        for event in entry.events.0.iter() {
-            match EventKind::parse(event) {
-                Some(kind) => events.push(kind),
-                None => {
-                    let all: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-                    self.error(event.place, "bad-value", format!("there are the events {}", all.join(", ")));
-                }
+        for event in &entry.events.0 {
+            if let Some(kind) = EventKind::parse(event) {
+                events.push(kind);
+            } else {
+                let all: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+                self.error(event.place, "bad-value", format!("there are the events {}", all.join(", ")));
             }
         }
         if entry.secret_files.is_empty() {

@@ -133,6 +133,7 @@ mod tests {
     use crate::approvals::{HoldState, Waiting};
     use crate::ids::HoldId;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as it is pushed")]
     fn change() -> Option<HoldChange> {
         Some(HoldChange { id: HoldId::new(), state: HoldState::Pending, waiting: Waiting::Connection })
     }
@@ -141,7 +142,9 @@ mod tests {
     fn a_reader_goes_on_after_the_step_that_it_saw_last() {
         let feed = Feed::new();
         let steps = [change(), change(), change()];
-        steps.iter().for_each(|step| feed.push(step.clone()));
+        for step in &steps {
+            feed.push(step.clone());
+        }
         let reader = feed.follow(Some(&feed.name(0)));
         assert!(!reader.lost);
         assert_eq!(reader.missed.iter().map(|entry| entry.change.clone()).collect::<Vec<_>>(), steps[1..]);

@@ -41,7 +41,8 @@ async fn send(base: &str, body: &str, secret: &str, at: i64) -> StatusCode {
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let tag = hmac::sign(&key, format!("v0:{at}:{body}").as_bytes());
-    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
     let request = Client::new().post(format!("{base}/api/v1/slack/interactions"));
     let request =
         request.header("x-slack-request-timestamp", at.to_string()).header("x-slack-signature", format!("v0={hex}"));

@@ -154,20 +154,20 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113)))
 }
 
-/// Global unicast (2000::/3) without its special blocks; addresses that carry an IPv4 one are as public as that.
+/// Global unicast (`2000::/3`) without its special blocks; addresses that carry an IPv4 one are as public as that.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, g, h] = address.segments();
+    let [a, b, c, middle @ .., high, low] = address.segments();
+    let middle_is = |last: u16| c == 0 && middle == [0, 0, last];
     let v4 = |high: u16, low: u16| {
         let ([x, y], [z, w]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(x, y, z, w))
     };
     match (a, b) {
-        (0, 0) if (c, d, e, f) == (0, 0, 0, 0xffff) => v4(g, h),
-        (0x64, 0xff9b) if (c, d, e, f) == (0, 0, 0, 0) => v4(g, h),
+        (0, 0) if middle_is(0xffff) => v4(high, low),
+        (0x64, 0xff9b) if middle_is(0) => v4(high, low),
         (0x2002, _) => v4(b, c),
         // Teredo, ORCHID and other protocol assignments; documentation.
-        (0x2001, 0..=0x1ff | 0xdb8) => false,
-        (0x3fff, 0..=0xfff) => false,
+        (0x2001, 0..=0x1ff | 0xdb8) | (0x3fff, 0..=0xfff) => false,
         _ => (0x2000..=0x3fff).contains(&a),
     }
 }

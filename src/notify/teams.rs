@@ -54,11 +54,11 @@ impl Target for Channel {
 
 /// The card in full where it fits, else what it is about, its hash, and where it can be read.
 fn message(hold: &Hold, voice: &Voice) -> String {
-    let full = wrapped(card(hold, voice, full_body(hold, voice)));
-    if full.len() <= MESSAGE_MAX { full } else { wrapped(card(hold, voice, short_body(hold))) }
+    let full = wrapped(&card(hold, voice, full_body(hold, voice)));
+    if full.len() <= MESSAGE_MAX { full } else { wrapped(&card(hold, voice, short_body(hold))) }
 }
 
-fn wrapped(card: Value) -> String {
+fn wrapped(card: &Value) -> String {
     let kind = "application/vnd.microsoft.card.adaptive";
     json!({"type": "message", "attachments": [{"contentType": kind, "contentUrl": null, "content": card}]}).to_string()
 }

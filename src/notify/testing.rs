@@ -33,6 +33,9 @@ impl Asked {
     }
 }
 
+/// One answer of a server.
+pub(super) type Says = Box<dyn Fn(&Asked) -> Response + Send + Sync>;
+
 /// A server whose answers a test gives, one after the other; the last one for ever.
 pub(super) struct Server {
     pub(super) url: String,
@@ -40,7 +43,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(answers: Vec<Box<dyn Fn(&Asked) -> Response + Send + Sync>>) -> Self {
+    pub(super) async fn start(answers: Vec<Says>) -> Self {
         let (sender, asked) = mpsc::unbounded_channel();
         let left = Arc::new(Mutex::new(answers));
         let app = Router::new().fallback(move |request: Request| {
@@ -77,12 +80,12 @@ impl Server {
 }
 
 /// An answer without a body.
-pub(super) fn status(code: u16) -> Box<dyn Fn(&Asked) -> Response + Send + Sync> {
+pub(super) fn status(code: u16) -> Says {
     Box::new(move |_| axum::http::StatusCode::from_u16(code).unwrap().into_response())
 }
 
 /// An answer of JSON.
-pub(super) fn says(value: Value) -> Box<dyn Fn(&Asked) -> Response + Send + Sync> {
+pub(super) fn says(value: Value) -> Says {
     Box::new(move |_| axum::Json(value.clone()).into_response())
 }
 

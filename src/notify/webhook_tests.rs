@@ -4,7 +4,9 @@ use axum::response::IntoResponse;
 
 use super::*;
 use crate::approvals::Answer;
+use crate::approvals::HoldState::{Approved, Denied, Pending};
 use crate::notify::NotifyOptions;
+use crate::notify::store::Noted;
 use crate::notify::testing::{Asked, Room, Server, says, status};
 
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -160,7 +162,6 @@ async fn the_outbox_is_bounded_and_what_found_no_room_is_told_later() {
         let state = crate::approvals::HoldState::Pending;
         outbox.note(crate::notify::store::Step { hold, state, at, targets: vec!["hook"] }).await.unwrap()
     };
-    use crate::notify::store::Noted;
     let holds = [0, 1, 2].map(|_| crate::ids::HoldId::new());
     assert_eq!(
         [note(&holds[0]).await, note(&holds[1]).await, note(&holds[2]).await],
@@ -177,7 +178,6 @@ async fn the_outbox_is_bounded_and_what_found_no_room_is_told_later() {
         let at = crate::clock::Clock::System.now();
         outbox.note(crate::notify::store::Step { hold: &holds[0], state, at, targets: vec![] }).await.unwrap()
     };
-    use crate::approvals::HoldState::{Approved, Denied, Pending};
     assert_eq!(over(Denied).await, Noted::New);
     assert_eq!([over(Pending).await, over(Approved).await, over(Denied).await], [Noted::Known; 3], "heard late");
 }

@@ -70,6 +70,8 @@ fn a_hold_is_decided_in_a_browser_without_scripts_and_hostile_text_stays_text() 
 struct Provider {
     child: Child,
     issuer: String,
+    /// Kept open: it ends where it cannot write its warnings.
+    _said: BufReader<std::process::ChildStdout>,
 }
 
 impl Provider {
@@ -79,8 +81,9 @@ impl Provider {
         command.env("NODE_PATH", modules).arg(script("provider.js")).arg(redirect);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut issuer = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut issuer).unwrap();
-        Self { child, issuer: issuer.trim().to_owned() }
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut issuer).unwrap();
+        Self { child, issuer: issuer.trim().to_owned(), _said: said }
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
     fn a_session_ends_when_it_is_idle_and_also_when_it_never_is() {
         let (sessions, clock) = sessions();
         let (idle, busy) = (sessions.open(samples::ada()), sessions.open(samples::ada()));
-        let step = IDLE_MAX - Duration::from_secs(1);
+        let step = IDLE_MAX.saturating_sub(Duration::from_secs(1));
         let mut used = Duration::ZERO;
         while used + step < AGE_MAX {
             assert!(sessions.find(&busy).is_some());

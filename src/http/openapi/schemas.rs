@@ -156,6 +156,7 @@ fn nullable(kind: &str) -> Value {
     json!({"type": [kind, "null"]})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "schemas are built from the inside out")]
 fn list(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }

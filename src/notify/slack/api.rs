@@ -55,13 +55,13 @@ impl Api {
     pub(super) async fn call(&self, method: &str, body: &Value) -> Result<Value, SlackError> {
         let request = self.sender.post(&format!("{}/{method}", self.base))?.bearer_auth(&self.token);
         let request = request.header("content-type", "application/json; charset=utf-8").body(body.to_string());
-        said(Sender::send(request).await?)
+        said(&Sender::send(request).await?)
     }
 
     /// Calls a method that takes no JSON.
     pub(super) async fn ask(&self, method: &str, form: &[(&str, &str)]) -> Result<Value, SlackError> {
         let request = self.sender.post(&format!("{}/{method}", self.base))?.bearer_auth(&self.token);
-        said(Sender::send(request.form(form)).await?)
+        said(&Sender::send(request.form(form)).await?)
     }
 
     /// Tells the person who clicked, and nobody else.
@@ -84,7 +84,7 @@ impl Api {
 }
 
 /// What an answer says: a status, or `ok` and `error` under 200.
-fn said(reply: Reply) -> Result<Value, SlackError> {
+fn said(reply: &Reply) -> Result<Value, SlackError> {
     if reply.status.as_u16() == 429 {
         return Err(SlackError::Limited(reply.retry_after));
     }

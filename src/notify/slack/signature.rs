@@ -79,7 +79,7 @@ mod tests {
         assert!(!secret.signed((AT, SIGNATURE), b"payload=", now));
         assert!(!secret.signed(("1531420619", SIGNATURE), BODY, now));
         assert!(!SigningSecret::new("other").signed((AT, SIGNATURE), BODY, now));
-        for signature in ["", "v0=", "v0=zz", "v1=a2114d57", "a2114d57", &SIGNATURE[..66]] {
+        for signature in ["", "v0=", "v0=zz", "v1=a2114d57", "a2114d57", SIGNATURE.trim_end_matches('3')] {
             assert!(!secret.signed((AT, signature), BODY, now), "{signature}");
         }
         for timestamp in ["", "now", "-1", "99999999999999999999"] {

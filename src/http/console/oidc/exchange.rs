@@ -172,7 +172,7 @@ impl Provider {
         match &self.options.client_secret {
             None => form.push(("client_id", id)),
             Some(secret) if found.secret_in_body => {
-                form.extend([("client_id", id.as_str()), ("client_secret", secret)])
+                form.extend([("client_id", id.as_str()), ("client_secret", secret)]);
             }
             Some(secret) => request = request.header("authorization", basic(id, secret)),
         }
