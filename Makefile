@@ -37,6 +37,7 @@ setup:
 	python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3 python3-venv"; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
+	{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || missing="$$missing chromium"; \
 	if [ -n "$$missing" ]; then \
 	  command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
 	  [ -n "$(SUDO)" ] || [ "$$(id -u)" = 0 ] || { echo "please install as root:$$missing"; exit 1; }; \

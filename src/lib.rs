@@ -27,8 +27,9 @@
 //! - [`frontend`]: first packets of a client. [`backend`]: connections to the upstream, its catalogs, and what is remembered
 //!   of their tags. [`approvals`]: the
 //!   hold store. [`log`]: the append-only log with its Merkle tree.
-//! - [`auth`]: who comes in: principals that prove themselves to us by SCRAM, certificate or token, relayed log-ins, client
-//!   rules, and what bounds those who have proved nothing. [`sink`]: copies of the log for other systems.
+//! - [`notify`]: Slack, Teams and webhooks from one outbox. [`auth`]: who comes in: principals that prove themselves to us by
+//!   SCRAM, certificate or token, relayed log-ins, client rules, and what bounds those who have proved nothing. [`sink`]: copies
+//!   of the log for other systems.
 //! - [`session`]: the data plane. Its only place that waits for sockets is one file, its judgement of protocol another.
 //! - [`config`]: files and flags become one typed configuration. [`control`]: every operator action, once.
 //! - [`admin`], [`http`]: surfaces of `control`.
@@ -64,6 +65,7 @@ pub mod ids;
 pub mod lineage;
 pub mod log;
 pub mod net;
+pub mod notify;
 pub mod policy;
 pub mod principal;
 pub mod report;

@@ -206,6 +206,10 @@ pub enum Method {
     Http,
     /// `holdgate holds`.
     Cli,
+    /// A page of the console.
+    Web,
+    /// A button in Slack.
+    Slack,
 }
 
 impl Method {
@@ -216,6 +220,8 @@ impl Method {
             Self::Psql => "psql",
             Self::Http => "http",
             Self::Cli => "cli",
+            Self::Web => "web",
+            Self::Slack => "slack",
         }
     }
 }

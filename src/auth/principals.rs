@@ -150,7 +150,8 @@ impl Directory {
     /// All that are configured, by name.
     #[must_use]
     pub fn principals(&self) -> Vec<Principal> {
-        let mut all: Vec<_> = self.names.values().chain(self.roles.values()).map(|known| known.principal.clone()).collect();
+        let mut all: Vec<_> =
+            self.names.values().chain(self.roles.values()).map(|known| known.principal.clone()).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }

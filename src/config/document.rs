@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::surfaces::{NotifyEntry, SignInEntry};
+
 use crate::auth::certificate::CertificateName;
 use crate::auth::oidc::Algorithm;
 use crate::auth::principals::TokenCondition;
@@ -94,6 +96,9 @@ pub(super) struct Document {
     pub(super) principals: Vec<PrincipalEntry>,
     pub(super) client_rules: Vec<At<ClientRuleEntry>>,
     pub(super) operators: Vec<OperatorEntry>,
+    pub(super) public_url: Option<At<String>>,
+    pub(super) oidc: Option<SignInEntry>,
+    pub(super) notify: NotifyEntry,
     pub(super) hold: HoldEntry,
     pub(super) limits: LimitsEntry,
     pub(super) log: LogEntry,
@@ -223,6 +228,18 @@ pub(super) struct OperatorEntry {
     pub(super) roles: List<OperatorRole>,
     #[serde(default)]
     pub(super) token_file: Option<String>,
+    #[serde(default)]
+    pub(super) oidc_subject: Option<At<String>>,
+    #[serde(default)]
+    pub(super) slack: Option<At<String>>,
+    #[serde(default)]
+    pub(super) email: Option<At<String>>,
+}
+
+impl OperatorEntry {
+    pub(super) fn has_no_way_in(&self) -> bool {
+        self.token_file.is_none() && self.oidc_subject.is_none() && self.slack.is_none() && self.email.is_none()
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -11,6 +11,7 @@ mod identity;
 mod passfile;
 mod policies;
 mod read;
+mod surfaces;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use environment::Environment;
 pub use flags::ServeFlags;
 pub use identity::{CredentialConfig, KeysAt, PrincipalConfig, ProviderConfig};
 pub use policies::{policy, policy_sources};
+pub use surfaces::{NotifyConfig, OidcConfig, SlackConfig, SurfacesConfig, TeamsConfig, WebhookConfig};
 
 use crate::auth::rules::{ClientRule, Method};
 use crate::net::tls::{ClientAuth, Identity};
@@ -55,6 +57,8 @@ pub struct Config {
     pub provider: Option<ProviderConfig>,
     /// Who may decide, besides the first operator that `STATE/operator.token` makes.
     pub operators: Vec<OperatorConfig>,
+    /// The console's address, sign-in by a provider, notices.
+    pub surfaces: SurfacesConfig,
     /// How long things wait.
     pub hold: HoldConfig,
     /// Bounds.
@@ -110,6 +114,12 @@ pub struct OperatorConfig {
     pub roles: Vec<OperatorRole>,
     /// A file whose first line is the token.
     pub token_file: Option<PathBuf>,
+    /// `sub` at the identity provider.
+    pub oidc_subject: Option<String>,
+    /// The id of the user in Slack.
+    pub slack: Option<String>,
+    /// The e-mail address that Slack has confirmed.
+    pub email: Option<String>,
 }
 
 /// How long things wait.

@@ -85,6 +85,7 @@ impl Reader<'_> {
             http,
             tls: self.tls(document),
             operators: self.operators(&document.operators),
+            surfaces: self.surfaces(document),
             hold: self.hold(&document.hold),
             limits: self.limits(&document.limits),
             log: self.log(document, &state),
@@ -227,12 +228,19 @@ impl Reader<'_> {
 
     fn operators(&mut self, entries: &[OperatorEntry]) -> Vec<OperatorConfig> {
         self.unique("operator", entries.iter().map(|entry| &entry.name));
+        // Two operators of one account elsewhere would be one person with two names.
+        self.unique("oidc_subject", entries.iter().filter_map(|entry| entry.oidc_subject.as_ref()));
+        self.unique("Slack user", entries.iter().filter_map(|entry| entry.slack.as_ref()));
+        self.unique("e-mail address", entries.iter().filter_map(|entry| entry.email.as_ref()));
         let operator = |entry: &OperatorEntry| OperatorConfig {
             name: entry.name.value.clone(),
             human: entry.human.clone().unwrap_or_else(|| entry.name.value.clone()),
             groups: entry.groups.0.clone(),
             roles: if entry.roles.is_empty() { vec![OperatorRole::Operator] } else { entry.roles.0.clone() },
             token_file: self.file(entry.token_file.as_deref()),
+            oidc_subject: entry.oidc_subject.as_ref().map(|subject| subject.value.clone()),
+            slack: entry.slack.as_ref().map(|user| user.value.clone()),
+            email: entry.email.as_ref().map(|email| email.value.clone()),
         };
         entries.iter().map(operator).collect()
     }
@@ -268,7 +276,7 @@ impl Reader<'_> {
     }
 
     /// A bound that is not zero, and not more than a frame of the protocol can be (its length is a signed 32-bit number).
-    fn bound(&mut self, given: Option<At<Size>>, default: u64) -> u64 {
+    pub(super) fn bound(&mut self, given: Option<At<Size>>, default: u64) -> u64 {
         const MOST: u64 = 0x7fff_ffff;
         let Some(given) = given else { return default };
         if !(1..=MOST).contains(&given.value.0) {
@@ -343,8 +351,9 @@ impl Reader<'_> {
         if let Some(rollup) = document.log.rollup.filter(|rollup| rollup.value) {
             self.error(rollup.place, NOT_SERVED, "log.rollup is not served: every statement has a record of its own");
         }
-        for operator in document.operators.iter().filter(|operator| operator.token_file.is_none()) {
-            self.error(operator.name.place, NOT_SERVED, "every operator needs a token_file");
+        for operator in document.operators.iter().filter(|operator| operator.has_no_way_in()) {
+            let message = "an operator needs a token_file, an oidc_subject, or an account in Slack";
+            self.error(operator.name.place, NOT_SERVED, message);
         }
         let encrypts = |upstream: &Upstream| {
             !matches!(upstream.sslmode, SslMode::Disable | SslMode::Allow) && matches!(upstream.host, Host::Tcp(_))

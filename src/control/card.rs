@@ -102,7 +102,9 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-fn is_deceptive(character: char) -> bool {
+/// Whether a character steers a terminal, turns the reading direction or cannot be seen.
+#[must_use]
+pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

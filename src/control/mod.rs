@@ -27,7 +27,11 @@ pub use pump::Pump;
 pub use requests::{BundleRequest, Bundles, RequestError};
 pub use sweep::sweep;
 
-use crate::approvals::{Approvals, DecideError, DecisionRequest, Hold, HoldFilter, Method, Operator, Page, StoreError};
+use tokio::sync::broadcast;
+
+use crate::approvals::{
+    Approvals, DecideError, DecisionRequest, Hold, HoldChange, HoldFilter, Method, Operator, Page, StoreError,
+};
 use crate::ids::{HoldId, SessionId, StatementId};
 use crate::lineage::{Event, RecordApproval, StatementRecord};
 use crate::telemetry;
@@ -164,6 +168,36 @@ impl Control {
     /// The log did not take it: the sign-in must not go on.
     pub async fn signed_in(&self, operator: &Operator, method: Method) -> Result<(), SinkError> {
         self.record(act(operator, "sign-in", method, format!("{} signed in", operator.name))).await
+    }
+
+    /// The same with a few words on how, such as the issuer and the subject behind it.
+    ///
+    /// # Errors
+    /// As [`Control::signed_in`].
+    pub async fn signed_in_by(&self, operator: &Operator, method: Method, how: &str) -> Result<(), SinkError> {
+        self.record(act(operator, "sign-in", method, format!("{} signed in {how}", operator.name))).await
+    }
+
+    /// Notes that an operator has a notice sent again that was given up.
+    ///
+    /// # Errors
+    /// The log did not take it: it must not be sent.
+    pub async fn retried_notice(&self, operator: &Operator, id: i64, method: Method) -> Result<(), SinkError> {
+        self.record(act(operator, "retry-notice", method, format!("notice {id} is sent again"))).await
+    }
+
+    /// Notes that an operator signed out, or was.
+    ///
+    /// # Errors
+    /// The log did not take it.
+    pub async fn signed_out(&self, operator: &Operator, method: Method) -> Result<(), SinkError> {
+        self.record(act(operator, "sign-out", method, format!("{} signed out", operator.name))).await
+    }
+
+    /// Every step of holds from now on; a slow reader loses the oldest and is told so.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<HoldChange> {
+        self.parts.approvals.changes()
     }
 
     /// The data plane's sessions.

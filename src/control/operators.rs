@@ -122,6 +122,12 @@ impl Operators {
         found
     }
 
+    /// The operator of that name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<Operator> {
+        self.accounts.iter().map(|account| &account.operator).find(|operator| operator.name == name).cloned()
+    }
+
     /// The operator of that name, and what checks its token by SCRAM.
     #[must_use]
     pub fn scram(&self, name: &str) -> Option<(Operator, Verifier)> {

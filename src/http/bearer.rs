@@ -1,6 +1,6 @@
 //! Who calls: the operator behind a Bearer token (RFC 6750), and the surface that it comes from.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header;
 use axum::http::request::Parts;
 
@@ -17,10 +17,14 @@ pub(super) struct Caller {
     pub(super) method: Method,
 }
 
-impl FromRequestParts<Control> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    Control: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let control = Control::from_ref(state);
         let operator = token(parts).and_then(|token| control.authenticate(token)).ok_or_else(|| {
             telemetry::sign_in_failed(Method::Http.as_str());
             Problem::unauthorized()

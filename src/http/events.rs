@@ -1,20 +1,19 @@
 //! `/api/v1/events`: lines of the log, with the filters of `log query`; `next` is the cursor of the page before.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::Problem;
 use super::bearer::Caller;
+use super::extract::Pairs;
 use crate::control::{Control, EVENTS_MAX};
 
 pub(super) async fn query(
     State(control): State<Control>,
     caller: Caller,
-    filters: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Pairs(filters): Pairs,
 ) -> Result<Json<Value>, Problem> {
-    let Query(filters) = filters.map_err(|_| Problem::unprocessable("The query string cannot be read."))?;
     let limit = filters.iter().find(|(name, _)| name == "limit").and_then(|(_, limit)| limit.parse().ok());
     let limit = limit.unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
     let events = control.events(&caller.operator, filters, caller.method).await?;

@@ -1,35 +1,31 @@
 //! `/api/v1/holds`: list, show, decide.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Problem;
 use super::bearer::Caller;
+use super::extract::{self, Body, Named, Pairs};
+use super::idempotent::{Asked, Key};
+use super::{Problem, Site};
 use crate::approvals::{Answer, DecisionRequest, HoldFilter, HoldState};
 use crate::control::{Control, card};
 
 /// Holds that a page has at most.
-const LIMIT_MAX: u32 = 1000;
-/// The longest reason, bytes.
-pub(super) const REASON_MAX: usize = 4096;
+pub(super) const LIMIT_MAX: u32 = 1000;
 
 /// The body of a decision.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Decision {
+pub(super) struct Decision {
     decision: Word,
     #[serde(default)]
     reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "lowercase")]
 enum Word {
     Approve,
@@ -39,9 +35,8 @@ enum Word {
 pub(super) async fn list(
     State(control): State<Control>,
     _caller: Caller,
-    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Pairs(pairs): Pairs,
 ) -> Result<Json<Value>, Problem> {
-    let Query(pairs) = pairs.map_err(|_| Problem::unprocessable("The query string cannot be read."))?;
     let page = control.holds(filter(&pairs)?).await?;
     let holds: Vec<_> = page.holds.iter().map(card::contract).collect();
     let next = page.next.map(|place| place.to_string());
@@ -51,7 +46,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(control): State<Control>,
     _caller: Caller,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Json<Value>, Problem> {
     match control.hold(&id).await? {
         Some(hold) => Ok(Json(card::contract(&hold))),
@@ -60,32 +55,36 @@ pub(super) async fn show(
 }
 
 pub(super) async fn decide(
-    State(control): State<Control>,
+    State(site): State<Site>,
     caller: Caller,
-    Path(id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Named(id): Named,
+    Key(key): Key,
+    body: Body<Decision>,
 ) -> Result<Json<Value>, Problem> {
-    let body = body.map_err(unreadable)?;
-    let request: Decision =
-        serde_json::from_slice(&body).map_err(|error| Problem::unprocessable(format!("The body: {error}.")))?;
-    let reason = request.reason.filter(|reason| !reason.trim().is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.len() > REASON_MAX) {
-        return Err(Problem::unprocessable(format!("The reason is over {REASON_MAX} bytes.")));
-    }
-    let verdict = match request.decision {
+    let verdict = match body.value.decision {
         Word::Approve => Answer::Approve,
         Word::Deny => Answer::Deny,
     };
-    let request = DecisionRequest { verdict, reason, method: caller.method };
-    let hold = control.decide(&caller.operator, &id, request).await?;
-    Ok(Json(card::contract(&hold)))
+    let request = DecisionRequest { verdict, reason: extract::reason(body.value.reason)?, method: caller.method };
+    let (control, operator, hold) = (site.control.clone(), caller.operator.clone(), id.clone());
+    let run = async move {
+        let hold = control.decide(&operator, &hold, request).await?;
+        Ok(card::contract(&hold))
+    };
+    let answer = match &key {
+        None => run.await,
+        Some(key) => {
+            let asked = Asked { operator: &caller.operator.name, key, resource: &id, body: &body.bytes };
+            site.answers.once(asked, run).await
+        }
+    };
+    answer.map(Json)
 }
 
-fn filter(pairs: &[(String, String)]) -> Result<HoldFilter, Problem> {
+pub(super) fn filter(pairs: &[(String, String)]) -> Result<HoldFilter, Problem> {
     let mut filter = HoldFilter::default();
     for (name, value) in pairs {
         match name.as_str() {
-            _ if value.is_empty() => {}
             "state" => filter.states = states(value)?,
             "cursor" => {
                 let place = value.parse().map_err(|_| Problem::unprocessable("The cursor is none of this API."))?;
@@ -110,12 +109,4 @@ fn states(text: &str) -> Result<Vec<HoldState>, Problem> {
             })
         })
         .collect()
-}
-
-pub(super) fn unreadable(rejection: BytesRejection) -> Problem {
-    if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::too_large()
-    } else {
-        Problem::unprocessable("The body could not be read.")
-    }
 }

@@ -5,11 +5,20 @@
 //! Start reading at [`router`].
 
 mod bearer;
+mod console;
 mod events;
+mod extract;
+mod feed;
 mod health;
 mod holds;
+mod idempotent;
+mod notices;
+mod openapi;
 mod problem;
 mod requests;
+mod site;
+mod slack;
+mod stream;
 mod tags;
 
 use std::time::Duration;
@@ -19,9 +28,12 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
+pub use console::oidc::{OidcOptions, Provider, ProviderError};
 pub use problem::Problem;
+pub use site::{Site, SiteOptions};
+pub use slack::{Desk, SlackDoor};
 
 use crate::control::Control;
 
@@ -30,25 +42,46 @@ const BODY_MAX: usize = 64 * 1024;
 /// The longest that an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// All routes, to be served by `axum::serve`.
+/// All routes with the usual settings, to be served by `axum::serve`.
 pub fn router(control: Control) -> Router {
-    Router::new()
-        .route("/api/v1/holds", get(holds::list))
-        .route("/api/v1/holds/{id}", get(holds::show))
-        .route("/api/v1/holds/{id}/decision", post(holds::decide))
-        .route("/api/v1/requests", post(requests::create))
-        .route("/api/v1/events", get(events::query))
-        .route("/api/v1/tags", get(tags::list))
-        .route("/api/v1/tags/{id}/review", post(tags::review))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .fallback(async || Problem::not_found("there is no such resource"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(middleware::from_fn(within_time))
-        .layer(middleware::from_fn(guarded))
-        .with_state(control)
+    Site::new(control, SiteOptions::default()).router()
+}
+
+impl Site {
+    /// All routes, to be served by `axum::serve`.
+    pub fn router(self) -> Router {
+        endpoints()
+            .into_iter()
+            .chain(console::routes())
+            .fold(Router::new(), |router, (path, handlers)| router.route(path, handlers))
+            .fallback(async || Problem::not_found("There is no such resource."))
+            .method_not_allowed_fallback(async || Problem::method_not_allowed())
+            .layer(DefaultBodyLimit::max(BODY_MAX))
+            .layer(middleware::from_fn(within_time))
+            .layer(middleware::from_fn(guarded))
+            .with_state(self)
+    }
+}
+
+/// The API and what machines watch; each path stands in the document of the API.
+fn endpoints() -> Vec<(&'static str, MethodRouter<Site>)> {
+    vec![
+        ("/api/v1/holds", get(holds::list)),
+        ("/api/v1/holds/stream", get(stream::stream)),
+        ("/api/v1/holds/{id}", get(holds::show)),
+        ("/api/v1/holds/{id}/decision", post(holds::decide)),
+        ("/api/v1/requests", post(requests::create)),
+        ("/api/v1/events", get(events::query)),
+        ("/api/v1/tags", get(tags::list)),
+        ("/api/v1/tags/{id}/review", post(tags::review)),
+        ("/api/v1/notices", get(notices::dead)),
+        ("/api/v1/notices/{id}/retry", post(notices::retry)),
+        ("/api/v1/slack/interactions", post(slack::take).layer(DefaultBodyLimit::max(slack::BODY_MAX))),
+        ("/api/v1/openapi.json", get(openapi::serve)),
+        ("/livez", get(health::live)),
+        ("/readyz", get(health::ready)),
+        ("/metrics", get(health::metrics)),
+    ]
 }
 
 async fn within_time(request: Request, next: Next) -> Response {
@@ -68,7 +101,7 @@ async fn guarded(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

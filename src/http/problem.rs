@@ -30,6 +30,13 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
     }
 
+    /// 401: a callback that is nobody's.
+    #[must_use]
+    pub fn unsigned() -> Self {
+        let detail = "The signature is not of this body and of now.";
+        Self::new(StatusCode::UNAUTHORIZED, "unsigned", "Unsigned", detail)
+    }
+
     /// 404.
     #[must_use]
     pub fn not_found(detail: &str) -> Self {
@@ -47,6 +54,13 @@ impl Problem {
     #[must_use]
     pub fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", "The body is over its bound.")
+    }
+
+    /// 415.
+    #[must_use]
+    pub fn unsupported_media_type() -> Self {
+        let detail = "The body must be application/json.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
     }
 
     /// 422: a parameter or body that cannot be read.
@@ -68,6 +82,24 @@ impl Problem {
     pub fn nothing_to_approve() -> Self {
         let detail = "No statement of it needs an approval.";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "nothing-to-approve", "Nothing to approve", detail)
+    }
+
+    /// Whether the fault is on this side, so that the same request may do better later.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What it is, and what to do about it: words for people.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &str) {
+        (self.title, &self.detail)
     }
 
     /// The operator's roles do not allow it.

@@ -1,22 +1,20 @@
 //! `/api/v1/requests`: asks for a migration as one bundle.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Problem;
 use super::bearer::Caller;
-use super::holds::unreadable;
+use super::extract::Body;
 use crate::control::{BundleRequest, Control, RequestError, card};
 
 /// The body of a request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Bundle {
     principal: String,
     upstream: String,
     sql: String,
@@ -27,11 +25,9 @@ struct Body {
 pub(super) async fn create(
     State(control): State<Control>,
     caller: Caller,
-    body: Result<Bytes, BytesRejection>,
+    body: Body<Bundle>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let body = body.map_err(unreadable)?;
-    let Body { principal, upstream, sql, intent } =
-        serde_json::from_slice(&body).map_err(|error| Problem::unprocessable(format!("The body: {error}.")))?;
+    let Bundle { principal, upstream, sql, intent } = body.value;
     let request = BundleRequest { principal, upstream, sql, intent };
     let hold = control.request(&caller.operator, request, caller.method).await?;
     Ok((StatusCode::CREATED, Json(card::contract(&hold))))

@@ -1,29 +1,29 @@
 //! `/api/v1/tags`: derived tags, to list and to review.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Problem;
 use super::bearer::Caller;
-use super::holds::{REASON_MAX, unreadable};
+use super::extract::{self, Named, Pairs};
 use crate::backend::memory::Review;
 use crate::control::tags::{TagReview, contract, state};
 use crate::control::{ActError, Control};
 
 /// The body of a review.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "TagReview")]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     review: Word,
     #[serde(default)]
     reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, schemars::JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "lowercase")]
 enum Word {
     Confirm,
@@ -33,13 +33,11 @@ enum Word {
 pub(super) async fn list(
     State(control): State<Control>,
     _caller: Caller,
-    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Pairs(pairs): Pairs,
 ) -> Result<Json<Value>, Problem> {
-    let Query(pairs) = pairs.map_err(|_| Problem::unprocessable("The query string cannot be read."))?;
     let mut wanted = None;
     for (name, value) in &pairs {
         match name.as_str() {
-            _ if value.is_empty() => {}
             "state" => {
                 let unknown = || Problem::unprocessable("There are the states open, confirmed and dismissed.");
                 wanted = Some(state(value).ok_or_else(unknown)?);
@@ -54,16 +52,11 @@ pub(super) async fn list(
 pub(super) async fn review(
     State(control): State<Control>,
     caller: Caller,
-    Path(id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Named(id): Named,
+    body: extract::Body<Body>,
 ) -> Result<Json<Value>, Problem> {
-    let body = body.map_err(unreadable)?;
-    let body: Body =
-        serde_json::from_slice(&body).map_err(|error| Problem::unprocessable(format!("The body: {error}.")))?;
-    let reason = body.reason.filter(|reason| !reason.trim().is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.len() > REASON_MAX) {
-        return Err(Problem::unprocessable(format!("The reason is over {REASON_MAX} bytes.")));
-    }
+    let body = body.value;
+    let reason = extract::reason(body.reason)?;
     let review = match body.review {
         Word::Confirm => Review::Confirmed,
         Word::Dismiss => Review::Dismissed,

@@ -209,3 +209,107 @@ async fn events_take_the_filters_of_the_log_and_the_reading_is_recorded() {
     api.room.sink.broken.store(true, Ordering::SeqCst);
     assert_eq!(api.get("/api/v1/events", EVE).await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+#[tokio::test]
+async fn the_same_key_and_body_have_the_same_answer_and_another_body_none() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    let send = async |key: &str, token: &str, body: Value| {
+        let url = format!("{}/api/v1/holds/{id}/decision", api.base);
+        let request = api.client.post(url).bearer_auth(token).header("idempotency-key", key).json(&body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    let approve = json!({"decision": "approve", "reason": "seen"});
+    let first = send("k1", ADA, approve.clone()).await;
+    assert_eq!(first.0, StatusCode::OK);
+    assert_eq!(send("k1", ADA, approve.clone()).await, first);
+    assert_eq!(send("k1", ADA, json!({"decision": "deny"})).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(send("k2", ADA, approve.clone()).await.0, StatusCode::CONFLICT);
+    assert_eq!(send("k1", BOB, approve.clone()).await.0, StatusCode::CONFLICT, "keys of two operators are two");
+    assert_eq!(send(&"k".repeat(256), ADA, approve.clone()).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(send("", ADA, approve).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let decided = api.room.sink.records.lock().unwrap().iter().filter(|one| one.text.contains("approved")).count();
+    assert_eq!(decided, 3, "one decision and two conflicts are written down, and no repetition");
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_is_no_answer_that_a_key_keeps() {
+    let answers = super::idempotent::Answers::new(crate::clock::Clock::System);
+    let asked = || super::idempotent::Asked { operator: "ada", key: "k", resource: "h", body: b"" };
+    let failed = answers.once(asked(), async { Err(super::Problem::unavailable("The disk is full.")) }).await;
+    assert!(failed.unwrap_err().is_ours());
+    assert_eq!(answers.once(asked(), async { Ok(json!(1)) }).await.unwrap(), json!(1));
+    assert_eq!(answers.once(asked(), async { Ok(json!(2)) }).await.unwrap(), json!(1));
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_is_a_problem() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    let decision = format!("/api/v1/holds/{id}/decision");
+    for (method, path, content, status) in [
+        (Method::GET, "/nowhere", None, 404),
+        (Method::GET, "/api/v1/holds/%ff", None, 404),
+        (Method::DELETE, "/api/v1/holds", None, 405),
+        (Method::POST, decision.as_str(), Some("text/xml"), 415),
+        (Method::POST, decision.as_str(), Some("application/json"), 422),
+    ] {
+        let mut request = api.client.request(method, format!("{}{path}", api.base)).bearer_auth(ADA);
+        if let Some(content) = content {
+            request = request.header("content-type", content).body("<no/>");
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{path}");
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["status"], status);
+    }
+}
+
+/// Reads a stream until a text has come.
+async fn read_until(response: &mut reqwest::Response, text: &str) -> String {
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        let chunk = tokio::time::timeout(std::time::Duration::from_secs(20), response.chunk()).await;
+        seen += std::str::from_utf8(&chunk.expect("in time").unwrap().expect("the stream goes on")).unwrap();
+    }
+    seen
+}
+
+#[tokio::test]
+async fn the_stream_shows_each_step_and_resumes_after_the_last_one_seen() {
+    let api = api().await;
+    let follow = async |after: Option<&str>| {
+        let mut request = api.client.get(format!("{}/api/v1/holds/stream", api.base)).bearer_auth(EVE);
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        request.send().await.unwrap()
+    };
+    let mut live = follow(None).await;
+    assert_eq!(live.headers()["content-type"], "text/event-stream");
+    read_until(&mut live, "event: open").await;
+    let id = api.room.park(hold()).await;
+    let opened = read_until(&mut live, "\"pending\"").await;
+    let place = opened.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    drop(live);
+    api.decide(id.as_str(), ADA, &json!({"decision": "deny", "reason": "no"})).await;
+    let mut again = follow(Some(&place)).await;
+    let resumed = read_until(&mut again, "\"denied\"").await;
+    assert!(!resumed.contains("\"pending\""), "{resumed}");
+    read_until(&mut follow(Some("elsewhere-7")).await, "event: reset").await;
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_follow_the_stream() {
+    let api = api().await;
+    let follow = || api.client.get(format!("{}/api/v1/holds/stream", api.base)).bearer_auth(EVE).send();
+    let mut followers = Vec::new();
+    for _ in 0..super::stream::READERS_MAX {
+        followers.push(follow().await.unwrap());
+    }
+    assert_eq!(follow().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let stranger = api.client.get(format!("{}/api/v1/holds/stream", api.base)).send().await.unwrap();
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+}

@@ -12,6 +12,7 @@ mod options;
 mod ports;
 mod recovery;
 mod reload;
+mod surfaces;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -86,6 +87,9 @@ pub enum StartError {
     /// The memory of tags.
     #[error("derived tags: {0}")]
     Tags(#[from] MemoryError),
+    /// The console and notices.
+    #[error(transparent)]
+    Surfaces(#[from] surfaces::SurfacesError),
     /// The operators.
     #[error("operators: {0}")]
     Operators(#[from] OperatorsError),
@@ -153,7 +157,7 @@ impl Server {
         let (stop, stop_services) = (CancellationToken::new(), CancellationToken::new());
         let mut helpers = vec![
             tokio::spawn(Pump::new(approvals.clone(), sink).run(stop_services.clone())),
-            tokio::spawn(sweep(approvals, SWEEP_EVERY, stop_services.clone())),
+            tokio::spawn(sweep(approvals.clone(), SWEEP_EVERY, stop_services.clone())),
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(upkeep::keep_index(options.log.dir.clone(), stop_services.clone())),
             tokio::spawn(upkeep::retire(options.log.clone(), services.log.clone(), stop_services.clone())),
@@ -164,8 +168,11 @@ impl Server {
         let postgres = address(&listener, &options.listen)?;
         let http = http_listener.as_ref().map(|http| address(http, "http")).transpose()?;
         let admin = admin_listener.as_ref().map(|admin| address(admin, "admin")).transpose()?;
+        let (site, notices) =
+            options.surfaces.clone().start((&control, approvals), (&options.store, http), &stop_services)?;
+        helpers.extend(notices);
         if let Some(listener) = http_listener {
-            helpers.push(tokio::spawn(serve_http(listener, control.clone(), stop_services.clone())));
+            helpers.push(tokio::spawn(serve_http(listener, site, stop_services.clone())));
         }
         let door = if admin.is_some() { listener::Door::Clients } else { listener::Door::Both };
         let front = listener::Front { services: services.clone(), control, tls, door };
@@ -347,8 +354,8 @@ fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord 
     record
 }
 
-async fn serve_http(listener: TcpListener, control: Control, stop: CancellationToken) {
-    let served = axum::serve(listener, http::router(control)).with_graceful_shutdown(stop.cancelled_owned()).await;
+async fn serve_http(listener: TcpListener, site: http::Site, stop: CancellationToken) {
+    let served = axum::serve(listener, site.router()).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
     }

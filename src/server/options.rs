@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity;
+use super::surfaces::{Surfaces, SurfacesError};
 use crate::approvals::Role;
 use crate::auth::gate::Identity;
 use crate::backend::connect::{Encryption, Upstream};
@@ -116,6 +117,8 @@ pub struct Options {
     pub again: Option<Again>,
     /// Who may decide, besides the first operator.
     pub operators: Vec<OperatorEntry>,
+    /// The console, sign-in by a provider, notices.
+    pub surfaces: Surfaces,
 }
 
 impl Options {
@@ -166,6 +169,9 @@ pub enum OptionsError {
     /// The keys of the token provider.
     #[error("{0}")]
     Keys(String),
+    /// The console and notices.
+    #[error("{0}")]
+    Surfaces(#[from] SurfacesError),
     /// A token file.
     #[error("the token of operator {0} cannot be read from {1}: {2}")]
     Token(String, String, #[source] std::io::Error),
@@ -195,6 +201,7 @@ impl Options {
         let policy = noted(&mut problems, super::reload::read(&policies).map_err(OptionsError::Policies));
         let operators: Vec<_> = config.operators.iter().filter_map(|one| noted(&mut problems, operator(one))).collect();
         let identity = identity::identity(config, &upstream, &mut problems);
+        let surfaces = noted(&mut problems, Surfaces::of(config)).unwrap_or_default();
         let (Some(policy), true) = (policy, problems.is_empty()) else { return Err(Problems(problems)) };
         Ok(Self {
             upstream,
@@ -239,6 +246,7 @@ impl Options {
             failures_max: number(config.limits.failures_max),
             again: None,
             operators,
+            surfaces,
         })
     }
 }
@@ -293,15 +301,21 @@ pub(super) fn encryption(dsn: &dsn::Upstream) -> Result<Encryption, TlsError> {
 }
 
 fn operator(config: &OperatorConfig) -> Result<OperatorEntry, OptionsError> {
-    let path = config.token_file.clone().ok_or(OptionsError::NotServed("every operator needs a token_file"))?;
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| OptionsError::Token(config.name.clone(), path.display().to_string(), error))?;
+    let token = match &config.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| OptionsError::Token(config.name.clone(), path.display().to_string(), error))?;
+            text.lines().next().unwrap_or_default().trim().to_owned()
+        }
+        // One that signs in elsewhere: a token that nobody knows.
+        None => crate::ids::random_base32(64),
+    };
     Ok(OperatorEntry {
         name: config.name.clone(),
         human: config.human.clone(),
         groups: config.groups.clone(),
         roles: config.roles.iter().map(|role| role_of(*role)).collect(),
-        token: text.lines().next().unwrap_or_default().trim().to_owned(),
+        token,
     })
 }
 

@@ -32,6 +32,8 @@ pub struct Families {
     pub(super) sink_behind: IntGaugeVec,
     pub(super) operator_acts: IntCounterVec,
     pub(super) sign_in_failures: IntCounterVec,
+    pub(super) notices: IntCounterVec,
+    pub(super) notices_kept: IntGaugeVec,
 }
 
 static FAMILIES: LazyLock<Families> = LazyLock::new(|| {
@@ -88,6 +90,8 @@ impl Families {
             )?,
             operator_acts: counters("operator_acts_total", "Acts of operators.", &["act", "method"])?,
             sign_in_failures: counters("sign_in_failures_total", "Wrong tokens that were offered.", &["method"])?,
+            notices: counters("notices_total", "Attempts to deliver a notice.", &["target", "outcome"])?,
+            notices_kept: IntGaugeVec::new(Opts::new("notices", "Notices in the outbox, by state."), &["state"])?,
             registry,
         };
         families.register()?;
@@ -112,6 +116,8 @@ impl Families {
         registry.register(Box::new(self.sink_up.clone()))?;
         registry.register(Box::new(self.sink_behind.clone()))?;
         registry.register(Box::new(self.operator_acts.clone()))?;
+        registry.register(Box::new(self.notices.clone()))?;
+        registry.register(Box::new(self.notices_kept.clone()))?;
         registry.register(Box::new(self.sign_in_failures.clone()))
     }
 }

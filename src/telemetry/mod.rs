@@ -87,6 +87,17 @@ pub fn sign_in_failed(method: &str) {
     families().sign_in_failures.with_label_values(&[method]).inc();
 }
 
+/// A notice went to a target, or did not.
+pub fn notice(target: &str, outcome: &str) {
+    families().notices.with_label_values(&[target, outcome]).inc();
+}
+
+/// How many notices wait, and how many were given up.
+pub fn notices(waiting: u64, dead: u64) {
+    families().notices_kept.with_label_values(&["waiting"]).set(clamp(waiting));
+    families().notices_kept.with_label_values(&["dead"]).set(clamp(dead));
+}
+
 fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -120,7 +120,12 @@ fn a_bundle_with_a_denied_or_unreadable_statement_is_refused_as_a_whole() {
     let (_, none) = asked(&db, &proxy.api(), "SELECT 1");
     assert!(none["type"].as_str().unwrap().ends_with("nothing-to-approve"), "{none}");
     assert_eq!(
-        asked(&TestDb { name: "no_such_db".into(), port: db.port, root: db.root.clone() }, &proxy.api(), "CREATE TABLE a (i int)").0,
+        asked(
+            &TestDb { name: "no_such_db".into(), port: db.port, root: db.root.clone() },
+            &proxy.api(),
+            "CREATE TABLE a (i int)"
+        )
+        .0,
         422
     );
 }

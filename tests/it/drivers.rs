@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
+use crate::node::{self, run};
 
 const PACKAGES: [&str; 2] = ["psycopg[binary]==3.2.9", "asyncpg==0.30.0"];
 
@@ -23,31 +24,11 @@ fn python() -> PathBuf {
     venv.join("bin/python")
 }
 
-fn run(command: &mut Command) {
-    let program = command.get_program().to_owned();
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("{}: {error}; install python3, python3-venv, nodejs and npm", program.display())
-    });
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-}
-
 const NODE_PACKAGES: [&str; 3] = ["pg@8.16.3", "pg-cursor@2.15.3", "pg-copy-streams@7.0.0"];
 
 /// A folder with Node's drivers, made at first use.
 fn node_modules() -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let lock = File::create(target.join("node.lock")).unwrap();
-    lock.lock().unwrap();
-    let folder = target.join("node");
-    let done = folder.join("done");
-    if !done.exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--no-save", "--prefix"];
-        run(Command::new("npm").args(install).arg(&folder).args(NODE_PACKAGES));
-        std::fs::write(done, b"").unwrap();
-    }
-    folder.join("node_modules")
+    node::modules("node", &NODE_PACKAGES)
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! Writes down the steps of holds as they happen, and at a start what happened meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::EventKind;
+use super::store::{Noted, NotifyStoreError, Outbox, Step};
+use super::worker::Target;
+use crate::approvals::{Approvals, HoldChange, HoldFilter, HoldState, StoreError};
+use crate::clock::Clock;
+use crate::ids::HoldId;
+use crate::telemetry;
+
+/// Holds that are looked at together.
+const PAGE: u32 = 200;
+/// After steps were lost or the outbox was full, everything is looked at again so soon.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Between the hold store and the outbox.
+pub(super) struct Follower {
+    pub(super) approvals: Approvals,
+    pub(super) outbox: Outbox,
+    pub(super) targets: Vec<Arc<dyn Target>>,
+    pub(super) clock: Clock,
+    pub(super) bell: Arc<Notify>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Outbox(#[from] NotifyStoreError),
+    #[error(transparent)]
+    Holds(#[from] StoreError),
+}
+
+impl Follower {
+    /// Runs until stopped.
+    pub(super) async fn run(self, mut changes: broadcast::Receiver<HoldChange>, stop: CancellationToken) {
+        let mut behind = true;
+        loop {
+            if std::mem::take(&mut behind) {
+                behind = self.catch_up().await.map_err(|error| self.complain(&error)).unwrap_or(true);
+            }
+            // Cancel-safe: receiving from a broadcast loses nothing when it is dropped, the others only wait.
+            let change = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN), if behind => continue,
+                change = changes.recv() => change,
+            };
+            behind |= match change {
+                Ok(change) => {
+                    self.note(&change.id, change.state).await.map_err(|error| self.complain(&error)).unwrap_or(true)
+                }
+                Err(RecvError::Lagged(_)) => true,
+                Err(RecvError::Closed) => return,
+            };
+        }
+    }
+
+    /// Compares every open hold, and every one that was open when it was looked at last, with what was written down;
+    /// whether something is still missing.
+    async fn catch_up(&self) -> Result<bool, Fault> {
+        let mut missing = false;
+        for id in self.outbox.told().await? {
+            match self.approvals.get(&id).await? {
+                Some(hold) => missing |= self.note(&id, hold.state).await?,
+                None => self.outbox.forget(&id).await?,
+            }
+        }
+        let states = vec![HoldState::Pending, HoldState::Approved, HoldState::Released];
+        let mut filter = HoldFilter { states, before: None, limit: PAGE, principal: None };
+        loop {
+            let page = self.approvals.list(filter.clone()).await?;
+            for hold in &page.holds {
+                missing |= self.note(&hold.id, hold.state).await?;
+            }
+            filter.before = page.next;
+            if filter.before.is_none() {
+                return Ok(missing);
+            }
+        }
+    }
+
+    /// Whether it could not be written down for want of room.
+    async fn note(&self, hold: &HoldId, state: HoldState) -> Result<bool, Fault> {
+        let event = EventKind::of(state);
+        let targets = self.targets.iter().filter(|target| target.wants(event)).map(|target| target.name()).collect();
+        let noted = self.outbox.note(Step { hold, state, at: self.clock.now(), targets }).await?;
+        match noted {
+            Noted::New => self.bell.notify_waiters(),
+            Noted::Known => {}
+            Noted::Full => {
+                telemetry::notice("all", "no room");
+                tracing::error!(%hold, "the outbox of notices is full: nobody is told of this hold yet");
+            }
+        }
+        let (waiting, dead) = self.outbox.counts().await?;
+        telemetry::notices(waiting, dead);
+        Ok(noted == Noted::Full)
+    }
+
+    fn complain(&self, error: &Fault) {
+        tracing::error!(%error, targets = self.targets.len(), "steps of holds could not be written down for notices");
+    }
+}
