@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use holdgate::analysis::Kind;
 use holdgate::approvals::{
-    Approvals, ApprovalsConfig, Approvers, Bounds, Hold, HoldState, NewHold, Origin, Role, Waiting,
+    Approvals, ApprovalsConfig, Approvers, Bounds, Hold, HoldState, Impact, NewHold, Origin, Role, Waiting,
 };
 use holdgate::clock::Clock;
 use holdgate::config::{Config, Environment, ServeFlags};
@@ -108,6 +108,8 @@ fn control(approvals: Approvals, dir: &std::path::Path) -> Control {
         reload: Arc::new(Unwired),
         events: Arc::new(Unwired),
         tags: Arc::new(Unwired),
+        explain: Arc::new(Unwired),
+        bundles: Arc::new(Unwired),
         health: Arc::new(Unwired),
         config: vec![],
     })
@@ -149,10 +151,15 @@ fn hold(number: u32) -> Hold {
         opaque: vec![],
         findings: vec![],
         estimate: Estimate::default(),
+        plan: None,
         rows_sent: 0,
         holding_locks_since: None,
         approve: Approvers { from: vec!["dba".to_owned()], quorum: 1, given: vec![] },
         decision: None,
+        cap: Estimate::default(),
+        impact: Impact::default(),
+        requester: None,
+        bundle: None,
     }
 }
 

@@ -94,7 +94,7 @@ fn hold() -> Value {
                 "What may leave before it is asked about again.",
             ),
         ),
-        ("impact", described(nullable("object"), "What it would do to the server, as far as that was known.")),
+        ("impact", described(json!({"type": "object"}), "What it would do to the server, as far as that was known.")),
         ("requester", described(nullable("object"), "Who asked for a bundle.")),
         ("bundle", described(nullable("object"), "The statements of a bundle.")),
         ("plan", described(nullable("string"), "The server's plan in a line.")),
