@@ -215,7 +215,8 @@ impl Session {
         if !decision.wants_estimate || size.estimate.source == Basis::Unknown {
             return decision;
         }
-        self.opinion(policy, facts, Some(size.estimate), now)
+        // It hangs on this size, and is not to be remembered for another one.
+        Decision { wants_estimate: true, ..self.opinion(policy, facts, Some(size.estimate), now) }
     }
 
     /// The size of one statement's result, as far as it is known. What is proved is never more, and comes first.

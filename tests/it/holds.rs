@@ -315,7 +315,7 @@ fn a_policy_that_does_not_load_leaves_the_old_one_in_force() {
     let path = proxy.state.path().join("policy.yaml");
     std::fs::write(&path, "version: 1\nrules: [{ name: x, effect: maybe }]\n").unwrap();
     proxy.signal("HUP");
-    proxy.wait_for_line("the old one stays");
+    proxy.wait_for_line("what was in force stays");
     assert_eq!(client.fails("SELECT 1").0, "42501");
     std::fs::write(&path, crate::harness::ALLOW_ALL).unwrap();
     proxy.signal("HUP");
