@@ -178,13 +178,10 @@ impl Session {
     /// The session is over.
     pub(super) async fn judge_again(&mut self, run: &mut Box<Run>, hold: &Hold) -> Result<Option<Report>, End> {
         let was = run.verdict();
-        let judged = match run.call {
-            Some(oid) => self.judge_call(oid).await?,
-            None => {
-                // The same size as before: nobody has asked for another one.
-                self.plans.clone_from(&run.plans);
-                self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
-            }
+        let judged = if let Some(oid) = run.call { self.judge_call(oid).await? } else {
+            // The same size as before: nobody has asked for another one.
+            self.plans.clone_from(&run.plans);
+            self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
         };
         let mut again = match judged {
             Ok(again) => again,

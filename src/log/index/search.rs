@@ -129,7 +129,7 @@ fn values(file: &Connection, want: &Want) -> rusqlite::Result<Vec<i64>> {
 /// The records between marks in whose time some of the wanted time lies, of the segments that are left.
 fn times(file: &Connection, filters: &Filters, first_segment: u32) -> rusqlite::Result<Vec<Range<u64>>> {
     let micros = |moment: Option<lineage::Moment>, none| match moment {
-        Some(moment) => moment.at().map_or(i64::MAX, |at| at.as_micros()),
+        Some(moment) => moment.at().map_or(i64::MAX, crate::clock::Timestamp::as_micros),
         None => none,
     };
     let (since, until) = (micros(filters.since, i64::MIN), micros(filters.until, i64::MAX));

@@ -238,7 +238,7 @@ fn an_allow_by_size_needs_proof_or_a_cap() {
     let unknown = ask(&policy, &facts, |_| ());
     assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
     let likely = ask(&policy, &facts, |request| {
-        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() })
+        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() });
     });
     assert_eq!((likely.verdict, likely.limits.rows), (Verdict::Allow, Some(100)));
     facts.bound = Bound::Rows(100);
@@ -269,7 +269,7 @@ fn an_exception_by_a_size_that_is_only_estimated_leaves_a_cap() {
     let facts = statement(&policy, &[Kind::Read], &["t.email"]);
     assert_eq!(answer(&policy, &facts).0, Verdict::Hold);
     let likely = ask(&policy, &facts, |request| {
-        request.estimate = Some(Estimate { rows: Some(2), bytes: None, ..Estimate::default() })
+        request.estimate = Some(Estimate { rows: Some(2), bytes: None, ..Estimate::default() });
     });
     assert_eq!((likely.verdict, likely.limits.rows), (Verdict::Allow, Some(5)));
 }
@@ -437,7 +437,7 @@ fn a_sensitivity_that_rests_on_an_unknown_size_wants_an_estimate() {
     let unknown = ask(&policy, &facts, |_| ());
     assert_eq!((unknown.verdict, unknown.wants_estimate), (Verdict::Hold, true));
     let likely = ask(&policy, &facts, |request| {
-        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() })
+        request.estimate = Some(Estimate { rows: Some(5), bytes: None, ..Estimate::default() });
     });
     assert_eq!((likely.verdict, likely.wants_estimate), (Verdict::Allow, false));
 }
