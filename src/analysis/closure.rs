@@ -183,7 +183,7 @@ impl Closure<'_> {
 /// SHA-256, hex, of a statement as a bundle knows it: without blanks, comments and semicolons around it.
 #[must_use]
 pub fn bundle_digest(text: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, text.get(solid(text)).unwrap_or_default()).as_ref())
+    crate::ids::hex(digest::digest(&digest::SHA256, text.get(solid(text)).unwrap_or_default()).as_ref())
 }
 
 /// Where a statement's own text lies: without blanks, comments and semicolons around it.
@@ -205,9 +205,5 @@ pub fn bundle_basis(catalog: &Catalog, text: &str, search_path: &[String], role:
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part.as_bytes());
     }
-    hex(context.finish().as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::ids::hex(context.finish().as_ref())
 }

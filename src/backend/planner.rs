@@ -151,8 +151,10 @@ async fn ask(client: &Client, question: &Question) -> Result<Planned, PlanFailur
     client.batch_execute(&opening(question)).await?;
     let types = question.types.iter().copied().chain(std::iter::repeat(0));
     let values: Vec<(Sent<'_>, Type)> = sent.into_iter().map(Sent).zip(types.map(type_of)).collect();
-    let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
-        values.iter().map(|(value, kind)| (value as &(dyn ToSql + Sync), kind.clone())).collect();
+    let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = Vec::with_capacity(values.len());
+    for (value, kind) in &values {
+        parameters.push((value, kind.clone()));
+    }
     let rows = client.query_typed(&format!("EXPLAIN (FORMAT JSON) {}", question.query), &parameters).await?;
     let [row] = rows.as_slice() else { return Err(PlanFailure::Unreadable) };
     let Json(answer) = row.try_get(0)?;

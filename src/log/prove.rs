@@ -39,8 +39,9 @@ impl Proof {
     /// The proof as one note (<https://c2sp.org/tlog-proof>), without the line itself.
     #[must_use]
     pub fn note(&self) -> String {
-        let path: String = self.path.iter().map(|hash| format!("{hash}\n")).collect();
-        format!("c2sp.org/tlog-proof@v1\nindex {}\n{path}\n{}", self.seq, self.checkpoint)
+        let mut lines = vec!["c2sp.org/tlog-proof@v1".to_owned(), format!("index {}", self.seq)];
+        lines.extend(self.path.iter().map(ToString::to_string));
+        format!("{}\n\n{}", lines.join("\n"), self.checkpoint)
     }
 }
 

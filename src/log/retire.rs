@@ -85,7 +85,7 @@ impl Due {
     pub fn record(&self) -> StatementRecord {
         let Retired { segment, first, end, why, .. } = &self.retired;
         let mut record = StatementRecord::new(StatementId::new(), Event::System);
-        record.command = "retire".to_owned();
+        record.command.push_str("retire");
         record.text =
             format!("retention removes records {first} to {} (segment {segment:08}): {why}", end.saturating_sub(1));
         record

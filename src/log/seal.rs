@@ -116,9 +116,9 @@ fn compress(plain: &std::path::Path, sealed: &std::path::Path, end: &Position) -
                 begun.clear();
             }
         }
-        let packed = packer.compress(&text)?;
-        to.write_all(&packed)?;
-        table.push(packed.len(), text.len())?;
+        let frame = packer.compress(&text)?;
+        to.write_all(&frame)?;
+        table.push(frame.len(), text.len())?;
     }
     if tree != end.tree || !begun.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "its lines are not those that were signed"));

@@ -84,7 +84,7 @@ pub async fn rotate_key(dir: &Path, by: &str, clock: Clock) -> Result<Verifier, 
     let signer = Signer::open(dir, old.name())?;
     let next = signer.make_successor(dir)?;
     let mut record = StatementRecord::new(StatementId::new(), Event::Operator);
-    record.command = "rotate-key".to_owned();
+    record.command.push_str("rotate-key");
     record.text =
         format!("{by} replaces signing key {} by {}", old.to_string().trim_end(), next.to_string().trim_end());
     let written = log.append_strict(record).await;

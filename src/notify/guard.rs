@@ -158,10 +158,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, c, middle @ .., high, low] = address.segments();
     let middle_is = |last: u16| c == 0 && middle == [0, 0, last];
-    let v4 = |high: u16, low: u16| {
-        let ([x, y], [z, w]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(x, y, z, w))
-    };
+    let v4 = |high: u16, low: u16| is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match (a, b) {
         (0, 0) if middle_is(0xffff) => v4(high, low),
         (0x64, 0xff9b) if middle_is(0) => v4(high, low),

@@ -51,8 +51,8 @@ pub(super) fn database(services: &Services, upstream: &str) -> Result<String, Re
     }
     let name = name.split_once('?').map_or(name, |(name, _)| name);
     match &services.database {
-        Some(served) if served != name => {
-            Err(RequestError::Refused(format!("database {name} is not served by this proxy: it serves {served}")))
+        Some(only) if only != name => {
+            Err(RequestError::Refused(format!("database {name} is not served by this proxy: it serves {only}")))
         }
         _ => Ok(name.to_owned()),
     }
@@ -247,7 +247,7 @@ impl Asked {
             context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             context.update(part.as_bytes());
         }
-        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::ids::hex(context.finish().as_ref())
     }
 }
 

@@ -71,7 +71,7 @@ async fn connection(socket: TcpStream, address: SocketAddr, front: Front) {
     }
     let place = front.services.gate.enter(address);
     let tls = front.tls.load_full();
-    match place.within(startup::accept(socket, tls.as_deref())).await {
+    match place.within(Box::pin(startup::accept(socket, tls.as_deref()))).await {
         Ok(Ok(Opening::Session(stream, parameters))) => {
             place.has_spoken();
             session(stream, parameters, (address, place), front).await;
@@ -95,7 +95,7 @@ async fn session(mut stream: Stream, parameters: Parameters, (address, place): (
             return;
         }
         (true, Door::Both | Door::Operators) => {
-            operator(stream, parameters, (address, place), front).await;
+            Box::pin(operator(stream, parameters, (address, place), front)).await;
             return;
         }
         (true, Door::Clients) => Report::new(sqlstate::INVALID_AUTHORIZATION, "operators have an address of their own")

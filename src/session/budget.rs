@@ -104,7 +104,7 @@ impl Budgets {
             budgets.replay(&step);
         }
         budgets.counted.retain(|_, account| !account.is_over(now));
-        journal.rewrite(budgets.steps()).map_err(fault)?;
+        journal.rewrite(&budgets.steps()).map_err(fault)?;
         *budgets.journal.lock().unwrap_or_else(PoisonError::into_inner) = journal;
         Ok(budgets)
     }
@@ -159,7 +159,7 @@ impl Budgets {
 
     /// Puts what was written since the last call on the disk itself. Blocks for the time of that.
     pub fn sync(&self) {
-        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner).to_sync();
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner).take_unsynced();
         if let Some(Err(error)) = journal.map(|file| file.sync_data()) {
             tracing::error!(%error, "the journal of budgets is not on disk");
         }
@@ -180,7 +180,7 @@ impl Budgets {
     fn note(&self, step: &Step) -> bool {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match journal.append(step) {
-            Ok(true) => journal.rewrite(self.steps()),
+            Ok(true) => journal.rewrite(&self.steps()),
             Ok(false) => Ok(()),
             Err(error) => Err(error),
         };

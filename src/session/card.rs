@@ -131,18 +131,8 @@ fn values(form: &Form, secrets: &Secrets) -> Result<Vec<Option<String>>, Report>
             value.bytes.map(|bytes| match std::str::from_utf8(bytes) {
                 _ if secrets.hides_value(number, bytes) => MASKED.to_owned(),
                 Ok(text) if !value.binary => text.to_owned(),
-                _ => hex(bytes),
+                _ => format!("\\x{}", crate::ids::hex(bytes)),
             })
         })
         .collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 + bytes.len() * 2);
-    text.push_str("\\x");
-    for byte in bytes {
-        text.extend(char::from_digit(u32::from(byte >> 4), 16));
-        text.extend(char::from_digit(u32::from(byte & 15), 16));
-    }
-    text
 }

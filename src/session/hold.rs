@@ -61,15 +61,15 @@ impl Session {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
-        new.hold.impact = self.impact(run).await?;
-        let (hold, watch) = match self.open_hold(new).await? {
+        new.hold.impact = Box::pin(self.impact(run)).await?;
+        let (hold, watch) = match Box::pin(self.open_hold(new)).await? {
             Ok(opened) => opened,
             Err(report) => return Ok(Cleared::Refused(report)),
         };
         Self::mark(run, &hold.id);
         let patience = self.patience(&hold).await?;
         match self.wait_for_decision(watch, patience).await {
-            Ok(waited) => self.conclude(run, &hold, &form, waited).await,
+            Ok(waited) => Box::pin(self.conclude(run, &hold, &form, waited)).await,
             Err(end) => {
                 self.give_up(run, &hold).await;
                 self.scribe.withheld(run, Outcome::Withdrawn, sqlstate::CONNECTION_FAILURE.as_str());

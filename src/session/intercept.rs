@@ -43,7 +43,7 @@ impl Session {
         }
         match self.next_header().await? {
             Next::Frame(header) => self.intercept(header).await,
-            Next::Chores => self.do_chores().await,
+            Next::Chores => Box::pin(self.do_chores()).await,
             Next::End => self.client_is_done().await,
         }
     }

@@ -178,7 +178,9 @@ impl Session {
     /// The session is over.
     pub(super) async fn judge_again(&mut self, run: &mut Box<Run>, hold: &Hold) -> Result<Option<Report>, End> {
         let was = run.verdict();
-        let judged = if let Some(oid) = run.call { self.judge_call(oid).await? } else {
+        let judged = if let Some(oid) = run.call {
+            self.judge_call(oid).await?
+        } else {
             // The same size as before: nobody has asked for another one.
             self.plans.clone_from(&run.plans);
             self.judge_prepared(&mut Prepared::of(run), Plan::Fixed, None).await?
@@ -228,8 +230,8 @@ impl Session {
         if let Some(known) = self.decided.get(facts, policy, intent) {
             return known.iter().cloned().zip(sizes).collect();
         }
-        let sized = facts.statements.iter().zip(&sizes);
-        let decisions: Vec<_> = sized.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
+        let statements = facts.statements.iter().zip(&sizes);
+        let decisions: Vec<_> = statements.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
         self.decided.keep(facts, policy, intent, &decisions);
         decisions.into_iter().zip(sizes).collect()
     }
@@ -247,7 +249,11 @@ impl Session {
             }
             return Ok(Ok(self.in_sequence(text, facts).await?));
         }
-        // A name that the catalog does not know: something may have been created behind our back.
+        Box::pin(self.look_up(text)).await
+    }
+
+    /// A name that the catalog does not know: something may have been created behind our back.
+    async fn look_up(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         if self.compare_now().await? == Compared::Changed {
             let facts = self.read_text(text).await?;
             if facts.as_ref().is_ok_and(|facts| !is_unresolved(facts)) {
@@ -292,7 +298,8 @@ impl Session {
         }
         let before = self.epoch();
         let (services, database) = (self.services.clone(), self.who.database.clone());
-        let checked = self.wait_for(async move { services.databases.check_within(&database, age).await }).await?;
+        let check = Box::pin(async move { services.databases.check_within(&database, age).await });
+        let checked = self.wait_for(check).await?;
         if let Err(error) = checked {
             tracing::warn!(%error, "the catalog could not be compared");
         }
@@ -364,6 +371,11 @@ impl Session {
         if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(());
         }
+        // Boxed, as all that is seldom awaited: an idle session keeps the room of its largest await.
+        Box::pin(self.learn_meaning()).await
+    }
+
+    async fn learn_meaning(&mut self) -> Result<(), End> {
         self.learn_names().await?;
         if self.is_current() {
             return Ok(());

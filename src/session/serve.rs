@@ -58,7 +58,7 @@ pub async fn serve(
     place: Place,
 ) {
     let caller = (&parameters, address);
-    let entered = place.within(enter(&services, &mut client, caller)).await;
+    let entered = place.within(Box::pin(enter(&services, &mut client, caller))).await;
     let entered = match entered.unwrap_or_else(|late| Err(too_late(late))) {
         Ok(entered) => entered,
         Err(failed) => {
@@ -75,9 +75,9 @@ pub async fn serve(
     };
     drop(place);
     let _gauge = SessionGauge::enter();
-    let Ok((mut session, _seat)) = greet(services, client, entered, caller).await else { return };
+    let Ok((mut session, _seat)) = Box::pin(greet(services, client, entered, caller)).await else { return };
     let end = session.run().await;
-    session.wind_up(&end).await;
+    Box::pin(session.wind_up(&end)).await;
 }
 
 fn too_late(late: Late) -> LoginFailed {

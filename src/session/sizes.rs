@@ -99,7 +99,7 @@ impl Session {
         let mut plans = Plans { text: text.clone(), sent: None, epoch, at: clock::monotonic(), planned: Vec::new() };
         for (index, statement) in facts.statements.iter().enumerate().take(PLANS_MAX) {
             let asked = if may_be_planned(statement) && self.turns_on_size(statement) {
-                self.plan(text, (&facts, index), &sent, &mut plans).await?
+                Box::pin(self.plan(text, (&facts, index), sent.as_ref(), &mut plans)).await?
             } else {
                 None
             };
@@ -148,7 +148,7 @@ impl Session {
         &mut self,
         text: &Bytes,
         (facts, index): (&Facts, usize),
-        sent: &Option<Sent>,
+        sent: Option<&Sent>,
         plans: &mut Plans,
     ) -> Result<Option<Planned>, End> {
         let Some(statement) = facts.statements.get(index) else { return Ok(None) };
@@ -158,12 +158,10 @@ impl Session {
                 Some(portal) => (portal.prepared.text.clone(), None),
                 None => return Ok(None),
             },
-            None if facts.statements.len() == 1 => (text.clone(), sent.clone()),
-            None => {
-                (text.slice(statement.span.start.min(text.len())..statement.span.end.min(text.len())), sent.clone())
-            }
+            None if facts.statements.len() == 1 => (text.clone(), sent),
+            None => (text.slice(statement.span.start.min(text.len())..statement.span.end.min(text.len())), sent),
         };
-        let types: Arc<[u32]> = sent.as_ref().map_or_else(Arc::default, |sent| sent.types.clone());
+        let types: Arc<[u32]> = sent.map_or_else(Arc::default, |sent| sent.types.clone());
         // What is planned must be what was looked at.
         if self.compare(DEFINITIONS_AGE).await? == Compared::Changed {
             return Ok(None);
@@ -174,9 +172,9 @@ impl Session {
             if sent.is_none() {
                 return Ok(None);
             }
-            plans.sent.clone_from(&sent);
+            plans.sent = sent.cloned();
         }
-        let bind = sent.filter(|_| plannable.parameters).map(|sent| sent.bind).unwrap_or_default();
+        let bind = sent.filter(|_| plannable.parameters).map(|sent| sent.bind.clone()).unwrap_or_default();
         let question = Question {
             query: plannable.query,
             search_path: self.settings.names.as_ref().map(|names| names.search_path.clone()).unwrap_or_default(),
@@ -185,7 +183,8 @@ impl Session {
             bind,
         };
         let (services, database) = (self.services.clone(), self.who.database.clone());
-        match self.wait_for(async move { services.databases.plan(&database, &question).await }).await? {
+        let asked = Box::pin(async move { services.databases.plan(&database, &question).await });
+        match self.wait_for(asked).await? {
             Ok(planned) => Ok(Some(planned)),
             Err(error) => {
                 tracing::debug!(%error, "what the catalog counts stands for an estimate");

@@ -73,7 +73,7 @@ pub(super) fn bind_frame(portal: &[u8], statement: &[u8], rows: &str, formats: &
 /// The Query that stands for one that asks for tickets. The rows are hexadecimal digits in it: they mean the same under
 /// every setting of strings.
 pub(super) fn query_frame(rows: &str) -> Bytes {
-    let hex: String = rows.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = crate::ids::hex(rows.as_bytes());
     let json = format!("pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), 'SQL_ASCII')::pg_catalog.json");
     let mut out = BytesMut::new();
     build::query(&mut out, format!("{ROWS}{json}{COLUMNS}").as_bytes());

@@ -114,7 +114,7 @@ impl Session {
 
     async fn wait_out(&mut self, run: &Run, new: crate::approvals::NewHold, sent: u64) -> Result<Option<Report>, End> {
         let approvals = self.services.approvals.clone();
-        let (hold, watch) = match self.open_hold(new).await? {
+        let (hold, watch) = match Box::pin(self.open_hold(new)).await? {
             Ok(opened) => opened,
             Err(report) => return Ok(Some(report)),
         };

@@ -195,7 +195,7 @@ async fn what_the_servers_own_trigger_announces_is_compared_at_once() {
     let db = TestDb::new("fr_announce");
     db.direct("CREATE VIEW v AS SELECT city AS shown FROM customers");
     db.direct(ANNOUNCE);
-    assert!(include_str!("../../README.md").replace("\n", " ").contains("NOTIFY holdgate_definitions"));
+    assert!(include_str!("../../README.md").replace('\n', " ").contains("NOTIFY holdgate_definitions"));
     let databases = databases(&db);
     databases.fresh(&db.name).await.unwrap();
     let database = databases.database(&db.name);

@@ -19,7 +19,7 @@ use crate::log::{holdgate, stdout};
 const POLICY: &[u8] = b"9\0rules: []";
 
 fn policy_hash() -> String {
-    Sha256::digest(POLICY).iter().map(|byte| format!("{byte:02x}")).collect()
+    holdgate::ids::hex(&Sha256::digest(POLICY))
 }
 
 async fn state() -> tempfile::TempDir {
@@ -78,7 +78,7 @@ fn check(pack: &Path) -> Result<usize, String> {
     }
     for entry in fs::read_dir(pack.join("policies")).unwrap() {
         let path = entry.unwrap().path();
-        let found: String = Sha256::digest(fs::read(&path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = holdgate::ids::hex(&Sha256::digest(fs::read(&path).unwrap()));
         assert_eq!(path.file_name().unwrap().to_str(), Some(found.as_str()));
     }
     Ok(count)

@@ -34,10 +34,11 @@ fn office(label: &str) -> Office {
     for (name, human, groups, role) in ACCOUNTS {
         let path = dir.path().join(name);
         fs::write(&path, token(name)).unwrap();
-        config += &format!(
+        let line = format!(
             "  - {{ name: {name}, human: {human}, groups: [{groups}], roles: [{role}], token_file: {} }}\n",
             path.display()
         );
+        config.push_str(&line);
     }
     let path = dir.path().join("holdgate.yaml");
     fs::write(&path, config).unwrap();

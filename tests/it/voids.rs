@@ -109,8 +109,8 @@ fn another_bind_value_is_not_what_was_approved() {
     let client = &scene.client;
     let sql = "COPY (SELECT 1) TO STDOUT";
     assert_eq!(client.fails(sql).0, "57H01");
-    let held = "DELETE FROM orders WHERE id = $1::int8 AND pg_read_file('x') IS NULL";
-    let statement = client.wait(client.inner.prepare(held)).unwrap();
+    let sql = "DELETE FROM orders WHERE id = $1::int8 AND pg_read_file('x') IS NULL";
+    let statement = client.wait(client.inner.prepare(sql)).unwrap();
     let run = |value: i64| client.wait(client.inner.execute(&statement, &[&value])).unwrap_err();
     let code = |error: &tokio_postgres::Error| error.code().unwrap().code().to_owned();
     assert_eq!(code(&run(1)), "57H01");

@@ -169,8 +169,11 @@ impl Summary {
         HEAD.iter().try_for_each(|name| writeln!(out, "<th>{name}</th>"))?;
         writeln!(out, "</tr></thead><tbody>")?;
         for row in &self.rows {
-            let cells: String = row.fields().iter().map(|field| format!("<td>{}</td>", escaped(field))).collect();
-            writeln!(out, "<tr>{cells}</tr>")?;
+            write!(out, "<tr>")?;
+            for field in row.fields() {
+                write!(out, "<td>{}</td>", escaped(&field))?;
+            }
+            writeln!(out, "</tr>")?;
         }
         writeln!(out, "</tbody></table></body></html>")
     }

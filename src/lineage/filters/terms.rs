@@ -109,7 +109,9 @@ pub fn terms(record: &StatementRecord) -> Vec<(Field, String)> {
     }
     tags.sort_unstable();
     tags.dedup();
-    tags.into_iter().for_each(|tag| note(Field::Tag, tag));
+    for tag in tags {
+        note(Field::Tag, tag);
+    }
     record.kinds.iter().for_each(|kind| note(Field::Kind, word(kind)));
     record.verdict.iter().for_each(|verdict| note(Field::Verdict, word(verdict)));
     record.outcome.iter().for_each(|outcome| note(Field::Outcome, word(outcome)));

@@ -55,6 +55,9 @@ pub struct Progress<'a>(pub &'a mut dyn FnMut(u64, u64));
 
 impl Progress<'_> {
     /// For whom it does not matter.
+    ///
+    /// # Errors
+    /// Those of `work`.
     pub fn silent(work: impl FnOnce(&mut Progress<'_>) -> Result<u64, IndexError>) -> Result<u64, IndexError> {
         work(&mut Progress(&mut |_, _| {}))
     }

@@ -19,7 +19,9 @@ pub(super) fn extended(stored: &[u8], added: &[u16]) -> Vec<u8> {
     }
     let mut set = Set::default();
     set.add_stored(stored);
-    added.iter().for_each(|place| set.add(*place));
+    for place in added {
+        set.add(*place);
+    }
     set.0.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
@@ -48,7 +50,9 @@ impl Set {
             return;
         }
         let (places, _) = stored.as_chunks::<2>();
-        places.iter().for_each(|place| self.add(u16::from_le_bytes(*place)));
+        for place in places {
+            self.add(u16::from_le_bytes(*place));
+        }
     }
 
     /// Adds all from `first` up to `end`, which is not one of them.

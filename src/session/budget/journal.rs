@@ -79,7 +79,7 @@ impl Journal {
     }
 
     /// Puts another file in the place of this one, with the same sums in fewer lines.
-    pub(super) fn rewrite(&mut self, steps: Vec<Step>) -> io::Result<()> {
+    pub(super) fn rewrite(&mut self, steps: &[Step]) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let beside = open.path.with_extension("new");
         if beside.exists() {
@@ -87,7 +87,7 @@ impl Journal {
         }
         let file = private(&beside)?;
         let mut text = Vec::new();
-        for step in &steps {
+        for step in steps {
             text.extend(line(step)?);
         }
         (&file).write_all(&text)?;
@@ -101,7 +101,7 @@ impl Journal {
     }
 
     /// The file, where something of it may not be on disk yet.
-    pub(super) fn to_sync(&mut self) -> Option<Arc<File>> {
+    pub(super) fn take_unsynced(&mut self) -> Option<Arc<File>> {
         let open = self.open.as_mut()?;
         std::mem::take(&mut open.unsynced).then(|| Arc::clone(&open.file))
     }

@@ -84,7 +84,7 @@ impl Maker {
             }
             5..7 => to.push(Message::Query(self.naming())),
             7..14 => {
-                for _ in 0..1 + self.random.below(3) {
+                for _ in 0..=self.random.below(3) {
                     self.statement(to);
                 }
                 if self.random.chance(90) {
@@ -93,7 +93,7 @@ impl Maker {
             }
             14 => to.push(self.call()),
             _ => {
-                for _ in 0..1 + self.random.below(4) {
+                for _ in 0..=self.random.below(4) {
                     let message = self.anything();
                     to.push(message);
                 }
@@ -139,7 +139,8 @@ impl Maker {
             return;
         }
         for _ in 0..self.random.below(4) {
-            to.push(Message::CopyData(*self.random.one(&["1\n", "2\n3\n", "bad\n"])));
+            let data: &&str = self.random.one(&["1\n", "2\n3\n", "bad\n"]);
+            to.push(Message::CopyData(data));
         }
         match self.random.below(10) {
             0 => to.push(Message::CopyFail),
