@@ -152,9 +152,12 @@ impl Sink {
     /// Sends until the receiver has said yes or no. Some: why not.
     async fn send(&mut self, events: &[&Value], stop: &CancellationToken) -> Result<Option<String>, Stopped> {
         for failures in 0.. {
+            if stop.is_cancelled() {
+                return Err(Stopped);
+            }
             // Cancel-safe: a request that is dropped may have arrived; it is sent again after the next start.
             let answer = tokio::select! {
-                () = stop.cancelled() => return Err(Stopped),
+                () = late(stop) => return Err(Stopped),
                 answer = self.receiver.post(events) => answer,
             };
             match answer {
@@ -204,6 +207,14 @@ impl Sink {
             Err(error) => tracing::warn!(sink = self.options.name, %error, "the position of a sink was not noted"),
         }
     }
+}
+
+/// A request that is under way when the sink is to stop has this long to be answered, so that it need not be sent twice.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+async fn late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_ANSWER).await;
 }
 
 async fn pause(duration: Duration, stop: &CancellationToken) -> Result<(), Stopped> {
