@@ -51,7 +51,10 @@ impl Session {
             }
         }
         self.announce_spent(&bundle);
-        Ok(Some(self.let_go(run, &bundle.id).await?))
+        let cleared = self.let_go(run, &bundle.id).await?;
+        // A Bind is answered before its statement runs.
+        self.rebinds = matches!(cleared, Cleared::Go) && *form == Form::Query;
+        Ok(Some(cleared))
     }
 
     async fn bundle_of(&mut self, run: &Run, form: &Form) -> Result<Option<(Hold, String)>, End> {

@@ -483,6 +483,7 @@ impl Session {
                 self.finish(&id, end).await?;
             }
         }
+        self.rebinds = false;
         Ok(())
     }
 

@@ -193,6 +193,8 @@ struct Session {
     released: Vec<HoldId>,
     /// Ends of holds that the store did not take.
     unfinished: Vec<(HoldId, HoldEnd)>,
+    /// A statement of a bundle runs, or its end is being stored.
+    rebinds: bool,
     /// The backend's process id and its own key, for cancels.
     backend: (Upstream, u32, Vec<u8>),
     cancel_requested: bool,

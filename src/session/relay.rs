@@ -254,13 +254,22 @@ impl Session {
         let mut moved = self.poll_signals(cx);
         moved |= self.poll_write_server(cx);
         moved |= self.poll_read_server(cx);
-        moved |= self.poll_write_client(cx)?;
+        if !self.keeps_answer() {
+            moved |= self.poll_write_client(cx)?;
+        }
         moved |= self.poll_read_client(cx);
         let over = self.server.eof && self.client.output.is_empty() && !self.watch.is_stopped();
         if over || (self.watch.broken && !self.watch.ended) {
             return Err(End::Server);
         }
         Ok(moved)
+    }
+
+    /// The client hears of a bundle's statement once what is left of the bundle is bound to what is there then: whatever
+    /// changes after the answer voids the rest. Neither a large answer nor the end of the connection is kept back.
+    fn keeps_answer(&self) -> bool {
+        let is_small = self.client.output.len() < OUTPUT_MAX / 2;
+        self.rebinds && is_small && !(self.server.eof || self.client.eof || self.watch.ended || self.watch.broken)
     }
 
     fn poll_signals(&mut self, cx: &mut Context<'_>) -> bool {

@@ -227,6 +227,7 @@ async fn greet(
         transaction_since: None,
         released: Vec::new(),
         unfinished: Vec::new(),
+        rebinds: false,
         backend,
         cancel_requested: false,
         draining: false,
