@@ -61,6 +61,8 @@ async function isDark(browser) {
   const { context, page } = await open(browser, { colorScheme: "dark", viewport: { width: 420, height: 800 } });
   await page.goto(`${setting.base}/sign-in?next=/holds/${setting.hold}`);
   await signIn(page);
+  await page.locator("pre.sql").waitFor();
+  await page.waitForLoadState("load");
   await shoot(page, "dark");
   assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth").catch(() => true), true);
   await context.close();
