@@ -123,7 +123,7 @@ impl From<DecideError> for Problem {
                 StatusCode::FORBIDDEN,
                 "not-an-approver",
                 "Not an approver",
-                "You are in none of the groups that may decide this hold.",
+                "You are in none of the groups that may decide this hold, or none of your roles decides: a viewer and a requester do not.",
             ),
             DecideError::AlreadyDecided(hold) => Self {
                 hold: Some(hold.clone()),

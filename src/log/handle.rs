@@ -1,6 +1,7 @@
 //! The handle by which everybody appends.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +83,8 @@ pub(super) struct Shared {
     pub room_max: u32,
     healthy: AtomicBool,
     error: Mutex<Option<LogError>>,
+    /// Statements that were refused since the log broke, before they came to it.
+    pub refused: AtomicU64,
     opened: Instant,
     /// How many records are durable.
     durable: AtomicU64,
@@ -97,6 +100,7 @@ impl Shared {
             room_max,
             healthy: AtomicBool::new(true),
             error: Mutex::new(None),
+            refused: AtomicU64::new(0),
             opened: monotonic(),
             durable: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
@@ -151,7 +155,9 @@ impl Log {
     /// # Errors
     /// Another process appends to it; it is not what its last checkpoint signed; the disk refuses.
     pub fn open(options: Options, clock: Clock) -> Result<Self, LogError> {
-        fs::create_dir_all(&options.dir).map_err(LogError::io("create", &options.dir))?;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&options.dir).map_err(LogError::io("create", &options.dir))?;
         sync_parent(&options.dir).map_err(LogError::io("sync", &options.dir))?;
         let lock = lock(&options.dir)?;
         succession::finish(&options.dir)?;
@@ -283,6 +289,11 @@ impl Log {
             Some(busy) => Err(format!("the disk has not answered for {} s", busy.as_secs())),
             None => Ok(()),
         }
+    }
+
+    /// Something was refused because the log cannot be written: the note of the gap counts it.
+    pub fn note_refused(&self) {
+        self.shared().refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many records are durable: all with a lower `seq` stay.

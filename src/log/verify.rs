@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ring::digest::{SHA256, digest};
+
 use super::active::CHECKPOINTS;
 use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
@@ -79,6 +81,7 @@ pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<Report, LogError> {
     }
     let segments = segment::list(dir).map_err(LogError::io("list", dir))?;
     walk.segments(&segments, options.depth)?;
+    walk.policies()?;
     walk.end();
     Ok(walk.report)
 }
@@ -123,6 +126,9 @@ struct Signed {
     kept: Kept,
 }
 
+/// What the names of kept policies begin with; the rest is the hash of their text.
+const POLICY: &str = "policy-";
+
 struct Walk<'a> {
     dir: &'a Path,
     verifier: Verifier,
@@ -133,6 +139,22 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The texts of policies are named by their hash, and records name them.
+    fn policies(&mut self) -> Result<(), LogError> {
+        let listed = fs::read_dir(self.dir).map_err(LogError::io("list", self.dir))?;
+        for entry in listed {
+            let path = entry.map_err(LogError::io("list", self.dir))?.path();
+            let file = name(&path);
+            let Some(sha256) = file.strip_prefix(POLICY) else { continue };
+            let text = fs::read(&path).map_err(LogError::io("read", &path))?;
+            if !crate::ids::hex(digest(&SHA256, &text).as_ref()).eq_ignore_ascii_case(sha256) {
+                let what = "its text is not the one that its name is the hash of".to_owned();
+                self.report.evidence(Tamper::Evidence, file, what);
+            }
+        }
+        Ok(())
+    }
+
     fn checkpoints(&mut self) {
         let path = self.dir.join(CHECKPOINTS);
         match fs::read(&path) {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::active::{CHECKPOINTS, Files, Position, read_back};
@@ -371,9 +372,11 @@ impl Writer {
             self.start_segment()?;
         }
         let text = format!(
-            "log gap: it could not be written; {} strict records were refused, {} others follow late",
+            "log gap: it could not be written; {} strict records were refused, {} others follow late, \
+             {} statements were refused without a record",
             self.refused,
-            self.backlog.len()
+            self.backlog.len(),
+            self.shared.refused.swap(0, Ordering::Relaxed)
         );
         self.pending = vec![own_record(text)];
         self.pending.append(&mut self.backlog);

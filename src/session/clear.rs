@@ -69,6 +69,7 @@ impl Session {
             return Ok(cleared);
         }
         if let Err(why) = self.services.log.health() {
+            self.services.log.note_refused();
             return Ok(Cleared::Refused(log_failed(&why)));
         }
         if self.is_failed_transaction() && !run.controls_transactions() {

@@ -157,6 +157,11 @@ impl Settings {
             SessionEffect::Set { name, value } => {
                 if let Some(own) = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.')) {
                     self.own(own, value.as_deref());
+                } else if let (b"standard_conforming_strings", Some(value)) = (name.as_bytes(), value) {
+                    // The server reports it at the end of the batch; what comes before that is read by it already.
+                    let value = value.to_ascii_lowercase();
+                    self.standard_conforming_strings = matches!(value.as_str(), "on" | "true" | "yes" | "1" | "t" | "y");
+                    self.generation += 1;
                 } else if name == "all"
                     || NAME_SETTINGS.contains(&name.as_str())
                     || patience::NAMES.contains(&name.as_str())

@@ -263,6 +263,10 @@ impl Session {
     fn on_parameter(&mut self, body: &[u8]) {
         if let Ok((name, value)) = backend::parameter_status(body) {
             self.settings.server_reports(name, value);
+            if name == b"standard_conforming_strings" {
+                // The report follows the statement's end: from here on literals are told by it.
+                self.scribe.claims(&self.settings);
+            }
             if name == b"application_name" {
                 self.scribe.application_name(value);
             }

@@ -83,6 +83,8 @@ fn kept(place: &str) -> anyhow::Result<KeptCheckpoints> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let text = runtime.block_on(async {
+        // Twice in one process is not an error: the provider is there.
+        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
         client.get(place).send().await?.error_for_status()?.text().await
     });

@@ -14,7 +14,7 @@ use super::report::Summary;
 use super::{index, person};
 use crate::cli::exit;
 use crate::clock::Clock;
-use crate::ids::NAME;
+use crate::ids::{self, NAME};
 use crate::lineage::{Event, Filters, StatementRecord, encode_line};
 use crate::log::{self, Proofs, VerifyOptions};
 
@@ -159,7 +159,10 @@ fn policies(dir: &Path, named: &BTreeSet<String>, to: &Path) -> anyhow::Result<(
         let is_hash = sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         let text = log::policy_path(dir, sha256);
         if is_hash && text.exists() {
-            fs::copy(text, folder.join(sha256))?;
+            let text = fs::read(text)?;
+            let found = ids::hex(ring::digest::digest(&ring::digest::SHA256, &text).as_ref());
+            anyhow::ensure!(found == *sha256, "the text of policy {sha256} was edited: its SHA-256 is {found}");
+            fs::write(folder.join(sha256), text)?;
         }
     }
     Ok(())

@@ -209,3 +209,15 @@ async fn each_record_is_proved_under_the_newest_checkpoint() {
     }
     assert_eq!(crate::log::Proofs::open(dir.path()).unwrap().unwrap().inclusion(25).unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_policy_text_that_was_edited_is_named() {
+    let dir = log_of(5).await;
+    let text = b"rules: []";
+    let sha256 = crate::ids::hex(ring::digest::digest(&ring::digest::SHA256, text).as_ref());
+    crate::log::keep_policy(dir.path(), &sha256, text).unwrap();
+    assert!(verify_here(dir.path()).is_intact());
+    fs::write(crate::log::policy_path(dir.path(), &sha256), b"rules: [x]").unwrap();
+    let report = verify_here(dir.path());
+    assert_eq!(report.problems.iter().map(|problem| problem.tamper).collect::<Vec<_>>(), [Tamper::Evidence]);
+}
