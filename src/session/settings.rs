@@ -160,7 +160,8 @@ impl Settings {
                 } else if let (b"standard_conforming_strings", Some(value)) = (name.as_bytes(), value) {
                     // The server reports it at the end of the batch; what comes before that is read by it already.
                     let value = value.to_ascii_lowercase();
-                    self.standard_conforming_strings = matches!(value.as_str(), "on" | "true" | "yes" | "1" | "t" | "y");
+                    self.standard_conforming_strings =
+                        matches!(value.as_str(), "on" | "true" | "yes" | "1" | "t" | "y");
                     self.generation += 1;
                 } else if name == "all"
                     || NAME_SETTINGS.contains(&name.as_str())
