@@ -11,6 +11,7 @@ test: setup
 # The proxy is killed under load again and again; what the log holds afterwards is compared with what Postgres saw.
 torture: setup
 	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} cargo test $(CARGO_FLAGS) --test it torture:: -- --nocapture
+	HOLDGATE_TEST_EDITS=$${EDITS:-10000} cargo test $(CARGO_FLAGS) --lib log::verify::edits:: -- --nocapture
 
 demo: setup
 	cargo build $(CARGO_FLAGS)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::settings::Settings;
-use super::sizes::{Plans, Size};
+use super::sizes::{Plans, Sent, Size};
 use crate::analysis::{Facts, Kind, StatementFacts};
 use crate::catalog::Oid;
 use crate::clock;
@@ -139,6 +139,8 @@ pub(super) struct Run {
     pub(super) witnessed: bool,
     /// What the planner said of it.
     pub(super) plans: Option<Arc<Plans>>,
+    /// The values of its Bind, where records tell something of them.
+    pub(super) sent: Option<Sent>,
 }
 
 impl Run {
@@ -164,6 +166,7 @@ impl Run {
             call: None,
             witnessed: false,
             plans: None,
+            sent: None,
         }
     }
 

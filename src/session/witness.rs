@@ -150,6 +150,7 @@ impl Session {
         }
         (run.current, run.since, run.witnessed) = (old.current, old.since, true);
         run.portal.clone_from(&old.portal);
+        run.sent.clone_from(&old.sent);
         if let Some(mine) = self.phase.front().and_then(|front| front.request.run_mut()) {
             *mine = *run;
         }

@@ -31,6 +31,7 @@ mod identity_tokens;
 mod laundering;
 mod log;
 mod log_evidence;
+mod log_upkeep;
 mod malformed;
 mod node;
 mod observe;
