@@ -14,7 +14,7 @@ use super::evasions::catalog;
 use super::harness::TestDb;
 
 const SETUP: &str = "CREATE TABLE people (id int PRIMARY KEY, email text, city text, born date, score int);
-    CREATE TABLE orders (id int PRIMARY KEY, person int, total int);
+    CREATE TABLE buys (id int PRIMARY KEY, person int, total int);
     CREATE TABLE out (a text, b text, c bigint);
     CREATE VIEW hashed AS SELECT id, md5(email) AS h, city FROM people;
     CREATE FUNCTION greet(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'hi ' || $1 $$;";
@@ -58,11 +58,11 @@ const CASES: &[(&str, &[&str])] = &[
         &["a <- score INDIRECT/CONDITIONAL", "a <- email DIRECT/IDENTITY", "a <- city DIRECT/IDENTITY"],
     ),
     (
-        "INSERT INTO out (a) SELECT email FROM people p JOIN orders o ON o.person = p.id",
+        "INSERT INTO out (a) SELECT email FROM people p JOIN buys o ON o.person = p.id",
         &["a <- email DIRECT/IDENTITY", "* <- person INDIRECT/JOIN", "* <- id INDIRECT/JOIN"],
     ),
     (
-        "INSERT INTO out (a) SELECT email FROM people p, orders o WHERE o.person = p.id AND total > 3",
+        "INSERT INTO out (a) SELECT email FROM people p, buys o WHERE o.person = p.id AND total > 3",
         &[
             "a <- email DIRECT/IDENTITY",
             "* <- person INDIRECT/JOIN",
@@ -71,7 +71,7 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "INSERT INTO out (a) SELECT email FROM people JOIN orders USING (id)",
+        "INSERT INTO out (a) SELECT email FROM people JOIN buys USING (id)",
         &["a <- email DIRECT/IDENTITY", "* <- id INDIRECT/JOIN", "* <- id INDIRECT/JOIN"],
     ),
     (
@@ -108,11 +108,11 @@ const CASES: &[(&str, &[&str])] = &[
         &["* <- id INDIRECT/FILTER", "* <- score INDIRECT/FILTER?"],
     ),
     (
-        "UPDATE people SET city = total::text FROM orders WHERE person = people.id",
+        "UPDATE people SET city = total::text FROM buys WHERE person = people.id",
         &["city <- total DIRECT/TRANSFORMATION", "* <- person INDIRECT/FILTER", "* <- id INDIRECT/FILTER"],
     ),
     (
-        "MERGE INTO people p USING orders o ON o.person = p.id WHEN MATCHED THEN UPDATE SET score = o.total",
+        "MERGE INTO people p USING buys o ON o.person = p.id WHEN MATCHED THEN UPDATE SET score = o.total",
         &["score <- total DIRECT/IDENTITY", "* <- person INDIRECT/JOIN", "* <- id INDIRECT/JOIN"],
     ),
     (
