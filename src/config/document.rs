@@ -265,6 +265,7 @@ pub(super) struct LimitsEntry {
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
     pub(super) planners_max: Option<At<Size>>,
+    pub(super) planner_wait: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -158,6 +158,8 @@ pub struct LimitsConfig {
     pub log_queue_max: u64,
     /// Connections to one database that ask the server's planner; 2.
     pub planners_max: u64,
+    /// How long one of their questions may take; 900 ms.
+    pub planner_wait: Duration,
 }
 
 /// The record log.
@@ -251,6 +253,7 @@ impl Default for LimitsConfig {
             holds_max: 1000,
             log_queue_max: 16_384,
             planners_max: 2,
+            planner_wait: crate::backend::planner::WAIT,
         }
     }
 }

@@ -272,6 +272,7 @@ impl Reader<'_> {
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
             planners_max: self.bound(entry.planners_max, default.planners_max),
+            planner_wait: entry.planner_wait.map_or(default.planner_wait, |wait| wait.0),
         }
     }
 
