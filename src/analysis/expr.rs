@@ -57,7 +57,7 @@ impl Analyzer<'_> {
             }
             Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
                 let value = self.children(node, scope);
-                self.touched.packs |= !value.sources.is_empty();
+                self.touched.gathers |= !value.sources.is_empty();
                 value
             }
             Node::JsonArrayQueryConstructor(array) => {

@@ -97,6 +97,12 @@ impl Session {
         truth
     }
 
+    /// The server's major version.
+    pub(crate) async fn version(&self) -> u32 {
+        let number: String = self.client.query_one("SHOW server_version_num", &[]).await.unwrap().get(0);
+        number.parse::<u32>().unwrap() / 10_000
+    }
+
     /// The same as whoever the session is.
     pub(crate) async fn truth_as_is(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
         self.client.batch_execute("SET debug_print_rewritten = on; SET client_min_messages = log").await?;
