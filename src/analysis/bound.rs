@@ -166,8 +166,12 @@ fn aggregates(analyzer: &Analyzer<'_>, node: Node<'_>) -> bool {
             found |= plain && (call.agg_star || call.agg_within_group || is_kind(analyzer, call, 'a'));
             true
         }
-        Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
-            found = true;
+        Node::JsonArrayAgg(json) => {
+            found |= json.constructor().is_none_or(|common| common.over().is_none());
+            true
+        }
+        Node::JsonObjectAgg(json) => {
+            found |= json.constructor().is_none_or(|common| common.over().is_none());
             true
         }
         _ => true,

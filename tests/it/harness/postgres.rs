@@ -4,6 +4,7 @@
 //! stops it when no test process has been there for a while, so that nothing is left behind.
 
 use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -115,8 +116,10 @@ fn server() -> u16 {
 /// Reachable for the server's own user, and different for each checkout and each server.
 fn home() -> PathBuf {
     let checkout = env!("CARGO_MANIFEST_DIR").replace('/', "_");
-    let server = std::env::var_os(BIN_VARIABLE).map(|bin| bin.to_string_lossy().replace('/', "_")).unwrap_or_default();
-    std::env::temp_dir().join(format!("holdgate-it{checkout}{server}"))
+    // A socket's path has little room.
+    let mut server = std::hash::DefaultHasher::new();
+    std::env::var_os(BIN_VARIABLE).hash(&mut server);
+    std::env::temp_dir().join(format!("holdgate-it{checkout}_{:x}", server.finish()))
 }
 
 fn note_use(home: &Path) {
