@@ -55,10 +55,13 @@ impl Analyzer<'_> {
                 let fields = self.query_node(node, scope);
                 Value::of(super::scope::sources(&fields))
             }
-            Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
-                let value = self.children(node, scope);
-                self.touched.packs |= !value.sources.is_empty();
-                value
+            Node::JsonArrayAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
+            }
+            Node::JsonObjectAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
             }
             Node::JsonArrayQueryConstructor(array) => {
                 let fields = self.query_node(array.query(), scope);
@@ -76,6 +79,21 @@ impl Analyzer<'_> {
             Node::TypeName(_) | Node::String(_) | Node::Integer(_) | Node::A_Star(_) => Value::default(),
             _ => self.children(node, scope),
         }
+    }
+
+    /// FILTER, ORDER BY and OVER decide which rows are gathered and how; they are no part of the value.
+    fn json_aggregate(&mut self, common: Option<&nodes::JsonAggConstructor>, value: Value, scope: &Scope<'_>) -> Value {
+        if let Some(common) = common {
+            self.probe_expr(common.agg_filter(), scope);
+            for node in common.agg_order() {
+                self.probe_expr(node, scope);
+            }
+            if let Some(window) = common.over() {
+                self.window(window, scope);
+            }
+        }
+        self.touched.gathers |= !value.sources.is_empty();
+        value
     }
 
     /// All that the children of a node are made from; for nodes that only combine.

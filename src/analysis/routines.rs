@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reader, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::Kind;
-use super::parse::{Node, constant_text, nodes, strings};
+use super::parse::{ConstValue, Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
 use super::work::weight;
@@ -93,6 +93,10 @@ impl Analyzer<'_> {
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
             Builtin::SetConfig => self.set_config_call(call, values),
+            Builtin::Fractions => {
+                let single = call.args().get(0).is_some_and(is_number);
+                self.touched.gathers |= !single && values.iter().any(|value| !value.sources.is_empty());
+            }
             _ => {}
         }
     }
@@ -216,8 +220,9 @@ impl Analyzer<'_> {
 
     fn effect_of(&mut self, what: Builtin, function: &Function, value: &Value) {
         match what {
-            Builtin::Packs => self.touched.packs |= !value.sources.is_empty(),
+            Builtin::Packs => self.touched.gathers |= !value.sources.is_empty(),
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
+            Builtin::Fractions => {}
             Builtin::Acts => self.touched.acts = true,
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
@@ -523,6 +528,17 @@ fn out_fields(function: &Function, sources: &Sources) -> Option<Arc<[Field]>> {
 /// Functions that the grammar writes as syntax and that have no row of that name.
 fn is_syntax(name: &str) -> bool {
     matches!(name, "coalesce" | "greatest" | "least" | "xmlconcat" | "xmlforest" | "grouping")
+}
+
+/// A number as written: no parameter and no text, which may be a list.
+fn is_number(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(constant) => matches!(constant.val(), Some(ConstValue::Integer(_) | ConstValue::Float(_))),
+        Node::TypeCast(cast) => {
+            cast.type_name().is_some_and(|name| name.array_bounds().is_empty()) && is_number(cast.arg())
+        }
+        _ => false,
+    }
 }
 
 fn looks_like_sql(text: &str) -> bool {

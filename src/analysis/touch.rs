@@ -71,7 +71,7 @@ pub(super) const WRITE: u8 = 4;
 
 /// What has been touched.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of a statement that hang together in no way")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts of a statement that hang together in no way")]
 pub(super) struct Touched {
     pub(super) columns: BTreeMap<ColumnId, u8>,
     pub(super) relations: BTreeSet<Oid>,
@@ -80,6 +80,8 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// It gathers the rows of a query that is not finished yet into one value; it packs where they can be several.
+    pub(super) gathers: bool,
     /// How many places of its text bring a value of a tagged relation into one row.
     pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
@@ -145,7 +147,7 @@ impl Touched {
         // A function that is called twice leaves what its last call leaves.
         self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
-        self.packs |= other.packs;
+        self.packs |= other.packs || other.gathers;
         self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;

@@ -18,6 +18,7 @@ use holdgate::backend::catalog::{load, signature};
 use holdgate::catalog::Catalog;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
+use super::harness::{bin, is_root, server_command};
 use super::oracle::{Place, Truth};
 
 /// A server of this test's own, reached over a socket in its directory.
@@ -26,20 +27,9 @@ pub(crate) struct Server {
     bin: PathBuf,
 }
 
-/// Where Debian keeps the servers, the newest last.
-fn binaries() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .expect("install a PostgreSQL server: apt-get install postgresql")
-        .map(|entry| entry.unwrap().path().join("bin"))
-        .filter(|bin| bin.join("initdb").exists())
-        .collect();
-    found.sort();
-    found.pop().expect("install a PostgreSQL server: apt-get install postgresql")
-}
-
 impl Server {
     pub(crate) fn start() -> Self {
-        let server = Self { home: tempfile::tempdir().unwrap(), bin: binaries() };
+        let server = Self { home: tempfile::tempdir().unwrap(), bin: bin() };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(server.home.path()));
         }
@@ -59,15 +49,8 @@ impl Server {
         self.home.path().join("data")
     }
 
-    /// A command of the server's, as a user that may run it.
     fn command(&self, name: &str) -> Command {
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(self.bin.join(name));
-            command
-        } else {
-            Command::new(self.bin.join(name))
-        };
+        let mut command = server_command(&self.bin, name);
         command.current_dir(self.home.path()).stdout(Stdio::null());
         command
     }
@@ -77,11 +60,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         run(self.command("pg_ctl").args(["-s", "-m", "immediate", "stop", "-D"]).arg(self.data()));
     }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    id.stdout.starts_with(b"0")
 }
 
 fn run(command: &mut Command) {
@@ -117,6 +95,12 @@ impl Session {
         let truth = self.truth_as_is(query).await;
         self.client.batch_execute("RESET ROLE").await?;
         truth
+    }
+
+    /// The server's major version.
+    pub(crate) async fn version(&self) -> u32 {
+        let number: String = self.client.query_one("SHOW server_version_num", &[]).await.unwrap().get(0);
+        number.parse::<u32>().unwrap() / 10_000
     }
 
     /// The same as whoever the session is.

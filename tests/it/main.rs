@@ -43,6 +43,7 @@ mod races;
 mod relay;
 mod row_security;
 mod sequences;
+mod server_state;
 mod session_truth;
 mod sinks;
 mod sizes;
