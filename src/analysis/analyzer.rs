@@ -320,8 +320,8 @@ pub(super) fn stored(relation: &Relation) -> Arc<[Field]> {
         name: Arc::clone(&column.name),
         value: Value {
             sources: Sources::from([ColumnId { relation: relation.oid, number: column.number }]),
-            fields: None,
             type_oid: column.type_oid,
+            ..Value::default()
         },
     };
     relation.columns.iter().map(field).collect()

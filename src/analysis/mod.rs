@@ -39,6 +39,7 @@ mod shape;
 mod statement;
 mod touch;
 mod vouch;
+mod ways;
 mod witness;
 mod work;
 
@@ -55,6 +56,7 @@ pub use plannable::{Plannable, plannable};
 use prescan::Prescan;
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
+pub use ways::{Use, Uses, Way, Ways};
 pub use work::WORK_MAX;
 
 use crate::catalog::fold;

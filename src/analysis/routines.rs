@@ -7,7 +7,8 @@ use super::builtins::{self, Builtin};
 use super::facts::Kind;
 use super::parse::{ConstValue, Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, SORT, Sources, Touched, Value, WRITE};
+use super::ways::Turn;
 use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
@@ -32,7 +33,7 @@ impl Analyzer<'_> {
             if call.agg_within_group {
                 arguments.push(self.expr(sort.node(), scope));
             } else {
-                self.probe_expr(sort.node(), scope);
+                self.probe_as(sort.node(), scope, PROBE | SORT);
             }
         }
         self.filter_and_window(call, scope);
@@ -155,7 +156,7 @@ impl Analyzer<'_> {
             if !is_syntax(name) {
                 self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             }
-            return Some(combined(arguments));
+            return Some(combined(arguments).turned(Turn::Transform));
         }
         Some(self.apply(&found, arguments))
     }
@@ -168,6 +169,7 @@ impl Analyzer<'_> {
             self.built_in(function, &value);
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
+            value = value.turned(Turn::of(function));
         }
         if !own.is_empty() {
             // Its result can be a row of another relation's columns: what it was asked with decides all the same.
@@ -180,8 +182,9 @@ impl Analyzer<'_> {
             if let Some(fields) = &result.fields {
                 value.fields = Some(Arc::clone(fields));
             }
-            value.add(Value::of(result.sources));
+            value.add(Value { fields: None, ..result });
             value.type_oid = function.returns;
+            value = value.turned(Turn::of(function));
         }
         value
     }
@@ -194,7 +197,7 @@ impl Analyzer<'_> {
         self.type_checks(function.returns);
         if let Some(text) = function.default_values.as_deref().filter(|_| given < function.arguments.len()) {
             let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
-            value.sources.extend(self.expression_text(text, &Scope::default()));
+            value.add(Value::computed(self.expression_text(text, &Scope::default())));
             self.path = path;
         }
     }
@@ -282,8 +285,8 @@ impl Analyzer<'_> {
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
         }
-        let mut value = Value::of(sources(&body.fields));
-        value.sources.extend(&arguments.sources);
+        let mut value = Value::all(&body.fields);
+        value.add(Value { fields: None, type_oid: 0, ..arguments.clone() });
         if !body.touched.columns.is_empty() {
             self.touched.packs = true;
         }
@@ -323,7 +326,7 @@ impl Analyzer<'_> {
                 Some(field) if exact => field.value.sources.clone(),
                 _ => all.clone(),
             };
-            Field { name, value: Value::of(sources) }
+            Field { name, value: Value::computed(sources) }
         });
         Some(fields.collect())
     }
@@ -502,7 +505,7 @@ impl Analyzer<'_> {
 fn combined(arguments: &[Value]) -> Value {
     let mut value = Value::default();
     for argument in arguments {
-        value.add(Value::of(argument.sources.clone()));
+        value.add(Value { fields: None, type_oid: 0, ..argument.clone() });
     }
     value
 }
@@ -521,7 +524,10 @@ fn returned(function: &Function, arguments: &[Value]) -> Oid {
 fn out_fields(function: &Function, sources: &Sources) -> Option<Arc<[Field]>> {
     let names: Vec<&Arc<str>> = function.outputs().collect();
     (names.len() > 1).then(|| {
-        names.into_iter().map(|name| Field { name: Arc::clone(name), value: Value::of(sources.clone()) }).collect()
+        names
+            .into_iter()
+            .map(|name| Field { name: Arc::clone(name), value: Value::computed(sources.clone()) })
+            .collect()
     })
 }
 

@@ -12,6 +12,7 @@ mod budgets;
 mod bundles;
 mod calls;
 mod canaries;
+mod column_lineage;
 mod console;
 mod demo;
 mod differential;
