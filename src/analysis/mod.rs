@@ -29,6 +29,7 @@ mod prescan;
 mod query;
 mod render;
 mod replay;
+mod replication;
 mod routines;
 pub mod scan;
 mod scope;
@@ -55,6 +56,7 @@ pub use plannable::{Plannable, plannable};
 use prescan::Prescan;
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
+pub use replication::replication;
 pub use work::WORK_MAX;
 
 use crate::catalog::fold;

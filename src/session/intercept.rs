@@ -108,6 +108,8 @@ impl Session {
                 self.phase.copy_data_ends();
                 self.stream(header, Forward::Pass).await
             }
+            _ if self.phase.copy_both => self.interrupt_stream().await,
+            b'S' if self.phase.copy_in && self.channel.is_walsender() => self.refuse_sync_in_copy().await,
             _ if self.phase.doubts_sync() => self.find_answered_syncs().await,
             b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
             b'S' if self.phase.copy_in => {
@@ -128,6 +130,7 @@ impl Session {
             // It stays where it is until it is known whether the COPY is still there.
             _ if self.phase.copy_in => self.settle().await,
             b'Q' => self.on_query(header).await,
+            _ if self.channel.is_walsender() => self.refuse_extended(header).await,
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
             b'E' => self.on_execute(header).await,
@@ -374,7 +377,7 @@ impl Session {
     }
 
     /// Passes a frame on, or drops it, as it comes in.
-    async fn stream(&mut self, header: Header, forward: Forward) -> Result<(), End> {
+    pub(super) async fn stream(&mut self, header: Header, forward: Forward) -> Result<(), End> {
         let mut left = header.frame_len();
         while left > 0 {
             self.run_until(|session, _| {
@@ -422,7 +425,7 @@ impl Session {
 
     /// Sends a frame that is certain to fail in place of one that must not run.
     #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
-    fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
+    pub(super) fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
         if self.phase.skipping {
             if let Some(mut run) = run {
                 self.scribe.withheld(&mut run, Outcome::Withdrawn, SKIPPED.as_str());
@@ -432,7 +435,7 @@ impl Session {
         if instead == Instead::Query {
             self.names.simple_query();
         }
-        let refusal = Refusal::new(instead, report, run);
+        let refusal = Refusal::new(self.channel.refuses_by(instead), report, run);
         refusal.write(&mut self.server.output);
         self.phase.forwarded(Request::Refusal(Box::new(refusal)), Whose::Client);
         Ok(())
@@ -515,7 +518,7 @@ enum Next {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Forward {
+pub(super) enum Forward {
     Pass,
     Drop,
 }

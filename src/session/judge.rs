@@ -45,6 +45,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
+        if let Some(run) = self.judge_command(text).await? {
+            return Ok(Ok(run));
+        }
         self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
@@ -180,6 +183,8 @@ impl Session {
         let was = run.verdict();
         let judged = if let Some(oid) = run.call {
             self.judge_call(oid).await?
+        } else if run.replicates {
+            self.judge(&run.text.clone()).await?
         } else {
             // The same size as before: nobody has asked for another one.
             self.plans.clone_from(&run.plans);

@@ -39,6 +39,7 @@ mod sheets;
 mod sizes;
 mod tickets;
 mod trip;
+mod walsender;
 mod watch;
 mod witness;
 
@@ -158,6 +159,8 @@ struct Session {
     server: relay::Peer,
     /// Bytes that the client's next frame needs.
     client_want: usize,
+    /// SQL, or replication.
+    channel: walsender::Channel,
     phase: phase::Phase,
     watch: watch::Watch,
     names: names::Names,

@@ -135,6 +135,8 @@ pub(super) struct Run {
     pub(super) portal: Option<Box<[u8]>>,
     /// The OID of the function, where it is a `FunctionCall`.
     pub(super) call: Option<Oid>,
+    /// A command of a replication connection: it may give several results, and ends with its `ReadyForQuery`.
+    pub(super) replicates: bool,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
     /// What the planner said of it.
@@ -162,6 +164,7 @@ impl Run {
             since: clock::monotonic(),
             portal: None,
             call: None,
+            replicates: false,
             witnessed: false,
             plans: None,
         }
@@ -207,7 +210,9 @@ impl Run {
     /// It reads data that the client sends behind it, or could.
     pub(super) fn reads_client_data(&self) -> bool {
         self.facts.statements.iter().any(|facts| {
-            !facts.opaque.is_empty() || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
+            !facts.opaque.is_empty()
+                || matches!(facts.command.as_str(), "START_REPLICATION" | "UPLOAD_MANIFEST")
+                || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
         })
     }
 

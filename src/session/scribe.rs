@@ -121,7 +121,12 @@ impl Scribe {
     /// The connection ended: what was forwarded and not answered is not known.
     pub(super) fn lost(&mut self, run: &mut Run) {
         for index in 0..run.parts.len() {
-            self.close(run, index, End::without_rows(Outcome::Unknown, None));
+            let mut end = End::without_rows(Outcome::Unknown, None);
+            // A stream of replication has no other end, often enough.
+            if let Some(meter) = run.parts.get(index).map(|part| part.meter).filter(|_| run.replicates) {
+                (end.rows, end.bytes) = (Some(meter.rows), Some(meter.bytes));
+            }
+            self.close(run, index, end);
         }
     }
 
