@@ -112,7 +112,11 @@ fn statements(text: &str, context: &Context<'_>, prescan: Prescan, levels: usize
         Err(error) => return opaque(text.len(), &format!("{}{error}", facts::UNPARSABLE)),
     };
     let work = work::Work::new(context.work_max);
-    let analyzer = || analyzer::Analyzer::new(context, &work, levels);
+    let analyzer = || {
+        let mut analyzer = analyzer::Analyzer::new(context, &work, levels);
+        analyzer.called = context.called;
+        analyzer
+    };
     let read = |parsed: parse::Parsed<'_>| analyzer().statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
     sequence::in_order(text, &sequence::Reading { context, work: &work, levels }, &mut facts);

@@ -78,9 +78,9 @@ pub fn replication(text: &[u8], catalog: Option<&Catalog>) -> Option<StatementFa
     let tokens = tokens(text);
     let Some(Some(Token::Word(first))) = tokens.first() else { return None };
     // The server knows these words in capitals alone; small ones can be nothing but a mistake, except for SHOW.
-    let line = TABLE.iter().find(|line| {
-        line.word == first || (line.word.eq_ignore_ascii_case(first) && line.word != "SHOW")
-    })?;
+    let line = TABLE
+        .iter()
+        .find(|line| line.word == first || (line.word.eq_ignore_ascii_case(first) && line.word != "SHOW"))?;
     let arguments = tokens.get(1..).unwrap_or_default();
     let mut facts = StatementFacts::opaque(line.word, 0..text.len(), "");
     facts.opaque.clear();

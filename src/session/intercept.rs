@@ -122,6 +122,7 @@ impl Session {
                 self.stream(header, Forward::Pass).await
             }
             b'S' => {
+                self.end_of_many();
                 self.phase.skipping = false;
                 self.phase.forwarded(Request::Sync, Whose::Client);
                 self.stream(header, Forward::Pass).await
@@ -206,7 +207,7 @@ impl Session {
         };
         let name: Box<[u8]> = parse.name.into();
         let types = parse.type_oids().collect();
-        if self.names.len() >= self.services.bounds.names_max {
+        if self.names_are_full(frame.len()) {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
         let text = frame.slice_ref(parse.text);
@@ -243,6 +244,10 @@ impl Session {
             Ok(parts) => parts,
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
+        // The unnamed portal takes the place of the one before.
+        if !names.portal.is_empty() && self.names_are_full(values.len()) {
+            return self.refuse(Instead::Execute, too_many_names(), None);
+        }
         let values = frame.slice_ref(values);
         let mut prepared = self.prepared(names.statement).await?;
         let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
@@ -256,7 +261,12 @@ impl Session {
             if frame.len() > self.services.bounds.bind_max {
                 return self.refuse(Instead::Execute, too_large(), Some(run));
             }
-            match self.clear(&mut run, Form::Bind(values.clone())).await? {
+            run.statement = Some(names.statement.into());
+            let cleared_now = match self.next_of_many(&mut run, &values).await? {
+                Some(next) => next,
+                None => self.clear(&mut run, Form::Bind(values.clone())).await?,
+            };
+            match cleared_now {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame, run),
                 Cleared::Go => cleared = Some(run),
@@ -490,6 +500,12 @@ impl Session {
         Ok(())
     }
 
+    /// Whether there is no room for one name more that keeps so many bytes.
+    pub(super) fn names_are_full(&self, more: usize) -> bool {
+        let bounds = &self.services.bounds;
+        self.names.len() >= bounds.names_max || self.names.bytes().saturating_add(more) > bounds.names_bytes_max
+    }
+
     /// Whether the transaction has failed, so that Postgres answers everything with 25P02 by itself.
     pub(super) fn is_failed_transaction(&self) -> bool {
         self.phase.is_quiet() && self.phase.status == Status::Failed
@@ -533,9 +549,11 @@ fn too_large() -> Report {
         .hint("Send less at once, or load data with COPY.")
 }
 
-fn too_many_names() -> Report {
+/// What a client is told whose session keeps as many names as it may, or as many bytes under them.
+pub(super) fn too_many_names() -> Report {
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements and portals in this session")
-        .hint("Close prepared statements that are no longer used.")
+        .detail("Their number is bounded by limits.names_max, their texts and values by limits.names_bytes_max.")
+        .hint("Close prepared statements and cursors that are no longer used.")
 }
 
 fn malformed_report(malformed: Malformed) -> Report {

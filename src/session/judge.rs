@@ -211,6 +211,7 @@ impl Session {
         }
         again.since = run.since;
         again.portal.clone_from(&run.portal);
+        again.statement.clone_from(&run.statement);
         *run = again;
         Ok(None)
     }
@@ -358,6 +359,7 @@ impl Session {
         Some(Context {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
+            called: self.calling,
             statement_max: self.services.bounds.statement_max,
             work_max: read::QUICK_WORK_MAX,
             ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)

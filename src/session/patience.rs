@@ -73,7 +73,11 @@ pub(super) struct Stream(Option<Duration>);
 impl Stream {
     /// Reads `wal_sender_timeout`. A client answers when half of it has passed; from then on the other half is left.
     pub(super) fn of(setting: &str) -> Self {
-        Self(settings::duration(setting).filter(|whole| !whole.is_zero()).map(|whole| (whole / 2).saturating_sub(MARGIN)))
+        Self(
+            settings::duration(setting)
+                .filter(|whole| !whole.is_zero())
+                .map(|whole| (whole / 2).saturating_sub(MARGIN)),
+        )
     }
 
     fn longest(self) -> Option<Duration> {

@@ -149,7 +149,9 @@ impl Scribe {
             Outcome::Unknown => HoldEnd::Unknown,
             _ => HoldEnd::Failed,
         };
-        let last = run.parts.iter().all(|part| part.closed);
+        // Of several executions under one approval the last one ends it, or one that fails: the others are skipped then.
+        let goes_on = run.more_follow && outcome == Outcome::Complete;
+        let last = !goes_on && run.parts.iter().all(|part| part.closed);
         if let Some(hold) = part.hold.clone().filter(|_| last) {
             self.ended_holds.push((hold, end));
         }

@@ -174,7 +174,8 @@ impl Session {
     /// # Errors
     /// The session is over, always.
     pub(super) async fn refuse_sync_in_copy(&mut self) -> Result<(), End> {
-        let report = Report::new(sqlstate::PROTOCOL_VIOLATION, "unexpected Sync during COPY on a replication connection");
+        let report =
+            Report::new(sqlstate::PROTOCOL_VIOLATION, "unexpected Sync during COPY on a replication connection");
         Err(self.end_with(&report).await)
     }
 }
