@@ -28,6 +28,9 @@ impl Analyzer<'_> {
     /// A call as the text has it.
     pub(super) fn call(&mut self, call: &nodes::FuncCall, scope: &Scope<'_>) -> Value {
         let names = strings(call.funcname());
+        // Taken before the arguments are read, which may call others of its name.
+        let exact = self.called.take();
+        let exact = exact.and_then(|oid| self.candidates(&names).into_iter().find(|function| function.oid == oid));
         let mut arguments = self.row_arguments(call.args(), scope);
         for sort in call.agg_order() {
             if call.agg_within_group {
@@ -42,7 +45,10 @@ impl Analyzer<'_> {
         {
             self.literal_arguments(what, call, &arguments, scope);
         }
-        self.call_named(&names, &arguments).unwrap_or_default()
+        match exact {
+            Some(function) => self.apply(&[function], &arguments),
+            None => self.call_named(&names, &arguments).unwrap_or_default(),
+        }
     }
 
     /// The arguments; `t.*` is one argument, the row.

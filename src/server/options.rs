@@ -19,9 +19,6 @@ use crate::policy::{self, Policy};
 use crate::session::{Bounds, HoldSettings, Mode};
 use crate::sink::SinkOptions;
 
-/// Prepared statements and portals of one session.
-const NAMES_MAX: usize = 10_000;
-
 /// How long a drain waits for sessions that work.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
 
@@ -223,7 +220,8 @@ impl Options {
             bounds: Bounds {
                 statement_max: size(config.limits.statement_max),
                 bind_max: size(config.limits.bind_max),
-                names_max: NAMES_MAX,
+                names_max: size(config.limits.names_max),
+                names_bytes_max: size(config.limits.names_bytes_max),
                 pipeline_max: size(config.limits.pipeline_max),
             },
             sessions_max: size(config.limits.sessions_max),

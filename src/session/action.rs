@@ -19,6 +19,10 @@ pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
     if let Form::Bind(values) | Form::Execute(values) | Form::Call(values) = form {
         action.part(values);
     }
+    if let Form::Binds(many) = form {
+        action.part(b"many");
+        action.part(&many.digest);
+    }
     let principal = &session.who.principal;
     action.part(session.who.database.as_bytes());
     action.part(principal.name.as_bytes());

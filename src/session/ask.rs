@@ -16,6 +16,7 @@ use super::patience::{TIMEOUTS, Timeouts};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::settings::NameContext;
+use super::walsender::Channel;
 use crate::ids::{NAME, random_base32};
 use crate::wire::backend::Fields;
 use crate::wire::build;
@@ -55,6 +56,11 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<Option<Answer>, End> {
+        match self.channel {
+            Channel::Sql => {}
+            Channel::Database => return self.ask_walsender(sql).await,
+            Channel::Cluster => return Ok(None),
+        }
         self.settle().await?;
         if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(None);
@@ -106,7 +112,9 @@ impl Session {
     /// The session is over.
     pub(super) async fn is_mistaken(&mut self, text: &Bytes) -> Result<Option<ServerError>, End> {
         self.settle().await?;
-        if self.phase.status == Status::Failed || self.phase.skipping || self.phase.in_batch {
+        // A walsender takes no Parse.
+        let takes_parse = self.channel == Channel::Sql && !self.phase.skipping && !self.phase.in_batch;
+        if self.phase.status == Status::Failed || !takes_parse {
             return Ok(None);
         }
         self.watch.ask_failed = false;

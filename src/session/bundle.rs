@@ -62,7 +62,7 @@ impl Session {
         let bare = match form {
             Form::Query => true,
             Form::Bind(values) | Form::Execute(values) => has_no_values(values),
-            Form::Call(_) => false,
+            Form::Binds(_) | Form::Call(_) => false,
         };
         if !single || !bare || self.settings.names.is_none() {
             return Ok(None);

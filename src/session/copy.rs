@@ -32,6 +32,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn interrupt_copy(&mut self) -> Result<(), End> {
+        if self.channel.is_walsender() {
+            return self.interrupt_stream().await;
+        }
         let before = (self.phase.in_batch, self.phase.executed);
         self.close_nothing();
         self.run_until(|session, _| if session.phase.copy_in { Poll::Pending } else { Poll::Ready(()) }).await?;

@@ -57,6 +57,7 @@ impl Session {
         if self.holds_locks() && !self.services.hold.in_transaction {
             return Ok(Cleared::Refused(refused_in_transaction()));
         }
+        let form = self.gather(run, form).await?;
         let mut new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
@@ -315,6 +316,9 @@ impl Session {
         let deciding = run.deciding();
         if let Some(part) = run.parts.get_mut(deciding) {
             part.meter.cap(released.cap);
+        }
+        if matches!(cleared, Cleared::Go) {
+            self.cover_the_rest(run, hold, form, released.cap);
         }
         Ok(cleared)
     }

@@ -46,6 +46,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
+        if let Some(run) = self.judge_command(text).await? {
+            return Ok(Ok(run));
+        }
         self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
@@ -181,6 +184,8 @@ impl Session {
         let was = run.verdict();
         let judged = if let Some(oid) = run.call {
             self.judge_call(oid).await?
+        } else if run.replicates {
+            self.judge(&run.text.clone()).await?
         } else {
             // The same size as before: nobody has asked for another one.
             self.plans.clone_from(&run.plans);
@@ -207,6 +212,7 @@ impl Session {
         }
         again.since = run.since;
         again.portal.clone_from(&run.portal);
+        again.statement.clone_from(&run.statement);
         *run = again;
         Ok(None)
     }
@@ -354,6 +360,7 @@ impl Session {
         Some(Context {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
+            called: self.calling,
             statement_max: self.services.bounds.statement_max,
             work_max: read::QUICK_WORK_MAX,
             ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)

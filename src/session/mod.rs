@@ -21,6 +21,7 @@ mod impact;
 mod intercept;
 mod judge;
 mod launder;
+mod many;
 mod meaning;
 mod memo;
 mod names;
@@ -42,6 +43,7 @@ mod sizes;
 mod table;
 mod tickets;
 mod trip;
+mod walsender;
 mod watch;
 mod witness;
 
@@ -56,7 +58,7 @@ use crate::approvals::{Approvals, HoldEnd};
 use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Database, Databases, Snapshot};
-use crate::catalog::Remembered;
+use crate::catalog::{Oid, Remembered};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
 use crate::lineage::Literals;
@@ -98,8 +100,10 @@ pub struct Bounds {
     pub statement_max: usize,
     /// Bytes of a Bind whose values an operator must see.
     pub bind_max: usize,
-    /// Prepared statements and portals.
+    /// Prepared statements and portals, those of SQL among them.
     pub names_max: usize,
+    /// Bytes of their texts and values.
+    pub names_bytes_max: usize,
     /// Messages of a client that wait for their answers; beyond it, and beyond `statement_max` bytes of their texts and
     /// values, nothing more is read from it.
     pub pipeline_max: usize,
@@ -163,6 +167,8 @@ struct Session {
     server: relay::Peer,
     /// Bytes that the client's next frame needs.
     client_want: usize,
+    /// SQL, or replication.
+    channel: walsender::Channel,
     phase: phase::Phase,
     watch: watch::Watch,
     names: names::Names,
@@ -182,6 +188,8 @@ struct Session {
     own_changed: bool,
     /// Statements of the open transaction may have written, which other connections do not see yet.
     wrote: bool,
+    /// The function whose call is being judged, by the number that the client calls it by.
+    calling: Option<Oid>,
     /// What the planner said of the text that was judged last.
     plans: Option<Arc<sizes::Plans>>,
     /// What is remembered of this session's temporary relations.
@@ -198,6 +206,8 @@ struct Session {
     transaction_since: Option<Timestamp>,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
+    /// What is left of an approval of several executions.
+    approved: Option<many::Approved>,
     /// Ends of holds that the store did not take.
     unfinished: Vec<(HoldId, HoldEnd)>,
     /// A statement of a bundle runs, or its end is being stored.

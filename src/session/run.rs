@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::settings::Settings;
 use super::sizes::{Plans, Size};
-use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::analysis::{Facts, Kind, SessionEffect, StatementFacts};
 use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
@@ -147,8 +147,14 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// The name of the prepared statement, where it is a Bind.
+    pub(super) statement: Option<Box<[u8]>>,
+    /// The same approval covers another execution behind it.
+    pub(super) more_follow: bool,
     /// The OID of the function, where it is a `FunctionCall`.
     pub(super) call: Option<Oid>,
+    /// A command of a replication connection: it may give several results, and ends with its `ReadyForQuery`.
+    pub(super) replicates: bool,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
     /// What the planner said of it.
@@ -175,7 +181,10 @@ impl Run {
             current: 0,
             since: clock::monotonic(),
             portal: None,
+            statement: None,
+            more_follow: false,
             call: None,
+            replicates: false,
             witnessed: false,
             plans: None,
         }
@@ -221,8 +230,17 @@ impl Run {
     /// It reads data that the client sends behind it, or could.
     pub(super) fn reads_client_data(&self) -> bool {
         self.facts.statements.iter().any(|facts| {
-            !facts.opaque.is_empty() || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
+            !facts.opaque.is_empty()
+                || matches!(facts.command.as_str(), "START_REPLICATION" | "UPLOAD_MANIFEST")
+                || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
         })
+    }
+
+    /// It leaves a prepared statement or a cursor behind.
+    pub(super) fn makes_names(&self) -> bool {
+        let makes =
+            |effect: &SessionEffect| matches!(effect, SessionEffect::Prepare { .. } | SessionEffect::Declare { .. });
+        self.facts.statements.iter().any(|facts| facts.effects.iter().any(makes))
     }
 
     /// One statement with a name or a form that is not known here: Postgres may refuse it anyway.

@@ -13,6 +13,7 @@ use super::registry::SessionRow;
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
+use super::walsender::Channel;
 use super::{Services, Session, Who};
 use crate::auth::gate::{Admission, Caller};
 use crate::auth::login::{self, LoggedIn, LoginFailed};
@@ -32,8 +33,8 @@ use crate::telemetry::SessionGauge;
 use crate::wire::build;
 use crate::wire::startup::Parameters;
 
-/// Values of `replication` that ask for an ordinary connection.
-const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
+/// What client rules call the database of those who replicate the whole server.
+const ALL_DATABASES: &str = "replication";
 
 /// Bytes of a name; what follows is cut off.
 const NAME_MAX: usize = 63;
@@ -98,7 +99,12 @@ async fn enter(
     if let Some(report) = not_served(services, parameters) {
         return Err(LoginFailed::Refused(report));
     }
-    let (user, database) = (name(parameters, "user").unwrap_or_default(), database(parameters));
+    let user = name(parameters, "user").unwrap_or_default();
+    let database = match Channel::of(parameters) {
+        // As in pg_hba.conf.
+        Channel::Cluster => ALL_DATABASES.to_owned(),
+        Channel::Sql | Channel::Database => database(parameters),
+    };
     let caller = Caller { address, parameters, user: &user, database: &database };
     let (principal, server, greeting, upstream) =
         match services.gate.admit(client, &caller, services.clock.now()).await? {
@@ -121,10 +127,8 @@ async fn enter(
 }
 
 fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
-    let replication = parameters.text("replication").is_some_and(|value| !OFF.contains(&value.to_lowercase().as_str()));
-    if replication {
-        let text = "replication connections are not served: they carry whole tables past every rule";
-        return Some(Report::new(sqlstate::FEATURE_NOT_SUPPORTED, text).hint("Connect to the upstream itself."));
+    if Channel::of(parameters) == Channel::Cluster {
+        return None;
     }
     let served = services.database.as_deref()?;
     let wanted = database(parameters);
@@ -177,11 +181,14 @@ async fn greet(
     (parameters, address): (&Parameters, SocketAddr),
 ) -> Result<(Session, OwnedSemaphorePermit), End> {
     let Entered { principal, server, greeting, upstream, seat } = entered;
+    let channel = Channel::of(parameters);
+    // What replicates the whole server carries the database that is served, whatever it says.
+    let replicated = services.database.clone().filter(|_| channel == Channel::Cluster);
     let who = Who {
         principal,
         environment: services.environment.clone(),
         client: Some(address),
-        database: database(parameters),
+        database: replicated.unwrap_or_else(|| database(parameters)),
     };
     let row = SessionRow {
         id: SessionId::new(),
@@ -209,6 +216,7 @@ async fn greet(
         client: Peer::new(client),
         server: Peer::new(server),
         client_want: 0,
+        channel,
         phase: super::phase::Phase::default(),
         watch: super::watch::Watch::default(),
         names: super::names::Names::default(),
@@ -221,6 +229,7 @@ async fn greet(
         changed: false,
         own_changed: false,
         wrote: false,
+        calling: None,
         plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
@@ -229,6 +238,7 @@ async fn greet(
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         released: Vec::new(),
+        approved: None,
         unfinished: Vec::new(),
         rebinds: false,
         backend,
@@ -242,6 +252,7 @@ async fn greet(
     build::key_data(&mut session.client.output, greeting.pid, &secret);
     // Asked before the first query, so that no question of ours comes between BEGIN and what follows it.
     session.learn_names().await?;
+    session.learn_stream_timeout().await?;
     build::ready(&mut session.client.output, b'I');
     Ok((session, seat))
 }

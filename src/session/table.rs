@@ -38,17 +38,31 @@ impl<T> Table<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, name: &[u8]) {
+    pub(super) fn remove(&mut self, name: &[u8]) -> Option<T> {
         if name.is_empty() {
-            self.unnamed = None;
-        } else {
-            self.named.remove(name);
+            return self.unnamed.take();
         }
+        let removed = self.named.remove(name);
+        self.shrink();
+        removed
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.unnamed = self.unnamed.take().filter(&mut keep);
-        self.named.retain(|_, value| keep(value));
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8], &T) -> bool) {
+        self.unnamed = self.unnamed.take().filter(|value| keep(b"", value));
+        self.named.retain(|name, value| keep(name, value));
+        self.shrink();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
+        let named = self.named.iter().map(|(name, value)| (&**name, value));
+        self.unnamed.iter().map(|value| (&b""[..], value)).chain(named)
+    }
+
+    /// An idle session keeps no room for names that it does not have.
+    fn shrink(&mut self) {
+        if self.named.is_empty() && self.named.capacity() > 0 {
+            self.named = HashMap::new();
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,9 +85,10 @@ mod tests {
             table.insert(name.into(), value);
         }
         assert_eq!((table.get(b""), table.get(b"a"), table.get(b"b"), table.len()), (Some(&3), Some(&2), None, 2));
-        table.retain(|value| *value > 2);
+        table.retain(|_, value| *value > 2);
         assert_eq!((table.get(b""), table.get(b"a")), (Some(&3), None));
-        table.remove(b"");
+        assert_eq!(table.remove(b""), Some(3));
+        assert_eq!((table.remove(b""), table.named.capacity()), (None, 0));
         assert_eq!((table.get(b""), table.len()), (None, 0));
     }
 

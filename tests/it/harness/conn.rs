@@ -54,6 +54,13 @@ impl Conn {
         drop(self.stream.write_all(bytes));
     }
 
+    /// One byte that is no frame.
+    pub fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).ok()?;
+        Some(byte[0])
+    }
+
     /// The next frame; `None` at the end of the stream.
     pub fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 5];
