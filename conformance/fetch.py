@@ -5,7 +5,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import places
 from suites.suite import Missing
@@ -52,7 +51,7 @@ def sdist(package):
     if not source.exists():
         place = places.folder("sdist")
         log = places.HOME / "fetch.log"
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", name]
+        pip = ["/usr/bin/python3", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", name]
         places.must([*pip, "-d", place, package], log)
         places.must(["tar", "-xf", next(place.glob(f"{name}-{version}.tar.gz")), "-C", place], log)
         places.own_tree(source)
@@ -60,14 +59,14 @@ def sdist(package):
 
 
 def venv(name, *packages):
-    """A virtual environment with packages; its interpreter."""
+    """A virtual environment with packages; its interpreter, which must be one that everybody may run."""
     python = places.HOME / "venv" / name / "bin/python"
     done = places.HOME / "venv" / name / "done"
     wanted = "\n".join(map(str, packages))
     if not done.exists() or done.read_text() != wanted:
         log = places.HOME / "fetch.log"
         shutil.rmtree(done.parent, ignore_errors=True)
-        places.must([sys.executable, "-m", "venv", done.parent], log)
+        places.must(["/usr/bin/python3", "-m", "venv", done.parent], log)
         places.must([python, "-m", "pip", "install", "-q", *packages], log)
         done.write_text(wanted)
     return python

@@ -6,6 +6,7 @@ A test that passes directly and not through the proxy is lost. Exit code 1: a te
 import argparse
 import dataclasses
 import pathlib
+import signal
 import sys
 import time
 
@@ -41,6 +42,8 @@ def main():
     unknown = set(options.suites) - set(SUITES)
     if unknown:
         arguments.error(f"no suite is called {', '.join(sorted(unknown))}")
+    # Servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     # Whoever runs the suites reads what is here.
     places.folder().chmod(0o755)
     reports = [report(SUITES[name], options.modes.split()) for name in options.suites or SUITES]
@@ -86,7 +89,7 @@ def outcomes(suite, mode):
     target = Target(("runs", suite.name, mode))
     places.fresh(*target.parts)
     fixed = suite.port
-    cluster = servers.Cluster((*target.parts, "server"), suite.settings, fixed if mode == "direct" else None)
+    cluster = servers.Cluster((*target.parts, "server"), suite, fixed if mode == "direct" else None)
     proxy = None
     try:
         if mode != "direct":

@@ -32,17 +32,25 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def is_free(port):
+    """Nobody listens at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 class Cluster:
     """A running server; every role may log in without a password from this machine."""
 
-    def __init__(self, place, settings="", port=None):
+    def __init__(self, place, suite, port=None):
         self.data = places.folder(*place) / "data"
         shutil.rmtree(self.data, ignore_errors=True)
         template = self.template()
         subprocess.run([*places.unprivileged(), "cp", "-a", template, self.data], check=True)
         self.port = port or free_port()
         with open(self.data / "postgresql.auto.conf", "a") as conf:
-            conf.write(SETTINGS + settings + f"port = {self.port}\nunix_socket_directories = '{self.data.parent}'\n")
+            conf.write(SETTINGS + suite.settings + f"port = {self.port}\nunix_socket_directories = '{self.data.parent}'\n")
+        hba = self.data / "pg_hba.conf"
+        hba.write_text(suite.hba + hba.read_text())
         self.ctl("start", "-l", str(self.data.parent / "server.log"), "-o", "-c listen_addresses=127.0.0.1")
 
     @staticmethod

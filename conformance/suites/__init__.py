@@ -1,6 +1,6 @@
 """The suites by name, in the order in which they run."""
 
-from suites import postgres, python
+from suites import postgres, python, rust
 
 SUITES = {
     suite.name: suite
@@ -13,5 +13,6 @@ SUITES = {
         python.Asyncpg(),
         python.SqlAlchemy(),
         python.Django(),
+        rust.RustPostgres(),
     ]
 }

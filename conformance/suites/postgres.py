@@ -1,7 +1,6 @@
 """PostgreSQL's own suites, from the source of the version that is installed."""
 
 import re
-import shutil
 import subprocess
 
 import fetch

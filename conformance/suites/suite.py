@@ -1,5 +1,8 @@
 """What all suites have in common."""
 
+import contextlib
+import os
+import signal
 import subprocess
 
 import places
@@ -17,6 +20,8 @@ class Suite:
     limit = 1800
     # Lines for postgresql.conf.
     settings = ""
+    # Lines for the head of pg_hba.conf.
+    hba = ""
     # The one port that its tests know.
     port = None
 
@@ -42,11 +47,16 @@ class Suite:
             **(environment or {}),
         }
         with open(target.log, "ab") as log:
+            runner = subprocess.Popen(
+                [*places.unprivileged(), *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=variables, cwd=cwd or target.place, start_new_session=True)
             try:
-                subprocess.run(
-                    [*places.unprivileged(), *map(str, command)],
-                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=variables, cwd=cwd or target.place,
-                    timeout=self.limit)
+                runner.wait(timeout=self.limit)
             except subprocess.TimeoutExpired:
                 log.write(f"\n{self.name}: not done after {self.limit} s\n".encode())
+            finally:
+                # Whatever it started and left behind ends with it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(runner.pid, signal.SIGKILL)
+                runner.wait()
         return target.log.read_text(errors="replace")

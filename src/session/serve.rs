@@ -200,8 +200,10 @@ async fn greet(
     for (name, value) in &greeting.parameters {
         settings.server_reports(name, value);
     }
+    let presence = services.databases.enter(&who.database);
     let mut session = Session {
         services,
+        _presence: presence,
         who,
         registration,
         client: Peer::new(client),
