@@ -86,8 +86,9 @@ pub(super) struct Planner {
     pools: DashMap<String, Arc<Pool>>,
 }
 
+/// Connections to one database.
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     permits: Semaphore,
     idle: Mutex<Vec<Client>>,
 }
@@ -119,7 +120,7 @@ impl Planner {
         tokio::time::timeout(self.wait, answer).await.unwrap_or(Err(PlanFailure::Late(self.wait)))
     }
 
-    fn pool(&self, database: &str) -> Arc<Pool> {
+    pub(super) fn pool(&self, database: &str) -> Arc<Pool> {
         let new = || Arc::new(Pool { permits: Semaphore::new(self.connections_max), idle: Mutex::default() });
         self.pools.entry(database.to_owned()).or_insert_with(new).value().clone()
     }
@@ -130,6 +131,11 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|client| !client.is_closed());
         idle.pop()
+    }
+
+    /// Ends those that nobody uses now.
+    pub(super) fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn give(&self, client: Client) {

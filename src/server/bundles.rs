@@ -30,6 +30,7 @@ impl Bundles for Ports {
         let services = self.services();
         Box::pin(async move {
             let database = database(&services, &request.upstream)?;
+            let _presence = services.databases.enter(&database);
             let snapshot = services.databases.fresh(&database).await;
             let snapshot = snapshot.map_err(|error| RequestError::Catalog(error.to_string()))?;
             let asked = Asked::new(services, request, database, snapshot);

@@ -85,7 +85,6 @@ impl Session {
     /// The session is over.
     pub(super) async fn open_hold(&mut self, new: NewHold) -> Result<Result<(Hold, HoldWatch), Report>, End> {
         // From here on a cancel is for the hold, not for the backend.
-        self.cancel_requested = false;
         self.registration.holding(true);
         self.scribe.opening(&new.record);
         let run = new.record.id;

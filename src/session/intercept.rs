@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::Session;
 use super::ask::ServerError;
+use super::cancel::given_up;
 use super::clear::{Cleared, Form, log_failed};
 use super::judge::PortalRun;
 use super::meaning::Plan;
@@ -42,7 +43,12 @@ impl Session {
             self.make_room().await?;
         }
         match self.next_header().await? {
-            Next::Frame(header) => self.intercept(header).await,
+            Next::Frame(header) => {
+                self.begin_judging();
+                let done = self.intercept(header).await;
+                self.end_judging();
+                done
+            }
             Next::Chores => Box::pin(self.do_chores()).await,
             Next::End => self.client_is_done().await,
         }
@@ -163,6 +169,7 @@ impl Session {
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
+            Cleared::Go if self.is_given_up(&run) => self.refuse(Instead::Query, given_up(), Some(run)),
             Cleared::Go => {
                 if !self.phase.skipping {
                     self.names.simple_query();
@@ -221,6 +228,9 @@ impl Session {
             let report = self.deny(&mut run).await?;
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
+        if self.is_given_up(&run) {
+            return self.refuse(Instead::Parse(name), given_up(), Some(run));
+        }
         let prepared = Prepared {
             text,
             types,
@@ -271,6 +281,8 @@ impl Session {
                 Cleared::Skipped => return self.pass_unqueued(&frame, run),
                 Cleared::Go => cleared = Some(run),
             }
+        } else if self.is_given_up(&run) {
+            return self.refuse(Instead::Execute, given_up(), Some(run));
         }
         let tickets = match self.bind_tickets(&prepared, names, &values).await? {
             Ok(tickets) => tickets,
@@ -298,6 +310,7 @@ impl Session {
             match self.clear(&mut run, Form::Execute(values)).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame, run),
+                Cleared::Go if self.is_given_up(&run) => return self.refuse(Instead::Execute, given_up(), Some(run)),
                 Cleared::Go => {}
             }
         }
@@ -328,6 +341,7 @@ impl Session {
         match self.clear_call(&mut run, values).await? {
             Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
+            Cleared::Go if self.is_given_up(&run) => self.refuse(Instead::Call, given_up(), Some(run)),
             Cleared::Go => {
                 self.forward(&frame, Request::Call(run));
                 Ok(())
@@ -414,6 +428,8 @@ impl Session {
     /// Puts a frame on its way. An error may have arrived while the frame was coming in or being judged: then the server
     /// discards it, will never answer it, and nothing may wait for that answer.
     fn forward(&mut self, frame: &Bytes, mut request: Request) {
+        // From here on a cancel is for the server.
+        self.registration.judging(false);
         self.server.output.extend_from_slice(frame);
         if let Some(run) = request.run_mut() {
             self.note_writes(run);

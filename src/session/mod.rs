@@ -10,6 +10,7 @@ mod ask;
 mod budget;
 mod bundle;
 mod call;
+mod cancel;
 mod card;
 mod charge;
 mod clear;
@@ -58,6 +59,7 @@ use crate::approvals::{Approvals, HoldEnd};
 use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Database, Databases, Snapshot};
+use crate::backend::presence::Presence;
 use crate::catalog::{Oid, Remembered};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
@@ -159,6 +161,8 @@ struct Who {
 /// One session after log-in.
 struct Session {
     services: Arc<Services>,
+    /// It is in its database.
+    _presence: Presence,
     who: Who,
     /// What is known of the database that it leads to.
     database: Arc<Database>,

@@ -68,6 +68,8 @@ struct Entry {
     backend: Backend,
     /// A hold or a paused stream waits: a cancel is for the hold, not for the backend.
     holding: Arc<AtomicBool>,
+    /// A statement is being judged that the backend knows nothing of: a cancel is for it.
+    judging: Arc<AtomicBool>,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -78,6 +80,7 @@ pub struct Registration {
     id: SessionId,
     key: (u32, Vec<u8>),
     holding: Arc<AtomicBool>,
+    judging: Arc<AtomicBool>,
     /// What the session is told.
     pub signals: mpsc::Receiver<Signal>,
 }
@@ -89,20 +92,23 @@ impl Registry {
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let secret = random_bytes(backend.2.len().clamp(4, 256));
         let (id, key) = (row.id, (row.backend_pid, secret.clone()));
-        let holding = Arc::new(AtomicBool::new(false));
+        let (holding, judging) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         self.keys.insert(key.clone(), id);
-        self.sessions.insert(id, Entry { row, backend, holding: holding.clone(), signals: sender });
-        (Registration { registry: self.clone(), id, key, holding, signals }, secret)
+        let entry = Entry { row, backend, holding: holding.clone(), judging: judging.clone(), signals: sender };
+        self.sessions.insert(id, entry);
+        (Registration { registry: self.clone(), id, key, holding, judging, signals }, secret)
     }
 
-    /// A client cancels: a session that waits for a person is told; otherwise the backend is given back that is to be
+    /// A client cancels: a session that waits for a person, or judges, is told; otherwise the backend is given back that is to be
     /// cancelled. A wrong key does nothing.
     #[must_use]
     pub fn cancel(&self, pid: u32, key: &[u8]) -> Option<Backend> {
         let id = self.keys.get(&(pid, key.to_vec())).map(|entry| *entry.value())?;
-        let (holding, backend) =
-            self.sessions.get(&id).map(|entry| (entry.holding.load(Ordering::SeqCst), entry.backend.clone()))?;
-        if holding {
+        let (takes, backend) = self.sessions.get(&id).map(|entry| {
+            let takes = entry.holding.load(Ordering::SeqCst) || entry.judging.load(Ordering::SeqCst);
+            (takes, entry.backend.clone())
+        })?;
+        if takes {
             let _there = self.signal(id, Signal::Cancel);
             return None;
         }
@@ -178,6 +184,16 @@ impl Registration {
     pub(super) fn holding(&self, holds: bool) {
         self.holding.store(holds, Ordering::SeqCst);
     }
+
+    /// Whether a statement is being judged while nothing runs.
+    pub(super) fn judging(&self, judges: bool) {
+        self.judging.store(judges, Ordering::SeqCst);
+    }
+
+    /// Whether a cancel is for the session itself.
+    pub(super) fn takes_cancels(&self) -> bool {
+        self.holding.load(Ordering::SeqCst) || self.judging.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Registration {
@@ -234,6 +250,17 @@ mod tests {
         registration.holding(true);
         assert!(registry.cancel(7, &key).is_none());
         assert_eq!(registration.signals.try_recv(), Ok(Signal::Cancel));
+    }
+
+    #[test]
+    fn a_cancel_is_for_the_statement_that_is_being_judged() {
+        let registry = Registry::default();
+        let (mut registration, key) = registry.enter(row(), backend());
+        registration.judging(true);
+        assert!(registry.cancel(7, &key).is_none());
+        assert_eq!(registration.signals.try_recv(), Ok(Signal::Cancel));
+        registration.judging(false);
+        assert!(registry.cancel(7, &key).is_some());
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl Session {
         while let Poll::Ready(Some(signal)) = self.registration.signals.poll_recv(cx) {
             moved = true;
             match signal {
-                Signal::Cancel => self.cancel_requested = true,
+                Signal::Cancel => self.on_cancel(),
                 Signal::Kill { by } => self.killed = Some(by),
                 Signal::Drain => self.draining = true,
             }

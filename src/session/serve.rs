@@ -208,9 +208,11 @@ async fn greet(
     for (name, value) in &greeting.parameters {
         settings.server_reports(name, value);
     }
+    let presence = services.databases.enter(&who.database);
     let mut session = Session {
         database: services.databases.database(&who.database),
         services,
+        _presence: presence,
         who,
         registration,
         client: Peer::new(client),

@@ -258,7 +258,12 @@ impl Session {
 
     /// RAISE NOTICE is a way out for values too.
     fn on_notice(&mut self, body: &[u8]) -> Fate {
-        match self.redacted_notice(&Fields::new(body)) {
+        let fields = Fields::new(body);
+        // Our own question told something (client_min_messages = debug1); a warning may be about the connection itself.
+        if self.front_is_ours() && !self.watch.asked_within && fields.field(b'V') != Some(b"WARNING") {
+            return Fate::Drop;
+        }
+        match self.redacted_notice(&fields) {
             Some(report) => Fate::ReplaceNotice(report),
             None => Fate::Pass,
         }

@@ -57,6 +57,7 @@ mod streams;
 mod tidy;
 mod torture;
 mod transparency;
+mod unnoticed;
 mod voids;
 mod vouched;
 mod waits;
