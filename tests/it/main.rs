@@ -56,3 +56,4 @@ mod transparency;
 mod voids;
 mod vouched;
 mod waits;
+mod watch;
