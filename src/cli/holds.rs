@@ -65,7 +65,7 @@ enum Act {
     /// Follows holds live: in a terminal a list to decide from, elsewhere one line each time that a hold changes.
     ///
     /// Keys: up and down choose, Enter shows the whole card, a approves and d denies (a reason is asked for), Esc goes
-    /// back, q leaves. Breaks of the connection are bridged; nothing of what happened meanwhile is missed.
+    /// back, q leaves. Breaks of the connection are bridged, and what happened meanwhile is caught up on.
     Watch {
         #[command(flatten)]
         target: Target,

@@ -14,6 +14,7 @@ mod card;
 mod charge;
 mod clear;
 mod copy;
+mod doing;
 mod end;
 mod hold;
 mod impact;
@@ -189,6 +190,8 @@ struct Session {
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.
     transaction_since: Option<Timestamp>,
+    /// What operators were shown last of what it does.
+    shown: doing::Shown,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
     /// Ends of holds that the store did not take.

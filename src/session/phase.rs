@@ -92,6 +92,15 @@ impl Request {
         }
     }
 
+    /// The same to look at.
+    pub(super) fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
+            Self::Refusal(refusal) => refusal.run.as_deref(),
+            _ => None,
+        }
+    }
+
     /// It is answered with a `ReadyForQuery`.
     pub(super) fn ends_batch(&self) -> bool {
         match self {

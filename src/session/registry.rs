@@ -1,15 +1,16 @@
 //! The sessions that live now, how they are signalled, and by which key they are cancelled.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use tokio::sync::{mpsc, watch};
 
+use crate::approvals::Hold;
 use crate::backend::connect::Upstream;
 use crate::clock::Timestamp;
-use crate::ids::{SessionId, random_bytes};
+use crate::ids::{HoldId, SessionId, random_bytes};
 
 /// Signals that may wait for one session. More are dropped: one is enough to wake it.
 const SIGNALS_MAX: usize = 8;
@@ -47,8 +48,64 @@ pub struct SessionRow {
     pub since: Timestamp,
     /// The backend's process id.
     pub backend_pid: u32,
-    /// A statement of it waits for a person.
-    pub holding: bool,
+    /// The human behind the principal, where one is known.
+    pub human: Option<String>,
+    /// What it does.
+    pub activity: Activity,
+}
+
+/// What a session does now, in the words of `pg_stat_activity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// In which state it is.
+    pub state: Doing,
+    /// Since when.
+    pub since: Timestamp,
+    /// The command of the statement that runs or waits; that of the last one where none does.
+    pub statement: Option<String>,
+    /// Since when its transaction is open.
+    pub transaction_since: Option<Timestamp>,
+    /// The hold on which it waits.
+    pub hold: Option<HoldId>,
+    /// `holdgate.agent`.
+    pub agent: Option<String>,
+}
+
+/// The state of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It waits for its client.
+    Idle,
+    /// The server works for it.
+    Active,
+    /// It waits for its client in an open transaction.
+    IdleInTransaction,
+    /// The same after an error.
+    Aborted,
+    /// A statement or a stream of it waits for a person.
+    Held,
+}
+
+impl Doing {
+    /// The word that operators read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::IdleInTransaction => "idle in transaction",
+            Self::Aborted => "idle in transaction (aborted)",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl Activity {
+    /// Of a session that has just begun.
+    #[must_use]
+    pub const fn begun(since: Timestamp) -> Self {
+        Self { state: Doing::Idle, since, statement: None, transaction_since: None, hold: None, agent: None }
+    }
 }
 
 /// All live sessions.
@@ -68,6 +125,7 @@ struct Entry {
     backend: Backend,
     /// A hold or a paused stream waits: a cancel is for the hold, not for the backend.
     holding: Arc<AtomicBool>,
+    activity: Arc<Mutex<Activity>>,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -78,6 +136,7 @@ pub struct Registration {
     id: SessionId,
     key: (u32, Vec<u8>),
     holding: Arc<AtomicBool>,
+    activity: Arc<Mutex<Activity>>,
     /// What the session is told.
     pub signals: mpsc::Receiver<Signal>,
 }
@@ -91,8 +150,10 @@ impl Registry {
         let (id, key) = (row.id, (row.backend_pid, secret.clone()));
         let holding = Arc::new(AtomicBool::new(false));
         self.keys.insert(key.clone(), id);
-        self.sessions.insert(id, Entry { row, backend, holding: holding.clone(), signals: sender });
-        (Registration { registry: self.clone(), id, key, holding, signals }, secret)
+        let activity = Arc::new(Mutex::new(row.activity.clone()));
+        let entry = Entry { row, backend, holding: holding.clone(), activity: activity.clone(), signals: sender };
+        self.sessions.insert(id, entry);
+        (Registration { registry: self.clone(), id, key, holding, activity, signals }, secret)
     }
 
     /// A client cancels: a session that waits for a person is told; otherwise the backend is given back that is to be
@@ -149,7 +210,7 @@ impl Registry {
         let mut rows: Vec<_> = self
             .sessions
             .iter()
-            .map(|entry| SessionRow { holding: entry.holding.load(Ordering::SeqCst), ..entry.row.clone() })
+            .map(|entry| SessionRow { activity: locked(&entry.activity).clone(), ..entry.row.clone() })
             .collect();
         rows.sort_by_key(|row| row.since);
         rows
@@ -177,7 +238,30 @@ impl Registration {
     /// Whether the session waits for a person.
     pub(super) fn holding(&self, holds: bool) {
         self.holding.store(holds, Ordering::SeqCst);
+        if !holds {
+            locked(&self.activity).hold = None;
+        }
     }
+
+    /// What it waits for.
+    pub(super) fn waits_for(&self, hold: &Hold) {
+        let mut activity = locked(&self.activity);
+        activity.hold = Some(hold.id.clone());
+        activity.statement = Some(hold.command.clone());
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.holding.load(Ordering::SeqCst)
+    }
+
+    /// What the session does, to be changed in place; never kept across an await.
+    pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
+        locked(&self.activity)
+    }
+}
+
+fn locked(activity: &Mutex<Activity>) -> MutexGuard<'_, Activity> {
+    activity.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Registration {
@@ -201,7 +285,8 @@ mod tests {
             application_name: String::new(),
             since: Timestamp::from_micros(0),
             backend_pid: 7,
-            holding: false,
+            human: None,
+            activity: Activity::begun(Timestamp::from_micros(0)),
         }
     }
 

@@ -262,6 +262,9 @@ impl Session {
         if over || (self.watch.broken && !self.watch.ended) {
             return Err(End::Server);
         }
+        if !moved {
+            self.show_doing();
+        }
         Ok(moved)
     }
 

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::memo::Memo;
-use super::registry::SessionRow;
+use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
@@ -182,6 +182,7 @@ async fn greet(
         client: Some(address),
         database: database(parameters),
     };
+    let since = services.clock.now();
     let row = SessionRow {
         id: SessionId::new(),
         principal: who.principal.name.clone(),
@@ -189,9 +190,10 @@ async fn greet(
         database: who.database.clone(),
         client: Some(address),
         application_name: parameters.text("application_name").unwrap_or_default(),
-        since: services.clock.now(),
+        since,
         backend_pid: greeting.pid,
-        holding: false,
+        human: who.principal.human.clone(),
+        activity: Activity::begun(since),
     };
     let scribe = Scribe::new(template(&services, &who, &row), services.clone());
     let backend = (upstream, greeting.pid, greeting.key.clone());
@@ -225,6 +227,7 @@ async fn greet(
         decided: Memo::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
+        shown: super::doing::Shown::default(),
         released: Vec::new(),
         unfinished: Vec::new(),
         rebinds: false,

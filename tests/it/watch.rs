@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -188,6 +189,7 @@ struct Terminal {
 impl Terminal {
     fn of(arguments: &[String]) -> Self {
         let (rows, cols) = (30, 120);
+        let [high, wide] = [rows, cols].map(|cells| NonZero::new(cells).unwrap());
         let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&near).unwrap();
         unlockpt(&near).unwrap();
@@ -203,7 +205,7 @@ impl Terminal {
             .stderr(far)
             .spawn()
             .unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(high, wide, 0)));
         let keys = File::from(near);
         let (mut output, shown) = (keys.try_clone().unwrap(), screen.clone());
         std::thread::spawn(move || {
