@@ -148,7 +148,7 @@ impl Session {
         if self.changed {
             // Now other sessions see it, or nobody does.
             self.changed = false;
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
             self.snapshot = None;
         }
     }

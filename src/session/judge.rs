@@ -11,6 +11,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::sizes::{Sent, Size};
+use super::table::is_same;
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
@@ -117,7 +118,7 @@ impl Session {
 
     fn parsed_in_batch(&self, name: &[u8]) -> Option<Prepared> {
         self.phase.batch().find_map(|request| match request {
-            Request::Parse(parsed, prepared) if **parsed == *name => Some(prepared.clone()),
+            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(prepared.clone()),
             _ => None,
         })
     }
@@ -166,7 +167,7 @@ impl Session {
         let (services, database) = (self.services.clone(), self.who.database.clone());
         if let Err(error) = self.wait_for(async move { services.databases.check(&database).await }).await? {
             tracing::warn!(%error, "the catalog could not be compared and is read again");
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
         }
         Ok(())
     }
@@ -263,7 +264,7 @@ impl Session {
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
             self.looked_up_at = now;
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
             self.snapshot = None;
             self.refresh().await?;
         }
@@ -282,7 +283,7 @@ impl Session {
     /// Views, functions and policies can be replaced in their place, and no description of a result shows it: they are
     /// compared with the server before what rests on them is judged, unless that was done a moment ago.
     async fn compare_definitions(&mut self, facts: &Facts) -> Result<Compared, End> {
-        let announced = self.services.databases.database(&self.who.database).is_announced();
+        let announced = self.database.is_announced();
         let rests = announced || facts.statements.iter().any(|facts| facts.defined || !facts.functions.is_empty());
         if rests { self.compare(DEFINITIONS_AGE).await } else { Ok(Compared::Same) }
     }
@@ -383,7 +384,7 @@ impl Session {
         let uncommitted = self.changed && (self.phase.status == Status::Transaction || self.phase.executed);
         if uncommitted || self.private {
             // Not waited for: its reading may wait for locks that this very transaction holds.
-            let shared = self.services.databases.database(&self.who.database).current();
+            let shared = self.database.current();
             self.private_base = shared.map_or(0, |shared| shared.version);
         } else if self.services.databases.has_credential() {
             let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -401,7 +402,7 @@ impl Session {
     fn is_current(&self) -> bool {
         let Some(mine) = &self.snapshot else { return false };
         let version = if self.private { self.private_base } else { mine.version };
-        let shared = self.services.databases.database(&self.who.database).current();
+        let shared = self.database.current();
         shared.map_or(self.private && version == 0, |shared| shared.version == version)
     }
 

@@ -16,6 +16,7 @@ mod clear;
 mod copy;
 mod doing;
 mod end;
+mod foreseen;
 mod hold;
 mod impact;
 mod intercept;
@@ -32,12 +33,14 @@ mod redact;
 mod refuse;
 pub mod registry;
 mod relay;
+mod ring;
 mod run;
 mod scribe;
 pub mod serve;
 mod settings;
 mod sheets;
 mod sizes;
+mod table;
 mod tickets;
 mod trip;
 mod watch;
@@ -53,7 +56,7 @@ use crate::analysis;
 use crate::approvals::{Approvals, HoldEnd};
 use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
-use crate::backend::databases::{Databases, Snapshot};
+use crate::backend::databases::{Database, Databases, Snapshot};
 use crate::catalog::Remembered;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
@@ -154,6 +157,8 @@ struct Who {
 struct Session {
     services: Arc<Services>,
     who: Who,
+    /// What is known of the database that it leads to.
+    database: Arc<Database>,
     registration: registry::Registration,
     client: relay::Peer,
     server: relay::Peer,
@@ -186,6 +191,8 @@ struct Session {
     expecting: Vec<StatementId>,
     /// Decisions that were met before.
     decided: memo::Memo,
+    /// Descriptions that agreed with the facts.
+    foreseen: foreseen::Foreseen,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.

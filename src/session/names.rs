@@ -2,7 +2,6 @@
 //!
 //! The maps change only when the server confirms: `ParseComplete`, `BindComplete`, `CloseComplete`, `CommandComplete`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use super::phase::Described;
 use super::run::Run;
 use super::settings::NameContext;
+use super::table::Table;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
 use crate::clock;
 
@@ -148,8 +148,8 @@ impl Portal {
 /// The maps.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    statements: HashMap<Box<[u8]>, Prepared>,
-    portals: HashMap<Box<[u8]>, Portal>,
+    statements: Table<Prepared>,
+    portals: Table<Portal>,
 }
 
 impl Names {
@@ -209,12 +209,12 @@ impl Names {
 
     /// A simple Query was begun: the server drops the unnamed statement (`exec_simple_query`).
     pub(super) fn simple_query(&mut self) {
-        self.statements.remove(&b""[..]);
+        self.statements.remove(b"");
     }
 
     /// A transaction ended: portals of the protocol end with it. Cursors may have been declared WITH HOLD.
     pub(super) fn end_transaction(&mut self) {
-        self.portals.retain(|_, portal| portal.prepared.by_sql);
+        self.portals.retain(|portal| portal.prepared.by_sql);
     }
 
     /// How many names there are; bounded by the session's limit.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::names::{Portal, Prepared};
 use super::refuse::Refusal;
 use super::run::Run;
+use super::table::is_same;
 
 /// The transaction status of a `ReadyForQuery`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,7 +235,7 @@ impl Phase {
             .map(|expected| &mut expected.request)
             .take_while(|request| !request.ends_batch())
             .find_map(|request| match request {
-                Request::Bind(bound, portal) if **bound == *name => Some(portal),
+                Request::Bind(bound, portal) if is_same(bound, name) => Some(portal),
                 _ => None,
             })
     }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::foreseen::Foreseen;
 use super::memo::Memo;
 use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
@@ -203,6 +204,7 @@ async fn greet(
         settings.server_reports(name, value);
     }
     let mut session = Session {
+        database: services.databases.database(&who.database),
         services,
         who,
         registration,
@@ -225,6 +227,7 @@ async fn greet(
         own: Remembered::default(),
         expecting: Vec::new(),
         decided: Memo::default(),
+        foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
         shown: super::doing::Shown::default(),
