@@ -121,7 +121,7 @@ impl Session {
 
     fn parsed_in_batch(&self, name: &[u8]) -> Option<Prepared> {
         self.phase.batch().find_map(|request| match request {
-            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(prepared.clone()),
+            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(Prepared::clone(prepared)),
             _ => None,
         })
     }

@@ -58,9 +58,9 @@ pub(super) enum Request {
     /// A simple Query.
     Query(Box<Run>),
     /// A Parse: the name, and what it will mean once the server confirms it.
-    Parse(Box<[u8]>, Prepared),
+    Parse(Box<[u8]>, Box<Prepared>),
     /// A Bind: the portal's name, and what it will mean.
-    Bind(Box<[u8]>, Portal),
+    Bind(Box<[u8]>, Box<Portal>),
     /// A Describe.
     Describe(Described),
     /// A Describe of a portal of our own, right before its Execute.
@@ -91,6 +91,15 @@ impl Request {
         match self {
             Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
             Self::Refusal(refusal) => refusal.run.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// The same to look at.
+    pub(super) fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
+            Self::Refusal(refusal) => refusal.run.as_deref(),
             _ => None,
         }
     }
@@ -230,7 +239,7 @@ impl Phase {
             .map(|expected| &mut expected.request)
             .take_while(|request| !request.ends_batch())
             .find_map(|request| match request {
-                Request::Bind(bound, portal) if is_same(bound, name) => Some(portal),
+                Request::Bind(bound, portal) if is_same(bound, name) => Some(&mut **portal),
                 _ => None,
             })
     }

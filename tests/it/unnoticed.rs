@@ -83,7 +83,8 @@ fn a_cancel_ends_a_statement_that_is_still_being_judged() {
     conn.until('Z');
     conn.send(&query("SELECT count(*) FROM made"));
     eventually("the statement is being judged", || {
-        let waiting = db.direct("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_description'::regclass AND NOT granted");
+        let waiting =
+            db.direct("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_description'::regclass AND NOT granted");
         (waiting == "t").then_some(())
     });
     let mut cancel = Conn::open(&proxy.postgres);
