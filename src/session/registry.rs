@@ -245,9 +245,7 @@ impl Registration {
 
     /// What it waits for.
     pub(super) fn waits_for(&self, hold: &Hold) {
-        let mut activity = locked(&self.activity);
-        activity.hold = Some(hold.id.clone());
-        activity.statement = Some(hold.command.clone());
+        locked(&self.activity).hold = Some(hold.id.clone());
     }
 
     pub(super) fn is_holding(&self) -> bool {
