@@ -26,9 +26,11 @@ test-servers: setup
 	    cargo nextest run $(CARGO_FLAGS) -E '$(ANALYSIS)' || exit 1; \
 	done
 
-# The proxy is killed under load again and again; what the log holds afterwards is compared with what Postgres saw.
+# The proxy is killed under load again and again; what the log and the hold store have afterwards is compared with what
+# Postgres saw and what operators were told.
 torture: setup
-	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} cargo test $(CARGO_FLAGS) --test it torture:: -- --nocapture
+	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} HOLDGATE_TEST_KILLS=$${ROUNDS:-200} \
+	  cargo test $(CARGO_FLAGS) --test it -- torture:: killed:: --nocapture
 
 demo: setup
 	cargo build $(CARGO_FLAGS)

@@ -35,7 +35,7 @@ impl Make for InMemory {
     /// `HOLDGATE_TEST_ROUNDS` asks for another number.
     #[allow(clippy::disallowed_methods, reason = "a test reads how much it is to do")]
     fn rounds(&self) -> u32 {
-        std::env::var("HOLDGATE_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5_000)
+        std::env::var("HOLDGATE_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2_000)
     }
 }
 

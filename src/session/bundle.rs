@@ -27,7 +27,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn spend_bundle(&mut self, run: &mut Box<Run>, form: &Form) -> Result<Option<Cleared>, End> {
-        let Some(Covered { bundle, places, digests }) = self.bundle_of(run, form).await? else { return Ok(None) };
+        let Some(Covered { bundle, digests, .. }) = self.bundle_of(run, form).await? else { return Ok(None) };
         self.settle().await?;
         if self.phase.skipping {
             return Ok(Some(Cleared::Skipped));
@@ -40,6 +40,8 @@ impl Session {
         if run.verdict() != Verdict::Hold {
             return Ok(None);
         }
+        // What was under way before it is answered now, and can have changed the search path.
+        let Some(Covered { bundle, places, digests }) = self.covered(run, bundle, digests) else { return Ok(None) };
         Self::mark(run, &bundle.id);
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else { return Ok(None) };
         self.scribe.opening(&record);

@@ -57,6 +57,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn clear(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
+        self.shown.judged(run.facts_of(run.deciding()).map_or("", |facts| facts.command.as_str()));
         let cleared = match self.permit(run, form).await {
             Ok(Cleared::Go) if !self.is_failed_transaction() => self.learn(run).await,
             cleared => cleared,

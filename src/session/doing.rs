@@ -5,36 +5,50 @@ use super::phase::{Request, Status};
 use super::registry::Doing;
 use crate::ids::StatementId;
 
-/// What was shown last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown(Option<(Doing, Option<StatementId>, Status)>);
+/// What was shown last, and what was judged since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    what: Option<(Doing, Option<StatementId>, Status)>,
+    command: String,
+    /// A statement was judged: it may run and end without the session ever waiting for it.
+    judged: bool,
+}
+
+impl Shown {
+    /// A statement with this command is the current one.
+    pub(super) fn judged(&mut self, command: &str) {
+        command.clone_into(&mut self.command);
+        self.judged = true;
+    }
+}
 
 impl Session {
     /// Called whenever nothing moves any more: what the session waits for then is what it does.
     pub(super) fn show_doing(&mut self) {
         let running = self.phase.requests().find_map(Request::run);
         let id = running.and_then(super::run::Run::deciding_id);
-        let shown = Some((self.doing(), id, self.phase.status));
-        if self.shown.0 == shown {
+        let doing = self.doing();
+        let what = Some((doing, id, self.phase.status));
+        let judged = std::mem::take(&mut self.shown.judged);
+        if !judged && self.shown.what == what {
             return;
         }
         let now = self.services.clock.now();
-        let statement = running.and_then(|run| run.facts_of(run.deciding())).map(|facts| facts.command.as_str());
         let open = self.phase.status != Status::Idle;
         let mut activity = self.registration.activity();
-        if self.shown.0.is_none_or(|(before, ..)| before != self.doing()) {
+        if judged || self.shown.what.is_none_or(|(before, ..)| before != doing) {
             activity.since = now;
         }
-        activity.state = self.doing();
-        if let Some(statement) = statement.filter(|statement| activity.statement.as_deref() != Some(statement)) {
-            activity.statement = Some(statement.to_owned());
+        activity.state = doing;
+        if activity.statement.as_deref().unwrap_or_default() != self.shown.command {
+            activity.statement = Some(self.shown.command.clone());
         }
         activity.transaction_since = activity.transaction_since.or(Some(now)).filter(|_| open);
         if activity.agent != self.settings.agent {
             activity.agent.clone_from(&self.settings.agent);
         }
         drop(activity);
-        self.shown.0 = shown;
+        self.shown.what = what;
     }
 
     fn doing(&self) -> Doing {

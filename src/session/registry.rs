@@ -262,9 +262,7 @@ impl Registration {
 
     /// What it waits for.
     pub(super) fn waits_for(&self, hold: &Hold) {
-        let mut activity = self.live.activity();
-        activity.hold = Some(hold.id.clone());
-        activity.statement = Some(hold.command.clone());
+        self.live.activity().hold = Some(hold.id.clone());
     }
 
     pub(super) fn is_holding(&self) -> bool {

@@ -171,7 +171,6 @@ fn a_line_for_people_shows_no_trick_of_a_text() {
     let line = lines.next();
     assert!(line.contains("  pending  postgres  ") && line.contains("CREATE TABLE w_trick"), "{line}");
     assert!(line.contains("\\u{001b}[2J\\u{202e}"), "{line}");
-    assert_eq!(proxy.holds(&["watch", "--token", "nobody"]).0, 2, "a token is given once");
     let wrong = Command::new(env!("CARGO_BIN_EXE_holdgate"))
         .args(watch(&format!("http://{}", proxy.http), "nobody", &[]))
         .output()
@@ -257,7 +256,7 @@ fn on_a_terminal_the_list_lives_the_card_is_whole_and_decisions_are_taken() {
     terminal.shows("2 holds wait");
     terminal.press("\r");
     let card = terminal.shows("statement │ CREATE TABLE t_denied (a int)");
-    assert!(card.contains("human │ not known") || card.contains("human │"), "{card}");
+    assert!(card.contains("human │") && card.contains("rule │"), "{card}");
     terminal.press("d\r");
     terminal.shows("a denial wants its reason");
     terminal.press("use the viex\u{7f}w\r");
