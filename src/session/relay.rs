@@ -276,13 +276,18 @@ impl Session {
         let mut moved = false;
         while let Poll::Ready(Some(signal)) = self.registration.signals.poll_recv(cx) {
             moved = true;
-            match signal {
-                Signal::Cancel => self.on_cancel(),
-                Signal::Kill { by } => self.killed = Some(by),
-                Signal::Drain => self.draining = true,
-            }
+            self.on_signal(signal);
         }
         moved
+    }
+
+    /// Something was said to the session from outside.
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Cancel => self.on_cancel(),
+            Signal::Kill { by } => self.killed = Some(by),
+            Signal::Drain => self.draining = true,
+        }
     }
 
     fn poll_write_server(&mut self, cx: &mut Context<'_>) -> bool {
