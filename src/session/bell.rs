@@ -46,6 +46,11 @@ impl Bell {
     pub(super) fn answer(&self, cx: &Context<'_>) -> Vec<Signal> {
         // First, so that a ring in between is not missed.
         self.waker.register(cx.waker());
+        self.taken()
+    }
+
+    /// The same without being woken.
+    pub(super) fn taken(&self) -> Vec<Signal> {
         if !self.rung.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }

@@ -27,6 +27,10 @@ impl Session {
     /// Whether the client has given up what is about to be forwarded. What can be neither held nor denied goes its way, and
     /// so does what a person has just released.
     pub(super) fn is_given_up(&mut self, run: &Run) -> bool {
+        // What was said before it leaves counts, whether or not the session has come to hear of it.
+        for signal in self.registration.signals_now() {
+            self.on_signal(signal);
+        }
         let always = run.parts.iter().all(|part| &*part.decision.rule == ALWAYS_RULE);
         let may_stop = !always && run.parts.iter().all(|part| part.hold.is_none());
         std::mem::take(&mut self.cancel_requested) && may_stop

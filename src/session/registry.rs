@@ -260,6 +260,11 @@ impl Registration {
         self.live.bell.answer(cx)
     }
 
+    /// The same without being woken.
+    pub(super) fn signals_now(&self) -> Vec<Signal> {
+        self.live.bell.taken()
+    }
+
     /// What it waits for.
     pub(super) fn waits_for(&self, hold: &Hold) {
         self.live.activity().hold = Some(hold.id.clone());

@@ -315,13 +315,18 @@ impl Session {
         let signals = self.registration.signals(cx);
         let moved = !signals.is_empty();
         for signal in signals {
-            match signal {
-                Signal::Cancel => self.on_cancel(),
-                Signal::Kill { by } => self.killed = Some(by),
-                Signal::Drain => self.draining = true,
-            }
+            self.on_signal(signal);
         }
         moved
+    }
+
+    /// Something was said to the session from outside.
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Cancel => self.on_cancel(),
+            Signal::Kill { by } => self.killed = Some(by),
+            Signal::Drain => self.draining = true,
+        }
     }
 
     fn poll_write_server(&mut self, cx: &mut Context<'_>) -> bool {
