@@ -178,6 +178,10 @@ impl Analyzer<'_> {
                 }
                 tested.fields = None;
                 tested.add(Value::of(super::scope::sources(&fields)));
+                if let (raw::SubLinkType::ARRAY_SUBLINK, [only]) = (kind, fields.as_slice()) {
+                    let row = self.with_fields(only.value.clone()).fields;
+                    tested.fields = row.map(|row| Value::spread(&row, &tested.sources));
+                }
                 tested
             }
         }
@@ -288,7 +292,7 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
-                    Value { fields: value.fields.filter(|_| false), ..value }
+                    value
                 }
                 _ => value,
             };

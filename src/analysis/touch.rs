@@ -22,7 +22,7 @@ pub(super) type Sources = BTreeSet<ColumnId>;
 pub(super) struct Value {
     /// All columns that it is made from, those of its fields too.
     pub(super) sources: Sources,
-    /// Its fields, where it is a row.
+    /// Its fields, where it is a row; those of its elements, where it is an array of rows.
     pub(super) fields: Option<Arc<[Field]>>,
     /// Its type, where it is known; else 0.
     pub(super) type_oid: Oid,
@@ -45,6 +45,12 @@ impl Value {
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
         let sources = fields.iter().flat_map(|field| field.value.sources.iter().copied()).collect();
         Self { sources, fields: Some(fields), type_oid: 0 }
+    }
+
+    /// Fields of these names, each made from all columns.
+    pub(super) fn spread(fields: &[Field], sources: &Sources) -> Arc<[Field]> {
+        let all = || Self::of(sources.clone());
+        fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
     }
 
     /// Adds what another value is made from.
