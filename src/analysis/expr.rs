@@ -176,7 +176,13 @@ impl Analyzer<'_> {
                 }
                 tested.fields = None;
                 tested.add(Value::all(&fields));
-                tested.turned(if kind == raw::SubLinkType::ARRAY_SUBLINK { Turn::Aggregate } else { Turn::Transform })
+                let turn = if kind == raw::SubLinkType::ARRAY_SUBLINK { Turn::Aggregate } else { Turn::Transform };
+                let mut tested = tested.turned(turn);
+                if let (raw::SubLinkType::ARRAY_SUBLINK, [only]) = (kind, fields.as_slice()) {
+                    let row = self.with_fields(only.value.clone()).fields;
+                    tested.fields = row.map(|row| Value::spread(&row, &tested));
+                }
+                tested
             }
         }
     }
@@ -286,7 +292,6 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
-                    value.fields = None;
                     value.turned(Turn::Transform)
                 }
                 _ => value,

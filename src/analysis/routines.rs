@@ -176,6 +176,13 @@ impl Analyzer<'_> {
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
             value = value.turned(Turn::of(function));
+            if let ("array_agg" | "unnest", [rows]) = (&*function.name, arguments) {
+                let row = self.with_fields(rows.clone()).fields;
+                value.fields = row.map(|row| Value::spread(&row, &value));
+                if &*function.name == "unnest" && value.type_oid == 0 {
+                    value.type_oid = self.catalog().type_of(rows.type_oid).map_or(0, |array| array.element);
+                }
+            }
         }
         if !own.is_empty() {
             // Its result can be a row of another relation's columns: what it was asked with decides all the same.

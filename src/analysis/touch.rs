@@ -23,7 +23,7 @@ pub(super) type Sources = BTreeSet<ColumnId>;
 pub(super) struct Value {
     /// All columns that it is made from, those of its fields too.
     pub(super) sources: Sources,
-    /// Its fields, where it is a row.
+    /// Its fields, where it is a row; those of its elements, where it is an array of rows.
     pub(super) fields: Option<Arc<[Field]>>,
     /// Its type, where it is known; else 0.
     pub(super) type_oid: Oid,
@@ -48,6 +48,12 @@ impl Value {
     /// A row of these fields.
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
         Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
+    }
+
+    /// Fields of these names, each made from all of a value and as it is.
+    pub(super) fn spread(fields: &[Field], whole: &Self) -> Arc<[Field]> {
+        let all = || Self { fields: None, type_oid: 0, ..whole.clone() };
+        fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
     }
 
     /// Its field of that name.
