@@ -5,6 +5,11 @@
 pub(super) enum Builtin {
     /// Packs many rows into one value.
     Packs,
+    /// Packs as many values into one as its first argument has fractions: `percentile_disc(array, …)`.
+    PacksByArray,
+    /// Hands its arguments to other sessions, to whoever reads the server's log of changes, or back to this one, beside
+    /// the rows that are counted.
+    Sends,
     /// Reads files, large objects or other servers, or runs SQL that the analysis cannot see.
     Opaque,
     /// Runs the SQL of the argument at this place.
@@ -41,6 +46,8 @@ const TABLE: &[(&str, Builtin)] = &[
     ("xmlagg", Builtin::Packs),
     ("range_agg", Builtin::Packs),
     ("range_intersect_agg", Builtin::Packs),
+    ("percentile_disc", Builtin::PacksByArray),
+    ("percentile_cont", Builtin::PacksByArray),
     ("query_to_xml", Builtin::RunsSql(0)),
     ("query_to_xmlschema", Builtin::RunsSql(0)),
     ("query_to_xml_and_xmlschema", Builtin::RunsSql(0)),
@@ -68,13 +75,13 @@ const TABLE: &[(&str, Builtin)] = &[
     ("pg_logical_slot_peek_changes", Builtin::Opaque),
     ("pg_logical_slot_get_binary_changes", Builtin::Opaque),
     ("pg_logical_slot_peek_binary_changes", Builtin::Opaque),
-    ("pg_logical_emit_message", Builtin::Acts),
+    ("pg_logical_emit_message", Builtin::Sends),
     ("pg_get_wal_record_info", Builtin::Opaque),
     ("binary_upgrade_create_empty_extension", Builtin::Opaque),
     ("set_config", Builtin::SetConfig),
     ("nextval", Builtin::Acts),
     ("setval", Builtin::Acts),
-    ("pg_notify", Builtin::Acts),
+    ("pg_notify", Builtin::Sends),
     ("pg_advisory_lock", Builtin::Acts),
     ("pg_terminate_backend", Builtin::Signals),
     ("pg_cancel_backend", Builtin::Signals),

@@ -93,6 +93,11 @@ impl Analyzer<'_> {
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
             Builtin::SetConfig => self.set_config_call(call, values),
+            Builtin::PacksByArray => {
+                // One fraction is one value; what is no plain number can be an array of them.
+                let single = call.args().get(0).is_some_and(|node| matches!(node, Node::A_Const(_)));
+                self.touched.packs |= !single && values.iter().any(|value| !value.sources.is_empty());
+            }
             _ => {}
         }
     }
@@ -218,7 +223,12 @@ impl Analyzer<'_> {
         match what {
             Builtin::Packs => self.touched.packs |= !value.sources.is_empty(),
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
-            Builtin::Acts => self.touched.acts = true,
+            Builtin::Acts | Builtin::PacksByArray => self.touched.acts |= what == Builtin::Acts,
+            Builtin::Sends => {
+                self.touched.acts = true;
+                self.touched.packs |= !value.sources.is_empty();
+                self.touched.mark(&value.sources, REVEAL);
+            }
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
                 self.touched.opaque(format!("function \"{}\" reaches what no analysis can see", function.name));
