@@ -226,6 +226,7 @@ impl Analyzer<'_> {
             Builtin::Acts | Builtin::PacksByArray => self.touched.acts |= what == Builtin::Acts,
             Builtin::Sends => {
                 self.touched.acts = true;
+                self.touched.sends = true;
                 self.touched.packs |= !value.sources.is_empty();
                 self.touched.mark(&value.sources, REVEAL);
             }
@@ -286,6 +287,11 @@ impl Analyzer<'_> {
             let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
+        }
+        if body.touched.sends && !arguments.sources.is_empty() {
+            // An argument can be what the body sends.
+            self.touched.packs = true;
+            self.touched.mark(&arguments.sources, REVEAL);
         }
         let mut value = Value::of(sources(&body.fields));
         value.sources.extend(&arguments.sources);

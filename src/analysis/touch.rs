@@ -80,6 +80,8 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// Values go to other sessions, beside the rows.
+    pub(super) sends: bool,
     /// How many places of its text bring a value of a tagged relation into one row.
     pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
@@ -146,6 +148,7 @@ impl Touched {
         self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs;
+        self.sends |= other.sends;
         self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;

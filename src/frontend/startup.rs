@@ -140,6 +140,7 @@ async fn refuse<T>(mut stream: Stream, error: OpeningError) -> Result<T, Opening
     let mut out = BytesMut::new();
     let sqlstate = match error {
         OpeningError::Packet(StartupError::Version(..)) => sqlstate::FEATURE_NOT_SUPPORTED,
+        OpeningError::Packet(StartupError::NoUser) => sqlstate::INVALID_AUTHORIZATION,
         _ => sqlstate::PROTOCOL_VIOLATION,
     };
     build::report(&mut out, Severity::Fatal, &Report::new(sqlstate, error.to_string()));

@@ -1,7 +1,7 @@
 //! How often one address may come with a wrong token: the same bound for programs and for the sign-in form.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
@@ -29,14 +29,22 @@ impl Attempts {
 
     /// How long the sender of a request has to wait before a token of theirs is looked at; `None`: not at all.
     pub(super) fn wait(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<Duration> {
-        self.throttle.wait(self.address(extensions, headers)?, clock::monotonic())
+        self.wait_of(self.address(extensions, headers)?, clock::monotonic())
     }
 
     /// The token of a request was nobody's.
     pub(super) fn failed(&self, extensions: &Extensions, headers: &HeaderMap) {
         if let Some(address) = self.address(extensions, headers) {
-            self.throttle.failed(address, clock::monotonic());
+            self.failed_at(address, clock::monotonic());
         }
+    }
+
+    pub(super) fn wait_of(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        self.throttle.wait(address, now)
+    }
+
+    pub(super) fn failed_at(&self, address: IpAddr, now: Instant) {
+        self.throttle.failed(address, now);
     }
 
     /// Who asks: the peer, or, as long as that is a proxy of ours, whom it names. What stands before the first name that is

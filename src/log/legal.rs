@@ -173,3 +173,23 @@ fn record(hold: &LegalHold, verb: &str, act: &LegalAct) -> StatementRecord {
     record.text = format!("{} {verb}s legal hold {} on {what} at {}: {}", act.by, hold.name, act.at, act.why);
     record
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_plain_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut holds = LegalHolds::open(dir.path()).unwrap();
+        let now = Timestamp::from_micros(0);
+        for name in ["", "a/../b", "../b", "-x", ".x", "a b", "a\nb", "a\u{202e}b", &"x".repeat(101)] {
+            let refused = holds.set(name, Vec::new(), ("ada", "why"), now).unwrap_err();
+            assert!(refused.contains("letters"), "{name}: {refused}");
+        }
+        for name in ["matter-2026.7", "Übernahme_1", &"x".repeat(100)] {
+            holds.set(name, Vec::new(), ("ada", "why"), now).unwrap();
+        }
+        assert_eq!(holds.list().len(), 3);
+    }
+}

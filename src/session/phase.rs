@@ -399,3 +399,63 @@ impl Phase {
         self.queue.drain(..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &[u8]) -> Request {
+        Request::Parse(name.into(), Prepared::opaque(name, "of a test"))
+    }
+
+    #[test]
+    fn a_name_is_found_in_its_own_batch_until_it_is_answered() {
+        let mut phase = Phase::default();
+        phase.forwarded(parse(b"a"), Whose::Client);
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.forwarded(parse(b"b"), Whose::Client);
+        phase.forwarded(parse(b"c"), Whose::Client);
+        assert!(phase.has_older_batch());
+        assert!(phase.parsed_in_batch(b"a").is_none(), "of an older batch");
+        assert!(phase.parsed_in_batch(b"b").is_some() && phase.parsed_in_batch(b"c").is_some());
+        phase.answered();
+        phase.ready(Status::Idle);
+        assert!(!phase.has_older_batch());
+        assert!(phase.parsed_in_batch(b"b").is_some());
+        phase.answered();
+        assert!(phase.parsed_in_batch(b"b").is_none(), "answered");
+        assert!(phase.parsed_in_batch(b"c").is_some());
+        assert_eq!(phase.failed().len(), 1);
+        assert!(phase.parsed_in_batch(b"c").is_none(), "discarded");
+    }
+
+    #[test]
+    fn the_newest_of_a_name_counts() {
+        let mut phase = Phase::default();
+        phase.forwarded(parse(b""), Whose::Client);
+        phase.forwarded(Request::Bind((*b"p").into(), Portal::new(Prepared::opaque(b"", "x"))), Whose::Client);
+        phase.forwarded(Request::Parse((*b"").into(), Prepared::opaque(b"", "newer")), Whose::Client);
+        phase.answered();
+        assert!(phase.parsed_in_batch(b"").is_some() && phase.bound_in_batch(b"p").is_some());
+        phase.answered();
+        assert!(phase.bound_in_batch(b"p").is_none());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_in_the_queue() {
+        let mut phase = Phase::default();
+        phase.copy_begins();
+        phase.copy_data = true;
+        phase.sync_in_copy();
+        phase.sync_in_copy();
+        assert!(phase.has_sync_in_copy() && !phase.has_older_batch());
+        phase.copy_ended();
+        assert!(!phase.has_sync_in_copy() && phase.is_quiet());
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.ready(Status::Idle);
+        assert!(phase.has_older_batch());
+        phase.ready(Status::Idle);
+        assert!(!phase.has_older_batch());
+    }
+}
