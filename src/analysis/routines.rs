@@ -240,6 +240,12 @@ impl Analyzer<'_> {
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
             Builtin::Fractions => {}
             Builtin::Acts => self.touched.acts = true,
+            Builtin::Sends => {
+                self.touched.acts = true;
+                self.touched.sends = true;
+                self.touched.packs |= !value.sources.is_empty();
+                self.touched.mark(&value.sources, REVEAL);
+            }
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
                 self.touched.opaque(format!("function \"{}\" reaches what no analysis can see", function.name));
@@ -297,6 +303,11 @@ impl Analyzer<'_> {
             let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
+        }
+        if body.touched.sends && !arguments.sources.is_empty() {
+            // An argument can be what the body sends.
+            self.touched.packs = true;
+            self.touched.mark(&arguments.sources, REVEAL);
         }
         let mut value = Value::all(&body.fields);
         value.add(Value { fields: None, type_oid: 0, ..arguments.clone() });

@@ -92,6 +92,8 @@ pub(super) struct Touched {
     pub(super) packs: bool,
     /// It gathers the rows of a query that is not finished yet into one value; it packs where they can be several.
     pub(super) gathers: bool,
+    /// Values go to other sessions, beside the rows.
+    pub(super) sends: bool,
     /// How many places of its text bring a value of a tagged relation into one row.
     pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
@@ -158,6 +160,7 @@ impl Touched {
         self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
         self.packs |= other.packs || other.gathers;
+        self.sends |= other.sends;
         self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;

@@ -1,5 +1,7 @@
 //! The outbox: what is to be told, on disk until it is delivered or dead. No text of a statement is in it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -145,6 +147,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn open(path: &Path, max: u32) -> Result<Self, NotifyStoreError> {
+        // SQLite gives its own files the mode of the database: create it before SQLite does. Where that fails, SQLite says so.
+        let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;

@@ -154,7 +154,7 @@ impl EventSource for Ports {
         let now = self.services.clock.now();
         let dir = self.log_dir.clone();
         Box::pin(async move {
-            let filters = filters_of(filters)?.resolved(now);
+            let filters = filters_of(filters)?.within(now).map_err(EventError::Filter)?;
             let scan = move || found_in(&dir, filters);
             let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
             found.map_err(|error| EventError::Log(error.to_string()))

@@ -25,7 +25,7 @@ impl Shown {
 impl Session {
     /// Called whenever nothing moves any more: what the session waits for then is what it does.
     pub(super) fn show_doing(&mut self) {
-        let running = self.phase.requests().find_map(Request::run);
+        let running = self.phase.next_few().find_map(Request::run);
         let id = running.and_then(super::run::Run::deciding_id);
         let doing = self.doing();
         let what = Some((doing, id, self.phase.status));

@@ -271,6 +271,8 @@ async fn greet(
 impl Session {
     async fn run(&mut self) -> End {
         loop {
+            // Frames that are here already are handled without waiting for anything: others get their turn between them.
+            tokio::task::coop::consume_budget().await;
             if let Err(end) = self.next_frame().await {
                 return end;
             }
