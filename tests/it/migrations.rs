@@ -104,13 +104,17 @@ fn node_postgres_runs_an_approved_file_in_a_transaction_prepared_and_as_one_scri
 #[test]
 fn a_search_path_that_a_file_sets_is_part_of_it_and_another_one_is_not_covered() {
     let site = Site::start("migrate_path");
-    site.db.direct("CREATE SCHEMA app");
-    let sql = "SET search_path = app, public;\nCREATE TABLE t_path (a int);\nALTER TABLE t_path ADD COLUMN b int;\n";
-    let (file, id) = site.bundle("path", sql);
-    let stranger = site.proxy.connect();
-    stranger.query("SET holdgate.wait = '0s'").unwrap();
+    let sql = "CREATE SCHEMA app;\nSET search_path = app, public;\nCREATE TABLE t_path (a int);\n\
+               ALTER TABLE t_path ADD COLUMN b int;\n";
+    let (_, id) = site.bundle("path", sql);
+    let [client, stranger] = [(), ()].map(|()| Client::connect(&site.dsn()));
+    client.query("CREATE SCHEMA app").unwrap();
     assert_eq!(stranger.fails("CREATE TABLE t_path (a int)").0, "57H01", "it would be made in another schema");
-    run(&mut psql(&site.dsn(), &["-f", file.to_str().unwrap()]));
+    for statement in
+        ["SET search_path = app, public", "CREATE TABLE t_path (a int)", "ALTER TABLE t_path ADD COLUMN b int"]
+    {
+        client.query(statement).unwrap();
+    }
     eventually("the bundle is finished", || {
         (site.carol.get(&format!("/api/v1/holds/{id}"))["state"] == "finished").then_some(())
     });
