@@ -9,7 +9,7 @@ use super::fire::{DELETE, INSERT, UPDATE};
 use super::from::alias_names;
 use super::parse::{Node, NodeList, nodes, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
-use super::touch::{Field, PROBE, REVEAL, Sources, Value, WRITE};
+use super::touch::{Field, JOIN, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
 
 /// The schema of the server's own catalog.
@@ -54,6 +54,7 @@ impl Analyzer<'_> {
             self.touched.mark(&written, WRITE);
             if let Some(value) = value {
                 self.touched.flows.add(&written, &value.sources);
+                self.touched.flows.note(&written, value);
             }
         }
     }
@@ -140,7 +141,12 @@ impl Analyzer<'_> {
     /// What the statement was to insert into a column: what flows into it so far.
     fn proposed(&self, name: &str, target: &Target) -> Value {
         let written = target.rel.field(name).unwrap_or_default().sources;
-        Value::of(written.iter().filter_map(|column| self.touched.flows.into.get(column)).flatten().copied().collect())
+        let sources = written.iter().filter_map(|column| self.touched.flows.into.get(column)).flatten().copied();
+        let mut value = Value::of(sources.collect());
+        for (source, ways) in written.iter().filter_map(|column| self.touched.flows.noted.get(column)).flatten() {
+            value.sources.contains(source).then(|| value.noted.insert(*source, *ways));
+        }
+        value
     }
 
     /// Columns of `excluded` decide by the target's own types and defaults: they count as asked for.
@@ -197,7 +203,7 @@ impl Analyzer<'_> {
             scope.add(Part::of(target.rel.clone()));
         }
         self.beside_target(update.from_clause(), &mut scope, &outer);
-        self.probe_expr(update.where_clause(), &scope);
+        self.conditions(update.where_clause(), &scope);
         let Some(target) = target else {
             self.expr_targets(update.target_list(), &scope);
             return Vec::new();
@@ -237,7 +243,7 @@ impl Analyzer<'_> {
             scope.add(Part::of(target.rel.clone()));
         }
         self.beside_target(delete.using_clause(), &mut scope, &outer);
-        self.probe_expr(delete.where_clause(), &scope);
+        self.conditions(delete.where_clause(), &scope);
         let Some(target) = target else { return Vec::new() };
         self.fire(&target.relation, DELETE);
         self.returning(delete.returning_clause(), &target, scope)
@@ -255,7 +261,7 @@ impl Analyzer<'_> {
         }
         let source = self.item(merge.source_relation(), &outer, &outer);
         scope.add(source);
-        self.probe_expr(merge.join_condition(), &scope);
+        self.probe_as(merge.join_condition(), &scope, PROBE | JOIN);
         let Some(target) = target else { return Vec::new() };
         for when in merge.merge_when_clauses() {
             self.merge_when(when, &target, &scope);

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use super::analyzer::Analyzer;
 use super::parse::{Node, Recurse, nodes, raw, strings, walk_manual};
 use super::scope::Scope;
-use super::touch::{Field, PROBE, REVEAL, Value};
+use super::touch::{FILTER, Field, PROBE, REVEAL, SORT, Value};
+use super::ways::Turn;
 
 impl Analyzer<'_> {
-    /// Marks what an expression is made from as deciding.
+    /// Marks what an expression is made from as deciding which rows stay.
     pub(super) fn probe_expr(&mut self, node: Node<'_>, scope: &Scope<'_>) {
-        if !matches!(node, Node::None) {
-            let value = self.expr(node, scope);
-            self.touched.mark(&value.sources, PROBE);
-        }
+        self.probe_as(node, scope, PROBE | FILTER);
     }
 
     /// What an expression is made from.
@@ -31,7 +29,7 @@ impl Analyzer<'_> {
         match node {
             Node::ColumnRef(column) => self.column_ref(column, scope),
             Node::A_Expr(expr) => self.operation(expr, scope),
-            Node::BoolExpr(expr) => self.union(expr.args(), scope),
+            Node::BoolExpr(expr) => self.union(expr.args(), scope).turned(Turn::Transform),
             Node::FuncCall(call) => self.call(call, scope),
             Node::TypeCast(cast) => self.cast(cast, scope),
             Node::SubLink(link) => self.sublink(link, scope),
@@ -53,7 +51,7 @@ impl Analyzer<'_> {
             Node::NodeList(list) => self.union(list, scope),
             Node::SelectStmt(_) => {
                 let fields = self.query_node(node, scope);
-                Value::of(super::scope::sources(&fields))
+                Value::all(&fields)
             }
             Node::JsonArrayAgg(json) => {
                 let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
@@ -66,7 +64,7 @@ impl Analyzer<'_> {
             Node::JsonArrayQueryConstructor(array) => {
                 let fields = self.query_node(array.query(), scope);
                 self.touched.packs = true;
-                Value::of(super::scope::sources(&fields))
+                Value::all(&fields).turned(Turn::Aggregate)
             }
             Node::CurrentOfExpr(_) => {
                 self.touched.session_local = true;
@@ -86,14 +84,14 @@ impl Analyzer<'_> {
         if let Some(common) = common {
             self.probe_expr(common.agg_filter(), scope);
             for node in common.agg_order() {
-                self.probe_expr(node, scope);
+                self.probe_as(node, scope, PROBE | SORT);
             }
             if let Some(window) = common.over() {
                 self.window(window, scope);
             }
         }
         self.touched.gathers |= !value.sources.is_empty();
-        value
+        value.turned(Turn::Aggregate)
     }
 
     /// All that the children of a node are made from; for nodes that only combine.
@@ -107,7 +105,7 @@ impl Analyzer<'_> {
         for child in children {
             value.add(self.expr(child, scope));
         }
-        value
+        value.turned(Turn::Transform)
     }
 
     fn union(&mut self, list: &super::parse::NodeList, scope: &Scope<'_>) -> Value {
@@ -133,10 +131,10 @@ impl Analyzer<'_> {
         if !matches!(case.arg(), Node::None) {
             self.operator("=");
         }
-        let mut value = self.expr(case.arg(), scope);
+        let mut value = self.expr(case.arg(), scope).turned(Turn::Decide);
         for node in case.args() {
             if let Node::CaseWhen(when) = node {
-                value.add(self.expr(when.expr(), scope));
+                value.add(self.expr(when.expr(), scope).turned(Turn::Decide));
                 value.add(self.expr(when.result(), scope));
             }
         }
@@ -156,7 +154,7 @@ impl Analyzer<'_> {
         value.fields = None;
         value.add(self.expr(expr.rexpr(), scope));
         value.type_oid = 0;
-        value
+        value.turned(Turn::Transform)
     }
 
     fn sublink(&mut self, link: &nodes::SubLink, scope: &Scope<'_>) -> Value {
@@ -177,12 +175,14 @@ impl Analyzer<'_> {
                     self.touched.packs |= fields.iter().any(|field| !field.value.sources.is_empty());
                 }
                 tested.fields = None;
-                tested.add(Value::of(super::scope::sources(&fields)));
-                if let (raw::SubLinkType::ARRAY_SUBLINK, [only]) = (kind, fields.as_slice()) {
+                tested.add(Value::all(&fields));
+                let array = kind == raw::SubLinkType::ARRAY_SUBLINK;
+                let mut value = tested.turned(if array { Turn::Aggregate } else { Turn::Transform });
+                if let (true, [only]) = (array, fields.as_slice()) {
                     let row = self.with_fields(only.value.clone()).fields;
-                    tested.fields = row.map(|row| Value::spread(&row, &tested.sources));
+                    value.fields = row.map(|row| value.spread(&row));
                 }
-                tested
+                value
             }
         }
     }
@@ -268,7 +268,7 @@ impl Analyzer<'_> {
         {
             let fields = relation.columns.iter().map(|column| Field {
                 name: Arc::clone(&column.name),
-                value: Value { sources: value.sources.clone(), fields: None, type_oid: column.type_oid },
+                value: Value { fields: None, type_oid: column.type_oid, ..value.clone() },
             });
             value.fields = Some(fields.collect());
         }
@@ -292,6 +292,8 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
+                    let mut value = value.turned(Turn::Transform);
+                    value.fields = value.fields.take().map(|row| value.spread(&row));
                     value
                 }
                 _ => value,
@@ -306,9 +308,9 @@ impl Analyzer<'_> {
             Some(field) => field.clone(),
             None if value.fields.is_some() => match self.functional(&value, name) {
                 Some(result) => result,
-                None => Value::of(value.sources),
+                None => Value::computed(value.sources),
             },
-            None => Value::of(value.sources),
+            None => Value::computed(value.sources),
         }
     }
 
@@ -339,7 +341,7 @@ impl Analyzer<'_> {
             ),
             _ => None,
         };
-        value
+        value.turned(Turn::Transform)
     }
 
     /// Whether a failing cast says the value: text into anything that is read by a stricter grammar.

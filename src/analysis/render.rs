@@ -80,6 +80,7 @@ fn columns(analyzer: &mut Analyzer<'_>) -> BTreeMap<ColumnName, ColumnFacts> {
                 facts.access.insert(kind);
             }
         }
+        facts.uses.extend(super::ways::Uses::among(access));
         facts.tags.extend(tags(analyzer, id));
     }
     columns

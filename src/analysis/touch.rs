@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::facts::{Kind, SessionEffect};
 use super::flows::Found;
+use super::ways::{Settled, Turn, Ways};
 use crate::catalog::Oid;
 
 /// A column by where it is kept.
@@ -26,6 +27,9 @@ pub(super) struct Value {
     pub(super) fields: Option<Arc<[Field]>>,
     /// Its type, where it is known; else 0.
     pub(super) type_oid: Oid,
+    /// How it is made from those columns that are more than taken over.
+    pub(super) noted: BTreeMap<ColumnId, Ways>,
+    pub(super) settled: Settled,
 }
 
 /// A named value: a result column, a field of a row.
@@ -38,28 +42,18 @@ pub(super) struct Field {
 impl Value {
     /// A value made from these columns.
     pub(super) fn of(sources: Sources) -> Self {
-        Self { sources, fields: None, type_oid: 0 }
+        Self { sources, ..Self::default() }
     }
 
     /// A row of these fields.
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
-        let sources = fields.iter().flat_map(|field| field.value.sources.iter().copied()).collect();
-        Self { sources, fields: Some(fields), type_oid: 0 }
+        Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
     }
 
-    /// Fields of these names, each made from all columns.
-    pub(super) fn spread(fields: &[Field], sources: &Sources) -> Arc<[Field]> {
-        let all = || Self::of(sources.clone());
+    /// Fields of these names, each made from all that this value is made from.
+    pub(super) fn spread(&self, fields: &[Field]) -> Arc<[Field]> {
+        let all = || Self { fields: None, type_oid: 0, ..self.clone() };
         fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
-    }
-
-    /// Adds what another value is made from.
-    pub(super) fn add(&mut self, other: Self) {
-        if self.sources.is_empty() {
-            self.sources = other.sources;
-        } else {
-            self.sources.extend(other.sources);
-        }
     }
 
     /// Its field of that name.
@@ -74,6 +68,16 @@ pub(super) const REVEAL: u8 = 1;
 pub(super) const PROBE: u8 = 2;
 /// A column is written.
 pub(super) const WRITE: u8 = 4;
+/// A probe decides which rows belong together.
+pub(super) const JOIN: u8 = 8;
+/// A probe decides which rows become one.
+pub(super) const GROUP_BY: u8 = 16;
+/// A probe decides which rows stay.
+pub(super) const FILTER: u8 = 32;
+/// A probe decides their order.
+pub(super) const SORT: u8 = 64;
+/// A probe decides what a window function sees.
+pub(super) const WINDOW: u8 = 128;
 
 /// What has been touched.
 #[derive(Clone, Debug, Default)]

@@ -258,6 +258,8 @@ pub(super) struct HoldEntry {
 pub(super) struct LimitsEntry {
     pub(super) statement_max: Option<At<Size>>,
     pub(super) bind_max: Option<At<Size>>,
+    pub(super) names_max: Option<At<Size>>,
+    pub(super) names_bytes_max: Option<At<Size>>,
     pub(super) pipeline_max: Option<At<Size>>,
     pub(super) sessions_max: Option<At<Size>>,
     pub(super) unauthenticated_max: Option<At<Size>>,
@@ -265,6 +267,7 @@ pub(super) struct LimitsEntry {
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
     pub(super) planners_max: Option<At<Size>>,
+    pub(super) planner_wait: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

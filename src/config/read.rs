@@ -265,6 +265,8 @@ impl Reader<'_> {
         LimitsConfig {
             statement_max: self.bound(entry.statement_max, default.statement_max),
             bind_max: self.bound(entry.bind_max, default.bind_max),
+            names_max: self.bound(entry.names_max, default.names_max),
+            names_bytes_max: self.bound(entry.names_bytes_max, default.names_bytes_max),
             pipeline_max: self.bound(entry.pipeline_max, default.pipeline_max),
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             unauthenticated_max: self.bound(entry.unauthenticated_max, default.unauthenticated_max),
@@ -272,6 +274,7 @@ impl Reader<'_> {
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
             planners_max: self.bound(entry.planners_max, default.planners_max),
+            planner_wait: entry.planner_wait.map_or(default.planner_wait, |wait| wait.0),
         }
     }
 

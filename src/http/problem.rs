@@ -134,6 +134,7 @@ impl From<DecideError> for Problem {
                     format!("The hold is {}.", hold.state.as_str()),
                 )
             },
+            DecideError::KeyReused => Self::unprocessable("The Idempotency-Key was used for another request."),
             DecideError::Store(error) => error.into(),
         }
     }

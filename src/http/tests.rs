@@ -234,6 +234,29 @@ async fn the_same_key_and_body_have_the_same_answer_and_another_body_none() {
 }
 
 #[tokio::test]
+async fn a_key_has_its_answer_from_another_process_too() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    // A listener that remembers nothing of what the first one answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let restarted = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(api.room.control.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let send = async |base: &str, verdict: &str| {
+        let url = format!("{base}/api/v1/holds/{id}/decision");
+        let body = json!({"decision": verdict, "reason": "seen"});
+        let response = api.client.post(url).bearer_auth(ADA).header("idempotency-key", "k").json(&body).send();
+        let response = response.await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    let first = send(&api.base, "approve").await;
+    assert_eq!(first.0, StatusCode::OK);
+    assert_eq!(send(&restarted, "approve").await, first);
+    let (status, problem) = send(&restarted, "deny").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+}
+
+#[tokio::test]
 async fn a_fault_of_ours_is_no_answer_that_a_key_keeps() {
     let answers = super::idempotent::Answers::new(crate::clock::Clock::System);
     let asked = || super::idempotent::Asked { operator: "ada", key: "k", resource: "h", body: b"" };

@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS delivery (
 CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (target, due_at) WHERE dead = 0;
 CREATE INDEX IF NOT EXISTS delivery_of_hold ON delivery (target, hold, seq) WHERE dead = 0;
 CREATE INDEX IF NOT EXISTS delivery_dead ON delivery (seq) WHERE dead = 1;
+CREATE TABLE IF NOT EXISTS click (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, click TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS message (
     target TEXT NOT NULL, hold TEXT NOT NULL, place TEXT NOT NULL, PRIMARY KEY (target, hold)
 ) STRICT, WITHOUT ROWID;
@@ -46,7 +49,7 @@ const MESSAGES_MAX: u32 = 100_000;
 /// The outbox cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the outbox of notices: {0}")]
-pub struct NotifyStoreError(String);
+pub struct NotifyStoreError(pub(super) String);
 
 impl From<rusqlite::Error> for NotifyStoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -112,6 +115,16 @@ pub(super) struct Step<'a> {
     pub(super) state: HoldState,
     pub(super) at: Timestamp,
     pub(super) targets: Vec<&'a str>,
+    pub(super) heard: Heard,
+}
+
+/// When a step is heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// As it happens: a hold that is over and was never heard of was forgotten.
+    Now,
+    /// At a start: it came and went while nobody followed.
+    Afterwards,
 }
 
 /// Whether a step was written down.
@@ -142,7 +155,7 @@ impl Outbox {
     }
 
     /// Off the reactor: a disk may be slow.
-    async fn with<T: Send + 'static>(
+    pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, NotifyStoreError> {
@@ -155,13 +168,14 @@ impl Outbox {
     /// Writes down a step, unless it was before: a delivery for each target.
     pub(super) async fn note(&self, step: Step<'_>) -> Result<Noted, NotifyStoreError> {
         let (hold, state, at, max) = (step.hold.to_string(), step.state, step.at.as_micros(), self.max);
+        let forgotten = state.is_closed() && step.heard == Heard::Now;
         let targets: Vec<String> = step.targets.into_iter().map(str::to_owned).collect();
         self.with(move |connection| {
             let tx = connection.transaction()?;
             let told: Option<i64> =
                 tx.query_row("SELECT stage FROM told WHERE hold = ?1", [&hold], |row| row.get(0)).optional()?;
             // A hold goes one way alone: what is heard late is known. One that was over before it was heard of is no news.
-            if told.map_or(state.is_closed(), |told| told >= stage(state)) {
+            if told.map_or(forgotten, |told| told >= stage(state)) {
                 return Ok(Noted::Known);
             }
             let waiting: u32 = tx.query_row("SELECT count(*) FROM delivery WHERE dead = 0", [], |row| row.get(0))?;
@@ -192,6 +206,12 @@ impl Outbox {
             names.filter_map(|name| name.map(|name| HoldId::parse(&name)).transpose()).collect()
         })
         .await
+    }
+
+    /// Whether anything was ever written down: an outbox that is new tells no history.
+    pub(super) async fn is_new(&self) -> Result<bool, NotifyStoreError> {
+        self.with(|connection| connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM told)", [], |row| row.get(0)))
+            .await
     }
 
     /// The hold is gone altogether.

@@ -329,7 +329,7 @@ fn services(options: &Options, clock: Clock, stores: Stores, (literals, gate): (
         database: options.database.clone(),
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
-            .with_planners(options.planners_max),
+            .with_planners(options.planners_max, options.planner_wait),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets,
         registry: Registry::default(),

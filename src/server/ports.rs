@@ -107,9 +107,15 @@ impl Sessions for Ports {
             database: row.database,
             client: row.client.map(|address| address.to_string()).unwrap_or_default(),
             application_name: row.application_name,
-            state: if row.holding { "held" } else { "open" }.to_owned(),
+            state: row.activity.state.as_str().to_owned(),
             connected_at: row.since,
-            in_state: now.since(row.since),
+            in_state: now.since(row.activity.since),
+            human: row.human,
+            agent: row.activity.agent,
+            state_since: row.activity.since,
+            statement: row.activity.statement,
+            transaction_since: row.activity.transaction_since,
+            hold: row.activity.hold,
         })
         .collect()
     }

@@ -110,8 +110,11 @@ impl Surfaces {
             site.notifier = Some(notifier);
             tasks = started;
         }
-        if let Some(clicks) = self.slack {
-            let interactions = Interactions::new(clicks.bot, clicks.accounts, Arc::new(Desk(control.clone())));
+        // Where Slack is configured, somebody is to be told.
+        if let Some((clicks, notifier)) = self.slack.zip(site.notifier.as_ref()) {
+            let desk = Arc::new(Desk(control.clone()));
+            let interactions = Interactions::new(clicks.bot, clicks.accounts, desk, notifier.clicks());
+            tasks.push(tokio::spawn(interactions.clone().resume()));
             if let Some(api) = clicks.app {
                 let socket = Socket { api, reach: clicks.reach, interactions: interactions.clone() };
                 tasks.push(tokio::spawn(socket.run(stop.clone())));

@@ -11,6 +11,7 @@ use super::phase::{Request, Status};
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::sizes::{Sent, Size};
+use super::table::is_same;
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
@@ -45,6 +46,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
+        if let Some(run) = self.judge_command(text).await? {
+            return Ok(Ok(run));
+        }
         self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
@@ -117,7 +121,7 @@ impl Session {
 
     fn parsed_in_batch(&self, name: &[u8]) -> Option<Prepared> {
         self.phase.batch().find_map(|request| match request {
-            Request::Parse(parsed, prepared) if **parsed == *name => Some(prepared.clone()),
+            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(Prepared::clone(prepared)),
             _ => None,
         })
     }
@@ -166,7 +170,7 @@ impl Session {
         let (services, database) = (self.services.clone(), self.who.database.clone());
         if let Err(error) = self.wait_for(async move { services.databases.check(&database).await }).await? {
             tracing::warn!(%error, "the catalog could not be compared and is read again");
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
         }
         Ok(())
     }
@@ -180,6 +184,8 @@ impl Session {
         let was = run.verdict();
         let judged = if let Some(oid) = run.call {
             self.judge_call(oid).await?
+        } else if run.replicates {
+            self.judge(&run.text.clone()).await?
         } else {
             // The same size as before: nobody has asked for another one.
             self.plans.clone_from(&run.plans);
@@ -206,6 +212,7 @@ impl Session {
         }
         again.since = run.since;
         again.portal.clone_from(&run.portal);
+        again.statement.clone_from(&run.statement);
         *run = again;
         Ok(None)
     }
@@ -263,7 +270,7 @@ impl Session {
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
             self.looked_up_at = now;
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
             self.snapshot = None;
             self.refresh().await?;
         }
@@ -282,7 +289,7 @@ impl Session {
     /// Views, functions and policies can be replaced in their place, and no description of a result shows it: they are
     /// compared with the server before what rests on them is judged, unless that was done a moment ago.
     async fn compare_definitions(&mut self, facts: &Facts) -> Result<Compared, End> {
-        let announced = self.services.databases.database(&self.who.database).is_announced();
+        let announced = self.database.is_announced();
         let rests = announced || facts.statements.iter().any(|facts| facts.defined || !facts.functions.is_empty());
         if rests { self.compare(DEFINITIONS_AGE).await } else { Ok(Compared::Same) }
     }
@@ -353,6 +360,7 @@ impl Session {
         Some(Context {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
+            called: self.calling,
             statement_max: self.services.bounds.statement_max,
             work_max: read::QUICK_WORK_MAX,
             ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)
@@ -383,7 +391,7 @@ impl Session {
         let uncommitted = self.changed && (self.phase.status == Status::Transaction || self.phase.executed);
         if uncommitted || self.private {
             // Not waited for: its reading may wait for locks that this very transaction holds.
-            let shared = self.services.databases.database(&self.who.database).current();
+            let shared = self.database.current();
             self.private_base = shared.map_or(0, |shared| shared.version);
         } else if self.services.databases.has_credential() {
             let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -401,7 +409,7 @@ impl Session {
     fn is_current(&self) -> bool {
         let Some(mine) = &self.snapshot else { return false };
         let version = if self.private { self.private_base } else { mine.version };
-        let shared = self.services.databases.database(&self.who.database).current();
+        let shared = self.database.current();
         shared.map_or(self.private && version == 0, |shared| shared.version == version)
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::names::{Portal, Prepared};
 use super::refuse::Refusal;
 use super::run::Run;
+use super::table::is_same;
 
 /// The transaction status of a `ReadyForQuery`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,9 +58,9 @@ pub(super) enum Request {
     /// A simple Query.
     Query(Box<Run>),
     /// A Parse: the name, and what it will mean once the server confirms it.
-    Parse(Box<[u8]>, Prepared),
+    Parse(Box<[u8]>, Box<Prepared>),
     /// A Bind: the portal's name, and what it will mean.
-    Bind(Box<[u8]>, Portal),
+    Bind(Box<[u8]>, Box<Portal>),
     /// A Describe.
     Describe(Described),
     /// A Describe of a portal of our own, right before its Execute.
@@ -68,6 +69,8 @@ pub(super) enum Request {
     Execute(Box<Run>),
     /// An Execute of our own.
     Own,
+    /// A simple Query of our own.
+    OwnQuery,
     /// A Close of a prepared statement.
     CloseStatement(Box<[u8]>),
     /// A Close of a portal.
@@ -92,10 +95,19 @@ impl Request {
         }
     }
 
+    /// The same to look at.
+    pub(super) fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
+            Self::Refusal(refusal) => refusal.run.as_deref(),
+            _ => None,
+        }
+    }
+
     /// It is answered with a `ReadyForQuery`.
     pub(super) fn ends_batch(&self) -> bool {
         match self {
-            Self::Query(_) | Self::Call(_) | Self::Sync => true,
+            Self::Query(_) | Self::Call(_) | Self::OwnQuery | Self::Sync => true,
             Self::Refusal(refusal) => refusal.ends_batch,
             _ => false,
         }
@@ -142,6 +154,8 @@ pub(super) struct Phase {
     pub(super) skipping: bool,
     /// The server reads COPY data.
     pub(super) copy_in: bool,
+    /// It streams, and reads data beside that (`CopyBothResponse`).
+    pub(super) copy_both: bool,
     /// Some was sent to it.
     pub(super) copy_data: bool,
     /// What the client sends up to its next Sync is dropped: the server would have, had we not sent a Sync of our own.
@@ -177,7 +191,7 @@ impl Phase {
                 self.executed = false;
                 self.in_batch = false;
             }
-            Request::Query(_) | Request::Call(_) | Request::SyncInCopy => {}
+            Request::Query(_) | Request::OwnQuery | Request::Call(_) | Request::SyncInCopy => {}
             Request::Execute(..) | Request::Bind(..) => {
                 self.executed = true;
                 self.in_batch = true;
@@ -225,7 +239,7 @@ impl Phase {
             .map(|expected| &mut expected.request)
             .take_while(|request| !request.ends_batch())
             .find_map(|request| match request {
-                Request::Bind(bound, portal) if **bound == *name => Some(portal),
+                Request::Bind(bound, portal) if is_same(bound, name) => Some(&mut **portal),
                 _ => None,
             })
     }
@@ -243,7 +257,7 @@ impl Phase {
     /// An error outside of a simple Query: everything until the next Sync is discarded by the server, and given back
     /// here, the failed one first.
     pub(super) fn failed(&mut self) -> Vec<Expected> {
-        self.copy_in = false;
+        self.copy_stops();
         let mut dropped = Vec::new();
         while let Some(front) = self.queue.front() {
             if matches!(front.request, Request::Sync | Request::SyncInCopy) {
@@ -263,9 +277,21 @@ impl Phase {
         self.failed_extended = false;
     }
 
+    /// It streams, too.
+    pub(super) fn stream_begins(&mut self) {
+        self.copy_begins();
+        self.copy_both = true;
+    }
+
+    /// The server reads no data any more.
+    pub(super) fn copy_stops(&mut self) {
+        self.copy_in = false;
+        self.copy_both = false;
+    }
+
     /// The client's data is complete, or given up: how the COPY ended is to be asked for.
     pub(super) fn copy_data_ends(&mut self) {
-        self.copy_in = false;
+        self.copy_stops();
         self.flushed = false;
     }
 
@@ -319,7 +345,7 @@ impl Phase {
     /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.
     pub(super) fn ready(&mut self, status: Status) -> Vec<Expected> {
         self.status = status;
-        self.copy_in = false;
+        self.copy_stops();
         let mut dropped = Vec::new();
         while let Some(front) = self.pop() {
             let last = front.request.ends_batch();

@@ -246,6 +246,9 @@ impl Session {
     /// A run was put on its way: what it writes is seen by this connection alone until its transaction ends.
     pub(super) fn note_writes(&mut self, run: &Run) {
         self.wrote |= writes(run);
+        if run.facts.statements.iter().any(moves_databases) {
+            self.services.databases.make_way();
+        }
     }
 
     /// A transaction has ended; what is on its way may have begun the next one.
@@ -259,6 +262,11 @@ impl Session {
 
 fn writes(run: &Run) -> bool {
     !run.facts.statements.iter().all(leaves_all_as_it_is)
+}
+
+/// It wants to be alone in the database that it drops, alters or copies.
+fn moves_databases(facts: &StatementFacts) -> bool {
+    matches!(facts.command.as_str(), "CREATE DATABASE" | "ALTER DATABASE" | "DROP DATABASE")
 }
 
 /// A query whose size no text proves.

@@ -140,15 +140,3 @@ fn all_problems_of_a_configuration_come_at_once_and_nothing_starts() {
         assert!(said.contains(part), "{part} in {said}");
     }
 }
-
-#[test]
-fn a_replication_connection_is_refused() {
-    let (db, proxy) = start("replication");
-    for value in ["true", "database", "1", "on"] {
-        let mut conn = Conn::open(&proxy.postgres);
-        conn.send(&startup(&[("user", "postgres"), ("database", &db.name), ("replication", value)]));
-        assert_eq!(conn.frame().unwrap().field(b'C'), "0A000");
-        assert!(conn.is_closed());
-    }
-    others_are_served(&proxy);
-}

@@ -12,7 +12,11 @@ fn record() -> StatementRecord {
     record.agent.name = Some("claims-bot".into());
     record.database = Some("shop".into());
     record.relations = vec!["public.customers".into()];
-    let column = |tags: &[&str], access| RecordColumn { tags: tags.iter().map(ToString::to_string).collect(), access };
+    let column = |tags: &[&str], access| RecordColumn {
+        tags: tags.iter().map(ToString::to_string).collect(),
+        access,
+        ..RecordColumn::default()
+    };
     record.columns.insert("shop.public.customers.email".into(), column(&["user.contact.email"], vec![Access::Reveal]));
     record.columns.insert("shop.public.customers.id".into(), column(&[], vec![Access::Probe]));
     record.tags = vec!["user.contact.email".into()];

@@ -157,6 +157,7 @@ fn configure(data: &Path, home: &Path, port: u16) {
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
          synchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\nmax_prepared_transactions = 10\n\
+         wal_level = logical\nmax_wal_senders = 50\nmax_replication_slots = 50\n\
          autovacuum = off\nlog_min_messages = fatal\n",
         home.display()
     );
