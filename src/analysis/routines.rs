@@ -178,7 +178,7 @@ impl Analyzer<'_> {
             value = value.turned(Turn::of(function));
             if let ("array_agg" | "unnest", [rows]) = (&*function.name, arguments) {
                 let row = self.with_fields(rows.clone()).fields;
-                value.fields = row.map(|row| Value::spread(&row, &value));
+                value.fields = row.map(|row| value.spread(&row));
                 if &*function.name == "unnest" && value.type_oid == 0 {
                     value.type_oid = self.catalog().type_of(rows.type_oid).map_or(0, |array| array.element);
                 }

@@ -50,9 +50,9 @@ impl Value {
         Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
     }
 
-    /// Fields of these names, each made from all of a value and as it is.
-    pub(super) fn spread(fields: &[Field], whole: &Self) -> Arc<[Field]> {
-        let all = || Self { fields: None, type_oid: 0, ..whole.clone() };
+    /// Fields of these names, each made from all that this value is made from.
+    pub(super) fn spread(&self, fields: &[Field]) -> Arc<[Field]> {
+        let all = || Self { fields: None, type_oid: 0, ..self.clone() };
         fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
     }
 

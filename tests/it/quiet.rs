@@ -36,9 +36,18 @@ struct Bothered {
     verdict: String,
     rule: String,
     columns: Vec<String>,
-    /// Read by whoever looks at a failure.
-    #[expect(dead_code, reason = "printed where an assertion fails")]
     opaque: Vec<String>,
+}
+
+impl Bothered {
+    /// Whether it is opaque for this alone: the server's own catalog has no such name in this version.
+    fn is_of_another_version(&self, version: u32) -> bool {
+        let other = !self.opaque.is_empty() && self.opaque.iter().all(|why| why.ends_with("is not in the catalog"));
+        if other {
+            eprintln!("skipped on version {version}: {}", self.sql);
+        }
+        other
+    }
 }
 
 fn fixture(name: &str) -> String {
@@ -105,7 +114,13 @@ fn bothered_of(tool: &str, least: usize) -> Vec<Bothered> {
     let in_session: Vec<String> =
         (0..statements.len()).map(|at| with_names(&statements[..at], statements[at])).collect();
     let in_session: Vec<&str> = in_session.iter().map(String::as_str).collect();
-    bothered(&db, &in_session)
+    let mut found = bothered(&db, &in_session);
+    // A tool asks each version for what its catalog has.
+    let version = db.version();
+    if !text.contains(&format!("PostgreSQL {version}.")) {
+        found.retain(|it| !it.is_of_another_version(version));
+    }
+    found
 }
 
 /// A statement behind whatever made the prepared statement or cursor that it names: each text is a session of its own.
@@ -402,7 +417,11 @@ fn pg_dump_writes_the_same_schema_through_the_proxy() {
     for arguments in
         [&["--schema-only"][..], &["--schema-only", "--schema=warehouse"], &["--schema-only", "-t", "orders"]]
     {
-        let (ok, direct, _) = client("pg_dump", &db, db.port, arguments);
+        let (ok, direct, said) = client("pg_dump", &db, db.port, arguments);
+        if said.contains("server version mismatch") {
+            eprintln!("skipped on version {}: {said}", db.version());
+            return;
+        }
         assert!(ok && direct.contains("CREATE TABLE"));
         let (ok, through, said) = client("pg_dump", &db, proxy.port, arguments);
         assert!(ok, "{said}");
