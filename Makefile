@@ -31,6 +31,7 @@ test-servers: setup
 torture: setup
 	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} HOLDGATE_TEST_KILLS=$${ROUNDS:-200} \
 	  cargo test $(CARGO_FLAGS) --test it -- torture:: killed:: --nocapture
+	HOLDGATE_TEST_EDITS=$${EDITS:-10000} cargo test $(CARGO_FLAGS) --lib log::verify::edits:: -- --nocapture
 
 # Suites of PostgreSQL and of drivers, directly and through the proxy; SUITES names some of them. Takes hours for all.
 conformance: setup

@@ -277,6 +277,7 @@ pub(super) struct LogEntry {
     pub(super) dir: Option<String>,
     pub(super) rollup: Option<At<bool>>,
     pub(super) segment_max: Option<At<Size>>,
+    pub(super) sync_timeout: Option<At<Duration>>,
     pub(super) literals: LiteralsMode,
     pub(super) sinks: Vec<SinkEntry>,
     pub(super) retention: RetentionEntry,

@@ -173,6 +173,8 @@ pub struct LogConfig {
     pub dir: PathBuf,
     /// Bytes after which a segment is sealed; 64 MiB.
     pub segment_max: u64,
+    /// How long a disk that neither takes a record nor fails is waited for; 5 s.
+    pub sync_timeout: Duration,
     /// What stands for literals; `masked`.
     pub literals: LiteralsMode,
     /// Where records are sent as `OpenLineage` events.

@@ -301,6 +301,7 @@ impl Reader<'_> {
         LogConfig {
             dir: self.file(log.dir.as_deref()).unwrap_or_else(|| state.join("log")),
             segment_max: self.bound(log.segment_max, SEGMENT_MAX),
+            sync_timeout: self.sync_timeout(log.sync_timeout),
             literals: log.literals,
             sinks: self.sinks(&log.sinks),
             retention_age: log.retention.age.map(|age| age.0),
@@ -308,6 +309,16 @@ impl Reader<'_> {
             checkpoints_every: log.checkpoints.every.map_or(EVERY, |every| every.0.max(EVERY_LEAST)),
             checkpoints_to: log.checkpoints.to.0.iter().map(|sink| self.checkpoint_sink(&sink.value)).collect(),
         }
+    }
+
+    fn sync_timeout(&mut self, given: Option<At<Duration>>) -> std::time::Duration {
+        const LEAST: std::time::Duration = std::time::Duration::from_millis(10);
+        const MOST: std::time::Duration = std::time::Duration::from_secs(3600);
+        let Some(given) = given else { return crate::log::SYNC_TIMEOUT };
+        if !(LEAST..=MOST).contains(&given.value.0) {
+            self.error(given.place, "bad-value", "log.sync_timeout lies between 10ms and 1h");
+        }
+        given.value.0
     }
 
     fn checkpoint_sink(&self, text: &str) -> CheckpointSink {

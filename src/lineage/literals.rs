@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use ring::hmac;
 
 use super::mask::cut_text;
+use super::values::text_of_binary;
 use crate::analysis::scan::{self, Masked, Secrets, StringMode, Token, TokenKind};
 
 /// Hex digits of a tag: 48 bits, enough to tell the literals of a log apart, too few to be anything else.
@@ -24,6 +25,15 @@ pub enum Literals {
     Plain,
 }
 
+/// How a Bind sends a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueForm {
+    /// As text.
+    Text,
+    /// In the binary form of the type with this OID; 0: it is not known.
+    Binary(u32),
+}
+
 impl Literals {
     /// Keyed tags under this key.
     #[must_use]
@@ -35,6 +45,32 @@ impl Literals {
     #[must_use]
     pub fn are_alike(&self) -> bool {
         matches!(self, Self::Masked)
+    }
+
+    /// Whether records hold something of the values of a Bind.
+    #[must_use]
+    pub fn tell_values(&self) -> bool {
+        !matches!(self, Self::Masked)
+    }
+
+    /// What stands for a Bind value: the tag that a literal of the same text has. A binary value of a type that is not
+    /// known is tagged by its bytes.
+    #[must_use]
+    pub fn of_value(&self, value: &[u8], form: ValueForm) -> String {
+        let text = match form {
+            ValueForm::Text => None,
+            ValueForm::Binary(type_oid) => text_of_binary(type_oid, value),
+        };
+        let bytes = text.as_deref().map_or(value, str::as_bytes);
+        match self {
+            Self::Masked => "?".to_owned(),
+            Self::Hmac(key) => hashed(key, bytes),
+            Self::Plain => match (form, text.as_deref().or_else(|| std::str::from_utf8(value).ok())) {
+                (ValueForm::Binary(_), _) if text.is_none() => format!("\\x{}", crate::ids::hex(value)),
+                (_, Some(text)) => text.to_owned(),
+                (_, None) => format!("\\x{}", crate::ids::hex(value)),
+            },
+        }
     }
 
     /// A statement's text for a record, cut at [`super::TEXT_MAX`]; the shape is the same in every mode.
@@ -71,14 +107,20 @@ fn inner(secrets: &Secrets, token: &Token, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn tag(key: &hmac::Key, token: &Token, bytes: &[u8]) -> Vec<u8> {
-    let digest = hmac::sign(key, &value(token.kind, bytes));
-    let mut shown = String::with_capacity(TAG_LEN + 5);
+    let shown = hashed(key, &value(token.kind, bytes));
+    let quoted = if token.kind == TokenKind::Number { shown } else { format!("'{shown}'") };
+    quoted.into_bytes()
+}
+
+fn hashed(key: &hmac::Key, value: &[u8]) -> String {
+    let digest = hmac::sign(key, value);
+    let mut shown = String::with_capacity(TAG_LEN + 3);
+    shown.push_str("?h:");
     for byte in digest.as_ref().iter().take(TAG_LEN / 2) {
         // Writing to a String cannot fail.
         let _ = write!(shown, "{byte:02x}");
     }
-    let quoted = if token.kind == TokenKind::Number { format!("?h:{shown}") } else { format!("'?h:{shown}'") };
-    quoted.into_bytes()
+    shown
 }
 
 /// The value behind the quotes, for the forms in which that needs no more than undoing them; others stand for themselves.
@@ -128,6 +170,28 @@ mod tests {
         assert!(found[4] != found[0] && found[5] == found[7] && found[5] != found[6]);
         assert!(found.iter().all(|tag| tag.len() == TAG_LEN));
         assert_ne!(tags(&other, "SELECT 7"), tags(&one, "SELECT 7"));
+    }
+
+    #[test]
+    fn a_bind_value_has_the_tag_of_the_literal_that_it_stands_for() {
+        let literals = Literals::keyed(b"k");
+        let text = literals.mask("SELECT 'it''s' , 42 , 'it''s'", STANDARD).text;
+        for (value, form) in [
+            (&b"it's"[..], ValueForm::Text),
+            (b"42", ValueForm::Text),
+            (b"it's", ValueForm::Binary(25)),
+            (&42_i32.to_be_bytes(), ValueForm::Binary(23)),
+            (&42_i64.to_be_bytes(), ValueForm::Binary(20)),
+        ] {
+            let tag = literals.of_value(value, form);
+            assert!(tag.starts_with("?h:") && tag.len() == 3 + TAG_LEN && text.contains(&tag), "{text}: {tag}");
+        }
+        assert!(!text.contains(&literals.of_value(&42_i32.to_be_bytes(), ValueForm::Binary(0))));
+        assert_ne!(
+            Literals::keyed(b"other").of_value(b"42", ValueForm::Text),
+            literals.of_value(b"42", ValueForm::Text)
+        );
+        assert_eq!(Literals::Masked.of_value(b"42", ValueForm::Text), "?");
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl StatementRecord {
         self.columns.retain(|_, column| !column.tags.is_empty());
         self.outputs.clear();
         self.flows = None;
+        self.parameters.clear();
         self.opaque.truncate(10);
         self.opaque.iter_mut().for_each(|why| cut(why, 1000));
         let left = self.columns.len();

@@ -9,10 +9,11 @@ mod literals;
 mod mask;
 pub mod openlineage;
 mod record;
+mod values;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
 pub use line::{Closing, Ending, Line, Sheet};
-pub use literals::Literals;
+pub use literals::{Literals, ValueForm};
 pub use mask::{LINE_MAX, TEXT_MAX, mask, reason};
 pub use record::*;

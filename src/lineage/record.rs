@@ -164,6 +164,9 @@ pub struct StatementRecord {
     /// By the column that is written: from which columns. Absent where nothing is written, and in lines that are older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flows: Option<BTreeMap<String, RecordFlow>>,
+    /// What stands for the values of its Bind, in order; absent where literals are masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<String>,
     /// Why parts of the statement could not be known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opaque: Vec<String>,
@@ -241,6 +244,7 @@ impl StatementRecord {
             tags: Vec::new(),
             outputs: Vec::new(),
             flows: None,
+            parameters: Vec::new(),
             opaque: Vec::new(),
             sensitivity: Sensitivity::Low,
             verdict: None,

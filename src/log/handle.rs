@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +23,10 @@ use crate::lineage::{Line, StatementRecord};
 /// The file whose lock is the log's.
 pub(super) const LOCK: &str = "lock";
 
-/// A disk that has not answered for so long is said to be broken.
+/// A disk that has not answered for so long is said to be broken, and nothing more is asked of it.
 const STALLED: Duration = Duration::from_secs(2);
+/// A strict record is waited for so long, unless it is said otherwise.
+pub const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a log is kept.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct Options {
     pub queue_max: u32,
     /// Asynchronous appends are durable after this long.
     pub sync_interval: Duration,
+    /// Who appends strictly waits no longer for a disk that neither takes a record nor fails.
+    pub sync_timeout: Duration,
     /// The disk; another one in tests that let it fail.
     pub disk: Arc<dyn Disk>,
 }
@@ -53,6 +57,7 @@ impl Options {
             segment_max: 64 << 20,
             queue_max: 16 << 20,
             sync_interval: Duration::from_millis(200),
+            sync_timeout: SYNC_TIMEOUT,
             disk: Arc::new(OsDisk),
         }
     }
@@ -62,7 +67,7 @@ impl Options {
 #[derive(Clone)]
 pub struct Log {
     handle: Arc<Handle>,
-    verifier: Arc<Verifier>,
+    dir: Arc<Path>,
     leftovers: Arc<Mutex<Option<Leftovers>>>,
 }
 
@@ -86,6 +91,7 @@ pub(super) struct Shared {
     /// Statements that were refused since the log broke, before they came to it.
     pub refused: AtomicU64,
     opened: Instant,
+    sync_timeout: Duration,
     /// How many records are durable.
     durable: AtomicU64,
     /// Milliseconds from `opened` to when the writer turned to the disk, plus one; 0: it is idle.
@@ -93,7 +99,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(room_max: u32) -> Self {
+    fn new(room_max: u32, sync_timeout: Duration) -> Self {
         Self {
             queue: Queue::default(),
             room: Semaphore::new(usize::try_from(room_max).unwrap_or(1)),
@@ -102,6 +108,7 @@ impl Shared {
             error: Mutex::new(None),
             refused: AtomicU64::new(0),
             opened: monotonic(),
+            sync_timeout,
             durable: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
         }
@@ -125,7 +132,8 @@ impl Shared {
     /// For how long the disk has not answered, where that is too long.
     fn stalled(&self) -> Option<Duration> {
         let since = self.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Duration::from_millis(self.millis().saturating_sub(since))).filter(|busy| *busy > STALLED)
+        Some(Duration::from_millis(self.millis().saturating_sub(since)))
+            .filter(|busy| *busy > STALLED.min(self.sync_timeout))
     }
 
     fn millis(&self) -> u64 {
@@ -162,9 +170,9 @@ impl Log {
         let lock = lock(&options.dir)?;
         succession::finish(&options.dir)?;
         let signer = Arc::new(Signer::open(&options.dir, &options.origin)?);
-        let verifier = Arc::new(signer.verifier().clone());
+        let verifier = signer.verifier().clone();
         let room_max = options.queue_max.max(1);
-        let shared = Arc::new(Shared::new(room_max));
+        let shared = Arc::new(Shared::new(room_max, options.sync_timeout));
         let dir = options.dir.clone();
         let mut writer = Writer::open(options, clock, signer, Arc::clone(&shared), lock)?;
         let leftovers = Leftovers::read(&dir, &verifier)?;
@@ -174,7 +182,7 @@ impl Log {
             .spawn(move || writer.run())
             .map_err(LogError::io("start the writer of", &dir))?;
         let leftovers = Arc::new(Mutex::new(Some(leftovers)));
-        Ok(Self { handle: Arc::new(Handle(shared)), verifier, leftovers })
+        Ok(Self { handle: Arc::new(Handle(shared)), dir: dir.into(), leftovers })
     }
 
     /// What an earlier process left open; once.
@@ -286,7 +294,7 @@ impl Log {
             return Err(error.to_string());
         }
         match self.shared().stalled() {
-            Some(busy) => Err(format!("the disk has not answered for {} s", busy.as_secs())),
+            Some(busy) => Err(format!("the disk has not answered for {busy:?}")),
             None => Ok(()),
         }
     }
@@ -302,10 +310,27 @@ impl Log {
         self.shared().durable.load(Ordering::Acquire)
     }
 
-    /// The key that verifies its checkpoints.
+    /// How long a strict append is waited for.
     #[must_use]
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+    pub fn sync_timeout(&self) -> Duration {
+        self.shared().sync_timeout
+    }
+
+    /// Puts the key that lies ready ([`super::prepare_key`]) in the place of this one; `None` where none does.
+    ///
+    /// # Errors
+    /// The change is not on disk. Where the new key was introduced all the same, it takes its place once the disk answers.
+    pub async fn take_key(&self) -> Result<Option<Verifier>, LogError> {
+        let Some(next) = succession::ready(&self.dir) else { return Ok(None) };
+        let line = Line::from(succession::record(&self.dir, &next)?);
+        let weight = self.wait_for_room(&line).await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(line, weight, Reply::Key(reply))?;
+        answer.await.unwrap_or(Err(LogError::Closed))?;
+        if Verifier::of(&self.dir)?.is_key(&next) {
+            return Ok(Some(next));
+        }
+        Err(self.shared().error().unwrap_or(LogError::Closed))
     }
 
     /// Writes and syncs all that is queued, signs it, and ends the writer. Later appends get [`LogError::Closed`].

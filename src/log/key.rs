@@ -15,8 +15,10 @@ use super::{LogError, succession};
 
 const SECRET: &str = "signing.key";
 const PUBLIC: &str = "signing.pub";
-/// The key that is about to follow.
+/// The key that is about to follow, and who made it.
 const NEXT: [&str; 2] = ["signing.key.next", "signing.pub.next"];
+pub(super) const NEXT_PUBLIC: &str = NEXT[1];
+pub(super) const NEXT_BY: &str = "signing.next.by";
 /// The signature type of Ed25519 in signed notes.
 const ALGORITHM: u8 = 1;
 
@@ -238,6 +240,8 @@ pub(super) fn settle(dir: &Path, introduced: Option<&Verifier>) -> Result<(), Lo
             _ => {}
         }
     }
+    // Who made it is in a record by now; what is left of it harms nobody.
+    drop(fs::remove_file(dir.join(NEXT_BY)));
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 //! | `legal-holds.json` | what retention must not remove |
 //! | `checkpoints` | checkpoints after group commits, the newest last; bounded, older ones go |
 //! | `signing.key`, `signing.pub` | Ed25519 key (PKCS #8, mode 0600) and its C2SP verifier key |
+//! | `signing.*.next`, `signing.next.by` | a key that lies ready to follow, and who made it |
 //! | `keys` | for each earlier key a checkpoint, signed by it, that names the key behind it |
 //! | `unclosed` | the first segment in which a statement can be open; where it is missing, a start reads all of them |
 //! | `index.sqlite` | where to look for what; made of the lines at any time, never evidence |
@@ -61,7 +62,7 @@ pub use crate::lineage::Filters;
 pub use checkpoint::Checkpoint;
 pub use disk::{Disk, File, OsDisk};
 pub use error::{LogError, TryAppendError};
-pub use handle::{Log, Options};
+pub use handle::{Log, Options, SYNC_TIMEOUT};
 pub use index::{Index, IndexError, IndexKeeper, Progress};
 pub use key::{Signer, Verifier};
 pub use legal::{LegalAct, LegalHold, LegalHolds};
@@ -73,6 +74,6 @@ pub use query::{Matches, query};
 pub use read::{Records, read};
 pub use resume::read_from;
 pub use retire::{Due, Retention, Retired};
-pub use succession::rotate_key;
+pub use succession::{prepare_key, rotate_key};
 pub use unclosed::{Leftovers, closing};
 pub use verify::{Depth, KeptCheckpoints, Problem, Report, Tamper, VerifyOptions, verify};

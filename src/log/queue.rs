@@ -26,6 +26,8 @@ pub(super) struct Pending {
 pub(super) enum Reply {
     /// A strict append.
     Strict(oneshot::Sender<Result<u64, LogError>>),
+    /// The record of a change of keys, which follows once it is durable.
+    Key(oneshot::Sender<Result<u64, LogError>>),
     /// An asynchronous append: it must not get lost.
     Nobody,
     /// The log's own note of a gap: made anew by each attempt to recover.
@@ -33,9 +35,14 @@ pub(super) enum Reply {
 }
 
 impl Reply {
+    /// Whether somebody waits until it is durable.
+    pub(super) const fn is_strict(&self) -> bool {
+        matches!(self, Self::Strict(_) | Self::Key(_))
+    }
+
     /// Tells who waits, if anybody does.
     pub(super) fn answer(self, result: Result<u64, LogError>) {
-        if let Self::Strict(reply) = self {
+        if let Self::Strict(reply) | Self::Key(reply) = self {
             // The session may have ended meanwhile; the record is in the log all the same.
             let _ = reply.send(result);
         }
@@ -97,7 +104,7 @@ impl State {
     fn put(&mut self, pending: Pending) -> bool {
         let was_urgent = self.is_urgent;
         self.weight += usize::try_from(pending.weight).unwrap_or(WAKE_AT);
-        let is_strict = matches!(pending.reply, Reply::Strict(_));
+        let is_strict = pending.reply.is_strict();
         self.strict += usize::from(is_strict);
         self.records.push(pending);
         self.is_urgent |= is_strict || self.weight >= WAKE_AT;

@@ -37,6 +37,11 @@ impl Sealer {
         Self { dir, signer, running: None }
     }
 
+    /// Seals are signed with this key from here on.
+    pub(super) fn sign_with(&mut self, signer: Arc<Signer>) {
+        self.signer = signer;
+    }
+
     /// Starts sealing the segments that end here, in order; waits for those that were started before.
     pub(super) fn start(&mut self, ends: Vec<Position>) {
         self.finish();

@@ -12,7 +12,8 @@ use super::active::CHECKPOINTS;
 use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
 use super::handle::{Log, Options, lock};
-use super::key::{Elder, Signer, Verifier, settle};
+use super::key::{Elder, NEXT_BY, NEXT_PUBLIC, Signer, Verifier, settle};
+use super::merkle::Tree;
 use super::open::{self, write_atomic};
 use crate::clock::Clock;
 use crate::ids::StatementId;
@@ -83,27 +84,74 @@ pub async fn rotate_key(dir: &Path, by: &str, clock: Clock) -> Result<Verifier, 
     let log = Log::open(Options::new(dir), clock)?;
     let signer = Signer::open(dir, old.name())?;
     let next = signer.make_successor(dir)?;
-    let mut record = StatementRecord::new(StatementId::new(), Event::Operator);
-    record.command.push_str("rotate-key");
-    record.text =
-        format!("{by} replaces signing key {} by {}", old.to_string().trim_end(), next.to_string().trim_end());
-    let written = log.append_strict(record).await;
+    let written = log.append_strict(told(by, &old, &next)).await;
     log.close().await;
     drop(log);
     written?;
     let _lock = lock(dir)?;
     let end = open::open(dir, &signer)?.position;
-    let names =
-        vec![format!("key {}", old.to_string().trim_end()), format!("successor {}", next.to_string().trim_end())];
-    let note = Checkpoint::sign(&signer, &end.tree, names).note;
-    let path = dir.join(KEYS);
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    write_atomic(&path, (before + &note).as_bytes())?;
-    finish(dir)?;
-    let signer = Signer::open(dir, next.name())?;
+    let Some(signer) = introduce(dir, &signer, &end.tree)? else { return Err(LogError::Closed) };
     let note = Checkpoint::sign(&signer, &end.tree, Vec::new()).note;
     write_atomic(&dir.join(CHECKPOINTS), note.as_bytes())?;
     Verifier::of(dir)
+}
+
+/// Makes a key ready for a log that another process has open: it takes its place with [`Log::take_key`]. One that lies
+/// ready already stays.
+///
+/// # Errors
+/// There is no log, or the disk refuses.
+pub fn prepare_key(dir: &Path, by: &str) -> Result<Verifier, LogError> {
+    if let Some(next) = ready(dir) {
+        return Ok(next);
+    }
+    let path = dir.join(NEXT_BY);
+    fs::write(&path, by).map_err(LogError::io("write", &path))?;
+    Signer::open(dir, Verifier::of(dir)?.name())?.make_successor(dir)
+}
+
+/// The key that lies ready to follow. Its public part is written last.
+pub(super) fn ready(dir: &Path) -> Option<Verifier> {
+    Verifier::read(&dir.join(NEXT_PUBLIC)).ok()
+}
+
+/// What the log says of the change to the key that lies ready.
+pub(super) fn record(dir: &Path, next: &Verifier) -> Result<StatementRecord, LogError> {
+    let by = fs::read_to_string(dir.join(NEXT_BY)).unwrap_or_else(|_| "somebody".to_owned());
+    Ok(told(by.trim(), &Verifier::of(dir)?, next))
+}
+
+fn told(by: &str, old: &Verifier, next: &Verifier) -> StatementRecord {
+    let mut record = StatementRecord::new(StatementId::new(), Event::Operator);
+    record.command.push_str("rotate-key");
+    record.text =
+        format!("{by} replaces signing key {} by {}", old.to_string().trim_end(), next.to_string().trim_end());
+    record
+}
+
+/// The old key signs its last checkpoint, over this tree and the name of the key that lies ready, which takes its place.
+/// `None`: none lies ready.
+pub(super) fn introduce(dir: &Path, signer: &Signer, tree: &Tree) -> Result<Option<Signer>, LogError> {
+    let Some(next) = ready(dir) else { return Ok(None) };
+    let old = signer.verifier();
+    let names =
+        vec![format!("key {}", old.to_string().trim_end()), format!("successor {}", next.to_string().trim_end())];
+    let note = Checkpoint::sign(signer, tree, names).note;
+    let path = dir.join(KEYS);
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(LogError::io("read", &path)(error)),
+        before => before.unwrap_or_default(),
+    };
+    write_atomic(&path, (before + &note).as_bytes())?;
+    introduced(dir, signer)
+}
+
+/// The key that follows this one, where one was introduced; it is in its place then.
+pub(super) fn introduced(dir: &Path, signer: &Signer) -> Result<Option<Signer>, LogError> {
+    let chain = chain(dir)?;
+    let Some((_, next)) = chain.last().filter(|(_, next)| !next.is_key(signer.verifier())) else { return Ok(None) };
+    settle(dir, Some(next))?;
+    Signer::open(dir, next.name()).map(Some)
 }
 
 #[cfg(test)]
@@ -136,6 +184,38 @@ mod tests {
             let report = verify(dir.path(), &options).unwrap();
             assert_eq!((report.problems.as_slice(), report.lines), (&[][..], 62), "{number}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_open_log_takes_the_key_that_lies_ready_and_goes_on_under_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { segment_max: 1500, ..Options::new(dir.path()) };
+        let log = Log::open(options, Clock::System).unwrap();
+        let append = async |count: u64| {
+            for _ in 0..count {
+                log.append_strict(StatementRecord::new(StatementId::new(), Event::System)).await.unwrap();
+            }
+        };
+        append(20).await;
+        assert_eq!(log.take_key().await.unwrap(), None, "none lies ready");
+        for round in 1..3 {
+            let before = Verifier::of(dir.path()).unwrap();
+            assert!(matches!(rotate_key(dir.path(), "ann", Clock::System).await, Err(LogError::InUse { .. })));
+            let next = prepare_key(dir.path(), "ann").unwrap();
+            assert!(prepare_key(dir.path(), "bob").unwrap().is_key(&next), "the one that lies ready stays");
+            append(5).await;
+            assert!(Verifier::of(dir.path()).unwrap().is_key(&before), "nothing changes by itself");
+            assert!(log.take_key().await.unwrap().unwrap().is_key(&next));
+            append(20).await;
+            let now = Verifier::of(dir.path()).unwrap();
+            assert!(now.is_key(&next) && now.all().count() == round + 1);
+            assert!(verify(dir.path(), &VerifyOptions::default()).unwrap().is_intact());
+        }
+        log.close().await;
+        let report = verify(dir.path(), &VerifyOptions::default()).unwrap();
+        assert_eq!((report.problems.as_slice(), report.lines, report.anchored), (&[][..], 72, 72));
+        let told = crate::log::read(dir.path()).unwrap().map(Result::unwrap).filter(|it| it.command == "rotate-key");
+        assert_eq!(told.filter(|it| it.text.starts_with("ann replaces signing key ")).count(), 2);
     }
 
     #[tokio::test]

@@ -352,4 +352,6 @@ fn name(path: &Path) -> String {
 }
 
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod tests;

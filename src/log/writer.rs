@@ -17,6 +17,7 @@ use super::open::{self, write_atomic};
 use super::queue::{Gather, Pending, Reply};
 use super::seal::Sealer;
 use super::segment::{self, suffix};
+use super::succession;
 use super::unclosed::Unclosed;
 use crate::clock::{Clock, monotonic};
 use crate::ids::StatementId;
@@ -171,7 +172,7 @@ impl Writer {
             self.refuse(group, &error);
             return;
         }
-        let strict = group.iter().filter(|pending| matches!(pending.reply, Reply::Strict(_))).count();
+        let strict = group.iter().filter(|pending| pending.reply.is_strict()).count();
         let is_strict = strict > 0;
         if is_strict {
             self.gather.strict = strict.max(self.gather.strict - self.gather.strict.div_ceil(8)).max(1);
@@ -242,11 +243,30 @@ impl Writer {
 
     /// Signs what is durable, then answers. Records are safe even where signing fails: the log breaks, they do not.
     fn settle(&mut self) {
+        let changes = self.pending.iter().any(|pending| matches!(pending.reply, Reply::Key(_)));
         let signed = self.append_evidence().and_then(|()| self.rotate());
+        let signed = if changes { signed.and_then(|()| self.change_key()) } else { signed };
         self.acknowledge();
         if let Err(error) = signed {
             self.fail(&error);
         }
+    }
+
+    /// The old key's last word names the key that lies ready.
+    fn change_key(&mut self) -> Result<(), LogError> {
+        let changed = succession::introduce(&self.options.dir, &self.signer, &self.durable.tree)?;
+        if let Some(signer) = changed {
+            self.sign_with(signer)?;
+        }
+        Ok(())
+    }
+
+    fn sign_with(&mut self, signer: Signer) -> Result<(), LogError> {
+        self.signer = Arc::new(signer);
+        self.sealer.sign_with(Arc::clone(&self.signer));
+        self.restart_checkpoints()?;
+        self.mark();
+        Ok(())
     }
 
     fn acknowledge(&mut self) {
@@ -331,7 +351,7 @@ impl Writer {
         self.shared.set_health(Some(error.clone()));
         for mut pending in group {
             match pending.reply {
-                Reply::Strict(_) => {
+                Reply::Strict(_) | Reply::Key(_) => {
                     self.refused += 1;
                     self.give_back(pending.weight);
                     pending.reply.answer(Err(error.clone()));
@@ -364,6 +384,11 @@ impl Writer {
     /// file.
     fn recover(&mut self) -> Result<(), LogError> {
         self.check_lock()?;
+        if let Some(signer) = succession::introduced(&self.options.dir, &self.signer)? {
+            // A change of keys was cut short: the old one signs nothing more.
+            self.signer = Arc::new(signer);
+            self.sealer.sign_with(Arc::clone(&self.signer));
+        }
         let files = Files::open(&*self.options.disk, &self.options.dir, &self.durable, self.hashed)?;
         self.files = Some(files);
         if self.durable.bytes > 0 {

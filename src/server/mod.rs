@@ -161,9 +161,13 @@ impl Server {
             tokio::spawn(check_catalogs(services.clone(), stop_services.clone())),
             tokio::spawn(upkeep::keep_index(options.log.dir.clone(), stop_services.clone())),
             tokio::spawn(upkeep::retire(options.log.clone(), services.log.clone(), stop_services.clone())),
-            tokio::spawn(upkeep::send_checkpoints(options.log.clone(), stop_services.clone())),
             tokio::spawn(sync_budgets(services.clone(), stop_services.clone())),
         ];
+        helpers.extend(
+            options.log.checkpoints_to.iter().map(|to| {
+                tokio::spawn(upkeep::send_checkpoints(options.log.clone(), to.clone(), stop_services.clone()))
+            }),
+        );
         helpers.extend(sinks.into_iter().map(|sink| tokio::spawn(sink.run(stop_services.clone()))));
         let postgres = address(&listener, &options.listen)?;
         let http = http_listener.as_ref().map(|http| address(http, "http")).transpose()?;
@@ -291,6 +295,7 @@ fn log_options(options: &Options) -> crate::log::Options {
     let mut log = crate::log::Options::new(options.log.dir.clone());
     log.segment_max = options.log.segment_max;
     log.queue_max = options.log.queue_max;
+    log.sync_timeout = options.log.sync_timeout;
     log.disk = options.log.disk.clone();
     log
 }

@@ -38,6 +38,8 @@ pub struct LogOptions {
     pub dir: PathBuf,
     /// A segment that is at least this long, in bytes, is sealed.
     pub segment_max: u64,
+    /// How long a disk that neither takes a record nor fails is waited for.
+    pub sync_timeout: std::time::Duration,
     /// Records that wait for the disk, in bytes.
     pub queue_max: u32,
     /// What is removed.
@@ -231,6 +233,7 @@ impl Options {
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,
+                sync_timeout: config.log.sync_timeout,
                 queue_max: number(config.limits.log_queue_max.saturating_mul(1024)),
                 retention: Retention { age: config.log.retention_age, size: config.log.retention_size },
                 checkpoints_every: config.log.checkpoints_every,

@@ -144,7 +144,13 @@ impl Reload for Ports {
             record.policy.clone_from(&sha256);
             record.text = "the policy was loaded".into();
             let written = self.services.log.append_strict(record).await;
-            written.map(|_| sha256).map_err(|error| vec![error.to_string()])
+            written.map_err(|error| vec![error.to_string()])?;
+            match self.services.log.take_key().await {
+                Ok(Some(key)) => tracing::info!(key = key.to_string().trim_end(), "the log has a new signing key"),
+                Ok(None) => {}
+                Err(error) => return Err(vec![format!("the log's signing key could not be replaced: {error}")]),
+            }
+            Ok(sha256)
         })
     }
 }

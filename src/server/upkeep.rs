@@ -15,6 +15,8 @@ use crate::log::{Due, IndexKeeper, LegalHolds, Log, LogError, Retention};
 const RETIRE_EVERY: Duration = Duration::from_secs(5);
 /// How long a server that takes checkpoints may take.
 const SEND_WAIT: Duration = Duration::from_secs(20);
+/// How long it may take when the proxy ends.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// How often the log's growth is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -80,38 +82,54 @@ async fn retire_due(dir: &Path, retention: Retention, log: &Log) -> Result<(), L
     }
 }
 
-/// Sends the newest checkpoint off the box on a schedule, and once more at the end.
-pub(super) async fn send_checkpoints(options: LogOptions, stop: CancellationToken) {
-    if options.checkpoints_to.is_empty() {
-        return;
-    }
+/// Sends the newest checkpoint to one place off the box on a schedule, and once more at the end. Each place has a task of
+/// its own: one that is slow keeps none of the others from theirs.
+pub(super) async fn send_checkpoints(options: LogOptions, sink: CheckpointSink, stop: CancellationToken) {
     let client = reqwest::Client::builder().timeout(SEND_WAIT).build().unwrap_or_default();
     let mut sent = String::new();
     loop {
         // Cancel-safe: both branches only wait.
-        let is_last = tokio::select! {
-            () = stop.cancelled() => true,
-            () = tokio::time::sleep(options.checkpoints_every) => false,
+        let round = tokio::select! {
+            () = stop.cancelled() => Round::Last,
+            () = tokio::time::sleep(options.checkpoints_every) => Round::Scheduled,
         };
         match crate::log::newest_checkpoint(&options.dir) {
-            Ok(note) if note != sent => {
-                let mut all = true;
-                for sink in &options.checkpoints_to {
-                    if let Err(error) = send(&client, sink, &note).await {
-                        all = false;
-                        tracing::warn!(%sink, %error, "a checkpoint was not sent; the next one will be");
-                    }
-                }
-                if all {
-                    sent = note;
-                }
-            }
+            Ok(note) if note != sent => match in_time(send(&client, &sink, &note), round, &stop).await {
+                Ok(()) => sent = note,
+                Err(error) => tracing::warn!(%sink, %error, "a checkpoint was not sent; the next one will be"),
+            },
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the newest checkpoint could not be read"),
         }
-        if is_last {
+        if round == Round::Last {
             return;
         }
+    }
+}
+
+/// Which of the times it is that a checkpoint is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Scheduled,
+    Last,
+}
+
+/// At the end nobody waits long; what is under way when the end comes is left for the last one.
+async fn in_time(
+    sending: impl Future<Output = Result<(), String>>,
+    round: Round,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let late = async {
+        match round {
+            Round::Scheduled => stop.cancelled().await,
+            Round::Last => tokio::time::sleep(LAST_WAIT).await,
+        }
+    };
+    // Cancel-safe: a checkpoint that was sent and is sent again is the same one.
+    tokio::select! {
+        sent = sending => sent,
+        () = late => Err("there was no answer before the end".to_owned()),
     }
 }
 

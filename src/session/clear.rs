@@ -1,7 +1,6 @@
 //! From a verdict to what happens: on, refused, or parked until a person decides.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,9 +19,6 @@ use crate::sqlstate;
 /// Why a statement that a rule allows within limits is asked about before it starts.
 const COMMITS_FIRST: &str = "it writes and may return more rows than its rule lets pass, and would be committed before the \
                              stream could be stopped";
-
-/// A disk that neither takes a record nor fails is waited for so long; a disk that fails says so at once.
-const WRITE_WAIT: Duration = Duration::from_secs(5);
 
 /// Where in the protocol the statement stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,12 +165,21 @@ impl Session {
             self.scribe.opening(record);
         }
         let log = self.services.log.clone();
-        let written = tokio::time::timeout(WRITE_WAIT, async move { log.append_all_strict(records).await });
+        let written = self.in_time(async move { log.append_all_strict(records).await });
         Ok(match self.wait_for(written).await? {
             Ok(Ok(())) => Cleared::Go,
             Ok(Err(error)) => Cleared::Refused(log_failed(&error.to_string())),
-            Err(_) => Cleared::Refused(log_failed(&late())),
+            Err(_) => Cleared::Refused(log_failed(&self.late())),
         })
+    }
+
+    /// A disk that neither takes a record nor fails is waited for so long; one that fails says so at once.
+    fn in_time<F: Future>(&self, written: F) -> tokio::time::Timeout<F> {
+        tokio::time::timeout(self.services.log.sync_timeout(), written)
+    }
+
+    fn late(&self) -> String {
+        format!("the log did not answer in {:?}", self.services.log.sync_timeout())
     }
 
     /// A rule says no: that is on disk before anybody is told.
@@ -187,8 +192,8 @@ impl Session {
         let (log, kept) = (self.services.log.clone(), records.clone());
         // A task of its own: the lines must not be lost with a session that ends while it waits.
         let written = tokio::spawn(async move { log.append_each_strict(records).await });
-        let Ok(answer) = self.wait_for(tokio::time::timeout(WRITE_WAIT, written)).await? else {
-            return Ok(log_failed(&late()));
+        let Ok(answer) = self.wait_for(self.in_time(written)).await? else {
+            return Ok(log_failed(&self.late()));
         };
         let mut refused = None;
         for (mut record, one) in kept.into_iter().zip(answer.unwrap_or_default()) {
@@ -243,10 +248,6 @@ impl Session {
             _ => Alternatives::default(),
         }
     }
-}
-
-fn late() -> String {
-    format!("the log did not answer in {} s", WRITE_WAIT.as_secs())
 }
 
 /// What a client is told when the log cannot be written.

@@ -239,6 +239,7 @@ impl Session {
             by_sql: false,
             names: self.settings.names.clone(),
             past: Vec::new(),
+            told_types: None,
             shows: None,
         };
         let frame = if run.asks_for_tickets() { tickets::parse_frame(&name) } else { frame };

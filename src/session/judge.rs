@@ -83,7 +83,11 @@ impl Session {
             let sent = Sent::to(prepared, bind);
             self.plan_ahead(&prepared.text, &prepared.facts, Some(sent)).await?;
         }
-        Ok(Ok(self.decide(prepared.text.clone(), prepared.facts.clone())))
+        let mut run = self.decide(prepared.text.clone(), prepared.facts.clone());
+        if self.services.literals.tell_values() {
+            run.sent = sent.map(|bind| Sent { types: prepared.value_types(), bind: bind.clone() });
+        }
+        Ok(Ok(run))
     }
 
     /// What is on its way to the server and may change what names mean is answered before the next text is judged.
@@ -201,6 +205,7 @@ impl Session {
         again.since = run.since;
         again.portal.clone_from(&run.portal);
         again.statement.clone_from(&run.statement);
+        again.sent.clone_from(&run.sent);
         *run = again;
         Ok(None)
     }

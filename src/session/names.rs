@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub(super) text: Bytes,
     /// OIDs of its parameters' types as its Parse gave them; 0, or missing at the end, where it did not.
     pub(super) types: Arc<[u32]>,
+    /// The same as the server described them.
+    pub(super) told_types: Option<Arc<[u32]>>,
     pub(super) facts: Arc<Facts>,
     pub(super) epoch: Epoch,
     /// It was made by PREPARE: its own facts are those of the inner statement.
@@ -81,6 +83,11 @@ impl Prepared {
         self.text.len() + size_of_val(&*self.types)
     }
 
+    /// OIDs of its parameters' types, as far as anybody has said.
+    pub(super) fn value_types(&self) -> Arc<[u32]> {
+        self.told_types.clone().unwrap_or_else(|| self.types.clone())
+    }
+
     /// A statement of which nothing is known, and which is therefore never taken for harmless.
     pub(super) fn unknown(text: Bytes) -> Self {
         Self {
@@ -91,6 +98,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            told_types: None,
             shows: None,
         }
     }
@@ -108,6 +116,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            told_types: None,
             shows: None,
         }
     }
@@ -122,6 +131,7 @@ impl Prepared {
             by_sql: false,
             names: None,
             past: Vec::new(),
+            told_types: None,
             shows: None,
         }
     }
@@ -191,6 +201,13 @@ impl Names {
             && kept.epoch != prepared.epoch
         {
             *kept = prepared.clone();
+        }
+    }
+
+    /// The server has said of which types the parameters of a statement are.
+    pub(super) fn types_told(&mut self, statement: &[u8], types: Vec<u32>) {
+        if let Some(statement) = self.statements.get_mut(statement) {
+            statement.told_types = Some(types.into());
         }
     }
 
@@ -317,6 +334,7 @@ impl Made {
             by_sql: true,
             names: self.names.clone(),
             past: Vec::new(),
+            told_types: None,
             shows: None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::settings::Settings;
-use super::sizes::{Plans, Size};
+use super::sizes::{Plans, Sent, Size};
 use crate::analysis::{Facts, Kind, SessionEffect, StatementFacts};
 use crate::catalog::Oid;
 use crate::clock;
@@ -166,6 +166,8 @@ pub(super) struct Run {
     pub(super) witnessed: bool,
     /// What the planner said of it.
     pub(super) plans: Option<Arc<Plans>>,
+    /// The values of its Bind, where records tell something of them.
+    pub(super) sent: Option<Sent>,
 }
 
 impl Run {
@@ -194,6 +196,7 @@ impl Run {
             replicates: false,
             witnessed: false,
             plans: None,
+            sent: None,
         }
     }
 

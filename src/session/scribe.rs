@@ -7,14 +7,15 @@ use super::Services;
 use super::run::Run;
 use super::settings::Settings;
 use super::sheets::Sheets;
-use crate::analysis::scan::StringMode;
+use crate::analysis::scan::{Secrets, StringMode};
 use crate::approvals::HoldEnd;
 use crate::clock;
 use crate::ids::HoldId;
-use crate::lineage::{Closing, Ending, Event, Line, Outcome, Sheet, StatementRecord};
+use crate::lineage::{Closing, Ending, Event, Line, Outcome, Sheet, StatementRecord, ValueForm};
 use crate::log;
 use crate::policy::Verdict;
 use crate::telemetry;
+use crate::wire::frontend;
 
 /// Writes down what happens to runs. A closing line goes to the log at once; where the log has no room, it queues here.
 pub(super) struct Scribe {
@@ -86,10 +87,28 @@ impl Scribe {
         record.observed = self.observes && part.decision.verdict != Verdict::Allow;
         let masked = self.services.literals.mask(run.text_of(index), self.strings);
         (record.text, record.shape) = (masked.text, masked.shape);
+        record.parameters = self.parameters(run);
         let record = record.with_decision(&part.decision);
         let Some(facts) = run.facts_of(index) else { return Some(record) };
         let database = record.database.clone().unwrap_or_default();
         Some(record.with_facts(facts, &database))
+    }
+
+    /// What stands for the values of a Bind: a password is nothing in any mode.
+    fn parameters(&self, run: &Run) -> Vec<String> {
+        let Some(sent) = &run.sent else { return Vec::new() };
+        let secrets = Secrets::of(&run.text, self.strings);
+        let told = |(place, value): (usize, frontend::Value<'_>)| match value.bytes {
+            None => "NULL".to_owned(),
+            Some(bytes) if secrets.hides_value(place + 1, bytes) => "?".to_owned(),
+            Some(bytes) if value.binary => {
+                let type_oid = sent.types.get(place).copied().unwrap_or(0);
+                self.services.literals.of_value(bytes, ValueForm::Binary(type_oid))
+            }
+            Some(bytes) => self.services.literals.of_value(bytes, ValueForm::Text),
+        };
+        // The server refuses a malformed Bind: it stands for nothing.
+        frontend::bind_values(&sent.bind).unwrap_or_default().into_iter().enumerate().map(told).collect()
     }
 
     /// The current statement of a run completed; `counted` is what its command tag says.

@@ -18,8 +18,8 @@ use crate::approvals::{Hold, HoldFilter};
 use crate::ids::NAME;
 use crate::report::Report;
 use crate::sqlstate;
-use crate::wire::build;
 use crate::wire::frontend::{self, BindNames};
+use crate::wire::{backend, build};
 
 /// Holds that are shown, the newest first.
 const TICKETS_MAX: u32 = 100;
@@ -119,6 +119,18 @@ impl Session {
             _ => return false,
         };
         self.names.statement(&name).is_some_and(|prepared| !prepared.by_sql && asks(&prepared.text))
+    }
+
+    /// What types the server gives the parameters of a statement: their values come in the binary form of these.
+    pub(super) fn on_parameter_description(&mut self, body: &[u8]) {
+        if !self.services.literals.tell_values() {
+            return;
+        }
+        if let Some(Request::Describe(Described::Statement(name))) = self.phase.front().map(|front| &front.request)
+            && let Ok(types) = backend::parameter_description(body)
+        {
+            self.names.types_told(&name.clone(), types);
+        }
     }
 
     /// The tickets of this session's principal, as JSON in ASCII.

@@ -247,7 +247,10 @@ impl Session {
             }
             b'N' => self.on_notice(body),
             b't' if self.describes_tickets() => Fate::NoParameters,
-            b't' => self.pass_unless_ours(),
+            b't' => {
+                self.on_parameter_description(body);
+                self.pass_unless_ours()
+            }
             _ => Fate::Pass,
         }
     }

@@ -160,6 +160,7 @@ impl Session {
         }
         (run.current, run.since, run.witnessed) = (old.current, old.since, true);
         run.portal.clone_from(&old.portal);
+        run.sent.clone_from(&old.sent);
         self.phase.judged_again(*run);
         Ok(agrees)
     }

@@ -70,6 +70,17 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Column<'_>>, Malformed> {
     Ok(columns)
 }
 
+/// The OIDs of the types in a `ParameterDescription`.
+///
+/// # Errors
+/// A body that is not exactly of its form.
+pub fn parameter_description(body: &[u8]) -> Result<Vec<u32>, Malformed> {
+    let mut reader = Reader::new(body);
+    let types = (0..reader.i16()?).map(|_| reader.u32()).collect::<Result<Vec<_>, _>>()?;
+    reader.end()?;
+    Ok(types)
+}
+
 /// The values of a `DataRow`; `None` is NULL.
 ///
 /// # Errors

@@ -226,6 +226,16 @@ fn a_password_is_on_no_card_and_in_no_record_in_any_mode() {
         assert_eq!(client.fails(connection).0, "42501");
         assert_eq!(found_in(denied.join().unwrap().to_string().as_bytes()), None);
         client.query("SELECT 'same', 'same', 'other'").unwrap();
+        client.query("SELECT 42 AS literal").unwrap();
+        // The driver sends both in the binary form of the types that the server describes.
+        client
+            .wait(client.inner.query("SELECT $1::text, $2::int4, $3::text", &[&"same", &42, &None::<String>]))
+            .unwrap();
+        let mut conn = Conn::session(&proxy.postgres, &db.name);
+        conn.send(
+            &[parse("s", "SELECT $1, $2"), bind("", "s", 0, &[&b"same"[..], b"42"]), execute("", 0), sync()].concat(),
+        );
+        conn.tags();
         drop(client);
         proxy.signal("TERM");
         proxy.wait();
@@ -247,6 +257,16 @@ fn check_mode(mode: &str, proxy: &Proxy) {
         _ => {
             let tags: Vec<_> = text.strip_prefix("SELECT ").unwrap().split(", ").collect();
             assert!(tags[0].starts_with("'?h:") && tags[0] == tags[1] && tags[0] != tags[2], "{text}");
+            let record = |text: &str| -> serde_json::Value {
+                let records = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+                let mut closed = records.filter(|record| record["event"] == "closed");
+                closed.find(|record| record["text"].as_str().unwrap().starts_with(text)).unwrap()
+            };
+            let same = tags[0].trim_matches('\'');
+            let number = record("SELECT ?h:")["text"].as_str().unwrap().split(' ').nth(1).unwrap().to_owned();
+            let bound = record("SELECT $1::text")["parameters"].clone();
+            assert_eq!(bound, serde_json::json!([same, number, "NULL"]), "binary, of described types");
+            assert_eq!(record("SELECT $1, $2")["parameters"], serde_json::json!([same, number]), "text");
         }
     }
 }

@@ -38,6 +38,8 @@ enum Fault {
     Sync,
     /// EROFS at everything.
     ReadOnly,
+    /// A sync that does not come back.
+    Hang,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,6 +82,9 @@ impl File for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        while self.1.is(Fault::Hang) {
+            std::thread::park_timeout(std::time::Duration::from_millis(2));
+        }
         if self.1.is(Fault::Sync) { Err(io::Error::from_raw_os_error(5)) } else { self.0.sync() }
     }
 
@@ -101,6 +106,10 @@ struct Room {
 
 impl Room {
     fn start(label: &str) -> Self {
+        Self::start_with(label, holdgate::log::SYNC_TIMEOUT)
+    }
+
+    fn start_with(label: &str, sync_timeout: std::time::Duration) -> Self {
         let db = TestDb::new(label);
         db.direct("CREATE SEQUENCE reached");
         let state = TempDir::new().unwrap();
@@ -117,6 +126,7 @@ impl Room {
         let mut options = Options::of(&Config::from_flags(&flags, &Environment::default()).unwrap()).unwrap();
         let disk = FaultyDisk::default();
         options.log.disk = Arc::new(disk.clone());
+        options.log.sync_timeout = sync_timeout;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let server = runtime.block_on(Server::start(options)).unwrap();
         let token = fs::read_to_string(state.path().join("operator.token")).unwrap();
@@ -185,6 +195,27 @@ impl Room {
         let told = |code: &str| records.iter().filter(|record| record.sqlstate.as_deref() == Some(code)).count();
         assert!(told("58030") >= 6, "the refused statements have closing records too");
     }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_waited_for_as_long_as_is_configured_and_lets_nothing_through() {
+    let mut room = Room::start_with("hang", std::time::Duration::from_millis(500));
+    let open = Client::connect(&room.dsn);
+    eventually("the disk is quick enough at times", || open.query(TAGGED).ok());
+    let before = room.reached();
+    room.disk.set(Fault::Hang);
+    let (code, text) = open.fails(TAGGED);
+    assert!(code == "58030" && text.contains("did not answer in 500ms"), "{code}: {text}");
+    for sql in [UNTAGGED, DENIED, TAGGED] {
+        assert_eq!(open.fails(sql).0, "58030", "{sql}");
+    }
+    assert_eq!(room.reached(), before, "something was forwarded");
+    assert_eq!(room.ready().0, 503);
+    room.disk.set(Fault::None);
+    eventually("the log is written again", || open.query(TAGGED).ok());
+    drop(open);
+    room.runtime.block_on(room.server.take().unwrap().drain());
+    assert_eq!(verify(&room.log(), &VerifyOptions::default()).unwrap().problems, []);
 }
 
 #[test]

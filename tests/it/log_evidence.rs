@@ -102,6 +102,61 @@ async fn a_pack_is_checked_by_a_verifier_that_others_wrote_and_an_edited_one_is_
     assert!(check(&pack).unwrap_err().starts_with("33:"));
 }
 
+/// What the pack's own script says.
+fn own_check(pack: &Path, key: &Path) -> (bool, String) {
+    let run = std::process::Command::new("python3").arg(pack.join("verify.py")).arg("--key").arg(key).output().unwrap();
+    (run.status.success(), String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr))
+}
+
+#[tokio::test]
+async fn a_pack_in_one_file_is_checked_as_its_readme_says_and_each_edit_in_it_is_found() {
+    let state = state().await;
+    let key = state.path().join("kept.pub");
+    fs::copy(state.path().join("log/signing.pub"), &key).unwrap();
+    assert_eq!(holdgate(state.path(), &["rotate-key"]).status.code(), Some(0));
+    for name in ["pack.tar", "pack.tar.zst"] {
+        let (file, folder) = (state.path().join(name), state.path().join(format!("{name}.d")));
+        let out = file.to_str().unwrap();
+        let done = holdgate(state.path(), &["export", "--evidence", "--since", "1h", "--out", out]);
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        let again = holdgate(state.path(), &["export", "--evidence", "--since", "1h", "--out", out]);
+        assert_eq!(again.status.code(), Some(2), "a file that is there is not replaced");
+        fs::create_dir(&folder).unwrap();
+        let unpacked = std::process::Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(&folder).status().unwrap();
+        assert!(unpacked.success());
+        let (holds, said) = own_check(&folder.join("pack"), &key);
+        assert!(holds && said.starts_with("intact: 61 records of a log of 61"), "{said}");
+    }
+    assert!(fs::read_dir(state.path()).unwrap().all(|it| !it.unwrap().file_name().to_string_lossy().starts_with('.')));
+    let pack = state.path().join("pack.tar.d/pack");
+    assert!(fs::read_to_string(pack.join("README.md")).unwrap().contains("`python3 verify.py --key KEPT.pub`"));
+    let seal = fs::read_dir(pack.join("checkpoints")).unwrap().next().unwrap().unwrap().file_name();
+    let policy = format!("policies/{}", policy_hash());
+    for (name, from, to) in [
+        ("records.jsonl", "FROM t33", "FROM t34"),
+        ("proofs.jsonl", "{\"seq\":7,", "{\"seq\":8,"),
+        ("checkpoint", "\n61\n", "\n60\n"),
+        ("keys", "\n61\n", "\n62\n"),
+        ("consistency.jsonl", "{\"old_size\":", "{\"old_size\":1"),
+        (&format!("checkpoints/{}", seal.to_str().unwrap()), "bytes ", "bytes 1"),
+        (&policy, "rules", "Rules"),
+        ("approvals.jsonl", "FROM t30", "FROM t31"),
+    ] {
+        let path = pack.join(name);
+        let original = fs::read_to_string(&path).unwrap();
+        let edited = original.replacen(from, to, 1);
+        assert_ne!(original, edited, "{name} does not hold {from:?}");
+        fs::write(&path, edited).unwrap();
+        let (holds, said) = own_check(&pack, &key);
+        assert!(!holds && said.starts_with("NOT INTACT: "), "{name}: {said}");
+        fs::write(&path, original).unwrap();
+    }
+    assert!(own_check(&pack, &key).0);
+    let stranger = tempfile::tempdir().unwrap();
+    Log::open(Options::new(stranger.path()), Clock::System).unwrap().close().await;
+    assert!(!own_check(&pack, &stranger.path().join("signing.pub")).0, "a key that is not the log's");
+}
+
 #[tokio::test]
 async fn a_report_counts_rows_and_approvals_in_each_format() {
     let state = state().await;

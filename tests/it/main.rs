@@ -32,6 +32,7 @@ mod killed;
 mod laundering;
 mod log;
 mod log_evidence;
+mod log_upkeep;
 mod malformed;
 mod many;
 mod migrations;

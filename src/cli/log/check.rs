@@ -10,7 +10,7 @@ use clap::Args;
 use super::output::Format;
 use crate::cli::exit;
 use crate::clock::Clock;
-use crate::log::{self, Depth, KeptCheckpoints, Proofs, VerifyOptions};
+use crate::log::{self, Depth, KeptCheckpoints, LogError, Proofs, VerifyOptions};
 
 /// What to check against.
 #[derive(Debug, Args)]
@@ -129,7 +129,16 @@ fn kept_size(proofs: &Proofs, file: &str) -> anyhow::Result<u64> {
 /// Replaces the log's key.
 pub(super) fn rotate_key(dir: &Path, by: &str, out: &mut dyn Write) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let key = runtime.block_on(log::rotate_key(dir, by, Clock::System))?;
-    write!(out, "{key}")?;
+    match runtime.block_on(log::rotate_key(dir, by, Clock::System)) {
+        Ok(key) => write!(out, "{key}")?,
+        // Whoever has the log open signs: it takes the key when it is told to.
+        Err(LogError::InUse { .. }) => {
+            write!(out, "{}", log::prepare_key(dir, by)?)?;
+            eprintln!(
+                "This key lies ready: the proxy takes it at its next RELOAD or SIGHUP. A restart before that drops it."
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(exit::DONE)
 }

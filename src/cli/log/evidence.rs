@@ -1,4 +1,6 @@
-//! `log export --evidence`: a folder with all that somebody without the log needs to check what it says.
+//! `log export --evidence`: a folder, or one tar file, with all that somebody without the log needs to check what it says.
+
+mod archive;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,10 +26,13 @@ pub(super) struct Evidence {
     /// Packs the records with proofs, checkpoints, approvals, policies and instructions to verify them.
     #[arg(long, requires = "out", conflicts_with_all = ["output", "format", "limit", "cursor"])]
     evidence: bool,
-    /// The folder that the evidence goes into; must not be there yet.
+    /// The folder that the evidence goes into, or one file where the name ends in .tar or .tar.zst; must not be there yet.
     #[arg(long, requires = "evidence")]
     out: Option<PathBuf>,
 }
+
+/// Checks a pack with Python's own library and openssl.
+const VERIFY: &str = include_str!("evidence/verify.py");
 
 /// What a proof needs beside its record and its checkpoint.
 #[derive(Serialize)]
@@ -42,10 +47,46 @@ impl Evidence {
         self.evidence
     }
 
-    /// Writes the folder. A log that is not intact is packed all the same where its proofs hold, with the report that says
+    /// Writes the folder, or the file. A log that is not intact is packed all the same where its proofs hold, with the report that says
     /// what is wrong.
     pub(super) fn pack(&self, dir: &Path, filters: &Filters, out: &mut dyn Write) -> anyhow::Result<u8> {
         let to = self.out.as_deref().context("--evidence needs --out")?;
+        let name = to.file_name().and_then(|name| name.to_str()).context("--out needs a name")?;
+        let Some((stem, packing)) = archived(name) else { return Self::fill(to, (dir, filters), out) };
+        // Beside the file, so that it takes its place by a rename: a pack is never half there under its name.
+        let beside = to.with_file_name(format!(".{name}.{}", ids::random_base32(10)));
+        fs::create_dir(&beside).with_context(|| beside.display().to_string())?;
+        let packed = Self::pack_file(&beside, (stem, packing, to), (dir, filters), out);
+        fs::remove_dir_all(&beside).with_context(|| beside.display().to_string())?;
+        packed
+    }
+
+    fn pack_file(
+        beside: &Path,
+        (stem, packing, to): (&str, Packing, &Path),
+        what: (&Path, &Filters),
+        out: &mut dyn Write,
+    ) -> anyhow::Result<u8> {
+        anyhow::ensure!(!to.exists(), "{} is there already", to.display());
+        let folder = beside.join(stem);
+        let code = Self::fill(&folder, what, out)?;
+        let whole = beside.join("whole");
+        let mut file = BufWriter::new(fs::File::create_new(&whole)?);
+        match packing {
+            Packing::Tar => archive::write(&folder, stem, &mut file)?,
+            Packing::Zstd => {
+                let mut packed = zstd::Encoder::new(&mut file, 3)?;
+                archive::write(&folder, stem, &mut packed)?;
+                packed.finish()?;
+            }
+        }
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&whole, to).with_context(|| to.display().to_string())?;
+        writeln!(out, "as {}", to.display())?;
+        Ok(code)
+    }
+
+    fn fill(to: &Path, (dir, filters): (&Path, &Filters), out: &mut dyn Write) -> anyhow::Result<u8> {
         index::catch_up(dir);
         let proofs = Proofs::open(dir)?.context("the log has no checkpoint yet")?;
         fs::create_dir(to).with_context(|| to.display().to_string())?;
@@ -57,6 +98,7 @@ impl Evidence {
         Summary::of(dir, filters)?.html(&mut page)?;
         page.flush()?;
         fs::write(to.join("README.md"), instructions())?;
+        fs::write(to.join("verify.py"), VERIFY)?;
         let manifest = json!({
             "made_at": Clock::System.now(),
             "made_by": person(),
@@ -73,6 +115,19 @@ impl Evidence {
         }
         Ok(if report.is_intact() { exit::DONE } else { exit::NO })
     }
+}
+
+/// How a file is packed.
+#[derive(Clone, Copy)]
+enum Packing {
+    Tar,
+    Zstd,
+}
+
+/// The folder's name in a file of this name; `None` where the name is a folder's.
+fn archived(name: &str) -> Option<(&str, Packing)> {
+    let tar = name.strip_suffix(".tar").map(|stem| (stem, Packing::Tar));
+    tar.or_else(|| Some((name.strip_suffix(".tar.zst")?, Packing::Zstd))).filter(|(stem, _)| !stem.is_empty())
 }
 
 struct Packed {
@@ -180,8 +235,11 @@ fn instructions() -> String {
          | `policies/` | the rules that decided: each file's SHA-256 is its name and the `policy` of the records |\n\
          | `report.html` | statements, rows and approvals per principal and tag |\n\
          | `signing.pub`, `keys` | the log's public key, and how it followed earlier ones |\n\
+         | `verify.py` | does what stands below, with Python 3.9 or newer and openssl 3 |\n\
          | `manifest.json` | what was asked for, when, by whom, and what `{NAME} log verify` said |\n\n\
          ## Checking it\n\n\
+         `python3 verify.py --key KEPT.pub` does all of the following, and says `intact` or what is wrong. It is short enough \
+         to be read first. By hand:\n\n\
          1. **The key.** Compare `signing.pub` with the copy that you got when the log was set up. A key proves nothing \
          that came together with what it signs.\n\
          2. **The checkpoint** is a C2SP signed note: line 1 names the log, line 2 is the number of records, line 3 the \

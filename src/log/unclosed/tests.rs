@@ -79,7 +79,7 @@ async fn an_opening_is_found_however_many_segments_lie_behind_it_and_what_is_clo
     for _ in 0..8 {
         write(&log, &[record(StatementId::new(), Event::Closed)]).await;
     }
-    let verifier = log.verifier().clone();
+    let verifier = Verifier::of(dir.path()).unwrap();
     die(dir.path(), log).await;
     let mark = marked(dir.path(), &verifier).unwrap();
     assert!(mark > 1 && segment::list(dir.path()).unwrap().last().unwrap().number > mark + 1, "{mark}");

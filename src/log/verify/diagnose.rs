@@ -66,12 +66,15 @@ fn by_number(case: &Case<'_>) -> Option<Problem> {
     let is_noted = due.is_some_and(|due| due == leaf);
     let due_later = due.is_some_and(|due| behind(&case.found.leaves, index).contains(due));
     let was_later = behind(&case.found.noted, index).contains(leaf);
+    let is_longer = case.found.leaves.len() > case.found.noted.len();
     let (tamper, what) = match seq {
         _ if index == 0 && !was_later && !due_later => {
             (Tamper::SegmentSwapped, format!("the segment begins with record {seq} where {place} is due"))
         }
         _ if is_noted => (Tamper::Edited, format!("carries number {seq} where {place} is due")),
-        _ if was_later && due_later => (Tamper::Reordered, format!("record {seq} stands where {place} is due")),
+        _ if was_later && due_later && !is_longer => {
+            (Tamper::Reordered, format!("record {seq} stands where {place} is due"))
+        }
         _ if due_later => (Tamper::Inserted, format!("a line with number {seq} was put in before record {place}")),
         seq if seq > place => (Tamper::Deleted, format!("records {place} to {} are missing", seq - 1)),
         _ => (Tamper::Edited, format!("carries number {seq} where {place} is due")),

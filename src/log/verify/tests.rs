@@ -15,7 +15,7 @@ async fn log_of(count: u64) -> tempfile::TempDir {
     dir
 }
 
-async fn append(dir: &Path, count: u64, segment_max: u64) {
+pub(super) async fn append(dir: &Path, count: u64, segment_max: u64) {
     let options = Options { segment_max, ..Options::new(dir) };
     let log = Log::open(options, Clock::System).unwrap();
     for number in 0..count {

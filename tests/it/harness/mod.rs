@@ -13,7 +13,7 @@ pub use api::Api;
 pub use postgres::{TestDb, bin, is_root, server_command};
 pub use proxy::postgres_client::Client;
 pub use proxy::postgres_client::fault as postgres_client_fault;
-pub use proxy::{ALLOW_ALL, Options, Proxy};
+pub use proxy::{ALLOW_ALL, Options, Proxy, STDOUT};
 
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,9 @@ use super::{Api, DEADLINE, TestDb};
 /// A policy that lets everything pass.
 pub const ALLOW_ALL: &str = "version: 1\nerrors: pass\nrules: []\ndefault: allow\n";
 
+/// What a proxy writes to its standard output goes into this file of its state.
+pub const STDOUT: &str = "stdout";
+
 /// How a proxy is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
@@ -109,7 +112,8 @@ impl Proxy {
             fs::write(&path, policy).unwrap();
             command.arg("--policies").arg(path);
         }
-        command.args(options.arguments).stderr(Stdio::piped()).stdin(Stdio::null());
+        let stdout = fs::File::create(state.path().join(STDOUT)).unwrap();
+        command.args(options.arguments).stdout(stdout).stderr(Stdio::piped()).stdin(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (sender, lines) = mpsc::channel();
