@@ -232,9 +232,8 @@ fn a_password_is_on_no_card_and_in_no_record_in_any_mode() {
             .wait(client.inner.query("SELECT $1::text, $2::int4, $3::text", &[&"same", &42, &None::<String>]))
             .unwrap();
         let mut conn = Conn::session(&proxy.postgres, &db.name);
-        conn.send(
-            &[parse("s", "SELECT $1, $2"), bind("", "s", 0, &[&b"same"[..], b"42"]), execute("", 0), sync()].concat(),
-        );
+        let bound = frame('B', b"\0s\0\0\0\0\x02\0\0\0\x04same\0\0\0\x0242\0\0");
+        conn.send(&[parse("s", "SELECT $1, $2"), bound, execute("", 0), sync()].concat());
         conn.tags();
         drop(client);
         proxy.signal("TERM");
