@@ -94,7 +94,7 @@ fn load_and_kill(proxy: &Proxy, kill: usize) -> Seen {
     let operators: Vec<_> = operators.collect();
     drop(sent);
     // Kills come at another place of the load each time.
-    for _ in 0..CLIENTS + (kill * 17) % 61 {
+    for _ in 0..CLIENTS * 2 + (kill * 17) % 61 {
         sends.recv().unwrap();
     }
     proxy.signal("KILL");
