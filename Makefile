@@ -3,7 +3,7 @@
 CARGO_FLAGS := --locked
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: test test-servers demo lint fmt bench setup torture
+.PHONY: test test-servers demo lint fmt bench setup torture conformance
 
 test: setup
 	cargo nextest run $(CARGO_FLAGS)
@@ -26,9 +26,16 @@ test-servers: setup
 	    cargo nextest run $(CARGO_FLAGS) -E '$(ANALYSIS)' || exit 1; \
 	done
 
-# The proxy is killed under load again and again; what the log holds afterwards is compared with what Postgres saw.
+# The proxy is killed under load again and again; what the log and the hold store have afterwards is compared with what
+# Postgres saw and what operators were told.
 torture: setup
-	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} cargo test $(CARGO_FLAGS) --test it torture:: -- --nocapture
+	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} HOLDGATE_TEST_KILLS=$${ROUNDS:-200} \
+	  cargo test $(CARGO_FLAGS) --test it -- torture:: killed:: --nocapture
+
+# Suites of PostgreSQL and of drivers, directly and through the proxy; SUITES names some of them. Takes hours for all.
+conformance: setup
+	cargo build $(CARGO_FLAGS)
+	python3 conformance/run.py $(SUITES)
 
 demo: setup
 	cargo build $(CARGO_FLAGS)

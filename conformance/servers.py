@@ -22,6 +22,9 @@ max_wal_senders = 10
 log_min_messages = fatal
 """
 
+# Suites try how much a server takes; the proxy's bounds are its operator's to set.
+CONFIG = "limits: { statement_max: 256MiB, bind_max: 256MiB }\n"
+
 READY_WITHIN_S = 60
 
 
@@ -87,8 +90,10 @@ class Proxy:
         state = places.fresh(*place, "state")
         policy = state.parent / "allow-all.yaml"
         policy.write_text(ALLOW_ALL)
+        config = state.parent / "holdgate.yaml"
+        config.write_text(CONFIG)
         upstream = f"host=127.0.0.1 port={cluster.port} user=postgres sslmode=disable"
-        command = [places.HOLDGATE, "serve", "--upstream", upstream, "--listen", f"127.0.0.1:{port or 0}", "--http", "off"]
+        command = [places.HOLDGATE, "serve", "--config", config, "--upstream", upstream, "--listen", f"127.0.0.1:{port or 0}", "--http", "off"]
         command += ["--state", state, "--mode", mode]
         command += ["--policies", policy] if mode == "enforce" else []
         self.said = state.parent / "proxy.log"

@@ -35,7 +35,7 @@ class Pytest(Suite):
     def run(self, target):
         results = target.place / "results.xml"
         self.execute(target, [
-            self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=120", f"--junitxml={results}",
+            self.python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--timeout=120", f"--junitxml={results}",
             *self.arguments, *self.database(target), *self.paths,
         ], self.environment(target), cwd=self.source)
         return junit(results)
@@ -79,7 +79,7 @@ class Asyncpg(Pytest):
 
     name = "asyncpg"
     package = "asyncpg==0.32.0"
-    needs = ("asyncpg==0.32.0",)
+    needs = ("asyncpg==0.32.0", "distro")
 
     def environment(self, target):
         return {"PGDATABASE": "postgres"}

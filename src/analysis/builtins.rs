@@ -5,6 +5,9 @@
 pub(super) enum Builtin {
     /// Packs many rows into one value.
     Packs,
+    /// Hands its arguments to other sessions, to whoever reads the server's log of changes, or back to this one, beside
+    /// the rows that are counted.
+    Sends,
     /// Reads files, large objects or other servers, or runs SQL that the analysis cannot see.
     Opaque,
     /// An ordered-set aggregate: with a list of fractions it returns as many of the rows' values.
@@ -72,12 +75,12 @@ const TABLE: &[(&str, Builtin)] = &[
     ("pg_logical_slot_peek_changes", Builtin::Opaque),
     ("pg_logical_slot_get_binary_changes", Builtin::Opaque),
     ("pg_logical_slot_peek_binary_changes", Builtin::Opaque),
-    ("pg_logical_emit_message", Builtin::Acts),
+    ("pg_logical_emit_message", Builtin::Sends),
     ("pg_get_wal_record_info", Builtin::Opaque),
     ("set_config", Builtin::SetConfig),
     ("nextval", Builtin::Acts),
     ("setval", Builtin::Acts),
-    ("pg_notify", Builtin::Acts),
+    ("pg_notify", Builtin::Sends),
     ("pg_advisory_lock", Builtin::Acts),
     ("pg_terminate_backend", Builtin::Signals),
     ("pg_cancel_backend", Builtin::Signals),

@@ -176,7 +176,13 @@ impl Analyzer<'_> {
                 }
                 tested.fields = None;
                 tested.add(Value::all(&fields));
-                tested.turned(if kind == raw::SubLinkType::ARRAY_SUBLINK { Turn::Aggregate } else { Turn::Transform })
+                let array = kind == raw::SubLinkType::ARRAY_SUBLINK;
+                let mut value = tested.turned(if array { Turn::Aggregate } else { Turn::Transform });
+                if let (true, [only]) = (array, fields.as_slice()) {
+                    let row = self.with_fields(only.value.clone()).fields;
+                    value.fields = row.map(|row| value.spread(&row));
+                }
+                value
             }
         }
     }
@@ -286,8 +292,9 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
-                    value.fields = None;
-                    value.turned(Turn::Transform)
+                    let mut value = value.turned(Turn::Transform);
+                    value.fields = value.fields.take().map(|row| value.spread(&row));
+                    value
                 }
                 _ => value,
             };

@@ -176,6 +176,13 @@ impl Analyzer<'_> {
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
             value = value.turned(Turn::of(function));
+            if let ("array_agg" | "unnest", [rows]) = (&*function.name, arguments) {
+                let row = self.with_fields(rows.clone()).fields;
+                value.fields = row.map(|row| value.spread(&row));
+                if &*function.name == "unnest" && value.type_oid == 0 {
+                    value.type_oid = self.catalog().type_of(rows.type_oid).map_or(0, |array| array.element);
+                }
+            }
         }
         if !own.is_empty() {
             // Its result can be a row of another relation's columns: what it was asked with decides all the same.
@@ -233,6 +240,12 @@ impl Analyzer<'_> {
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
             Builtin::Fractions => {}
             Builtin::Acts => self.touched.acts = true,
+            Builtin::Sends => {
+                self.touched.acts = true;
+                self.touched.sends = true;
+                self.touched.packs |= !value.sources.is_empty();
+                self.touched.mark(&value.sources, REVEAL);
+            }
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
                 self.touched.opaque(format!("function \"{}\" reaches what no analysis can see", function.name));
@@ -290,6 +303,11 @@ impl Analyzer<'_> {
             let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
+        }
+        if body.touched.sends && !arguments.sources.is_empty() {
+            // An argument can be what the body sends.
+            self.touched.packs = true;
+            self.touched.mark(&arguments.sources, REVEAL);
         }
         let mut value = Value::all(&body.fields);
         value.add(Value { fields: None, type_oid: 0, ..arguments.clone() });

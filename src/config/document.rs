@@ -97,6 +97,7 @@ pub(super) struct Document {
     pub(super) client_rules: Vec<At<ClientRuleEntry>>,
     pub(super) operators: Vec<OperatorEntry>,
     pub(super) public_url: Option<At<String>>,
+    pub(super) trusted_proxies: List<Network>,
     pub(super) oidc: Option<SignInEntry>,
     pub(super) notify: NotifyEntry,
     pub(super) hold: HoldEntry,

@@ -106,6 +106,11 @@ impl Reader<'_> {
         self.findings.push(Finding::error(self.path, place, code, message));
     }
 
+    /// The same for a value that cannot be, with what to write instead.
+    pub(super) fn error_with(&mut self, place: Place, message: impl Into<String>, hint: &str) {
+        self.findings.push(Finding::error(self.path, place, "bad-value", message).hint(hint));
+    }
+
     /// A flag's value; `None` where it is not given, or wrong.
     fn flag<T>(&mut self, name: &str, text: Option<&str>, parse: fn(&str) -> Result<T, String>) -> Option<T> {
         match parse(text?) {

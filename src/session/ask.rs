@@ -97,8 +97,8 @@ impl Session {
         let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
         let portal = Portal::new(prepared.clone());
         let name: Box<[u8]> = name.into();
-        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
-        self.phase.forwarded(Request::Bind(name.clone(), portal), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(prepared)), Whose::Ours);
+        self.phase.forwarded(Request::Bind(name.clone(), Box::new(portal)), Whose::Ours);
         self.phase.forwarded(Request::Own, Whose::Ours);
         self.phase.forwarded(Request::ClosePortal(name.clone()), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
@@ -124,7 +124,7 @@ impl Session {
         build::close_statement(out, &name);
         build::bare(out, b'S');
         let prepared = Prepared::unknown(text.clone());
-        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(prepared)), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
         self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await?;

@@ -57,6 +57,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn clear(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
+        self.shown.judged(run.facts_of(run.deciding()).map_or("", |facts| facts.command.as_str()));
         let cleared = match self.permit(run, form).await {
             Ok(Cleared::Go) if !self.is_failed_transaction() => self.learn(run).await,
             cleared => cleared,
@@ -85,7 +86,7 @@ impl Session {
         match run.verdict() {
             Verdict::Hold if self.enforces() => {
                 return match Box::pin(self.spend_bundle(run, &form)).await? {
-                    Some(cleared) => Ok(cleared),
+                    Some(cleared) => self.write_down_beside(run, cleared).await,
                     None => self.hold_all(run, form).await,
                 };
             }
@@ -132,7 +133,12 @@ impl Session {
 
     /// The hold's own records open the statement that decides; those beside it in the same text get their lines here.
     async fn hold_all(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        match Box::pin(self.hold(run, form)).await? {
+        let cleared = Box::pin(self.hold(run, form)).await?;
+        self.write_down_beside(run, cleared).await
+    }
+
+    async fn write_down_beside(&mut self, run: &Run, cleared: Cleared) -> Result<Cleared, End> {
+        match cleared {
             Cleared::Go if run.parts.len() > 1 && !self.is_failed_transaction() => {
                 let deciding = run.deciding();
                 self.write_down_but(run, Some(deciding)).await

@@ -56,7 +56,7 @@ impl Session {
         build::close_statement(out, &name);
         build::bare(out, b'S');
         self.phase.forwarded(Request::Sync, Whose::Ours);
-        self.phase.forwarded(Request::Parse(name.clone(), Prepared::unknown(Bytes::new())), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(Prepared::unknown(Bytes::new()))), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
         self.run_until(|session, _| if session.phase.doubts_sync() { Poll::Pending } else { Poll::Ready(()) }).await?;

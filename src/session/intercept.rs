@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
@@ -242,7 +242,7 @@ impl Session {
             shows: None,
         };
         let frame = if run.asks_for_tickets() { tickets::parse_frame(&name) } else { frame };
-        self.forward(&frame, Request::Parse(name, prepared));
+        self.forward(&frame, Request::Parse(name, Box::new(prepared)));
         Ok(())
     }
 
@@ -289,7 +289,7 @@ impl Session {
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };
         let portal = Portal { statement: names.statement.into(), values, cleared, ..Portal::new(prepared) };
-        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), portal));
+        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), Box::new(portal)));
         Ok(())
     }
 
@@ -397,7 +397,12 @@ impl Session {
             // The client went away inside a frame: there is nothing left that could be answered.
             return Err(End::Client);
         }
-        Ok(Some(self.client.input.split_to(length).freeze()))
+        let frame = self.client.input.split_to(length).freeze();
+        if self.client.input.is_empty() {
+            // It would keep the frame's memory for as long as the session idles.
+            self.client.input = BytesMut::new();
+        }
+        Ok(Some(frame))
     }
 
     /// Passes a frame on, or drops it, as it comes in.

@@ -7,11 +7,10 @@ use bytes::Bytes;
 
 use super::meaning::{Plan, names_another};
 use super::names::{Epoch, Prepared};
-use super::phase::{Request, Status};
+use super::phase::Status;
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::sizes::{Sent, Size};
-use super::table::is_same;
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
@@ -91,11 +90,7 @@ impl Session {
     async fn catch_up(&mut self) -> Result<(), End> {
         let touched = self.settings.touched || self.changed || self.own_changed;
         let revocable = if touched { Revocable::Yes } else { Revocable::No };
-        let moves = |request: &Request| match request {
-            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run.changes_meaning(revocable),
-            _ => false,
-        };
-        if self.phase.requests().any(moves) { self.settle().await } else { Ok(()) }
+        if self.phase.changes_meaning(revocable) { self.settle().await } else { Ok(()) }
     }
 
     /// EXECUTE and FETCH mean what their names mean once all that comes before them has been answered.
@@ -108,8 +103,8 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn prepared(&mut self, name: &[u8]) -> Result<Prepared, End> {
-        if let Some(prepared) = self.parsed_in_batch(name) {
-            return Ok(prepared);
+        if let Some(prepared) = self.phase.parsed_in_batch(name) {
+            return Ok(prepared.clone());
         }
         if self.phase.has_older_batch() {
             // What an older batch did to names is known only from its answers.
@@ -117,13 +112,6 @@ impl Session {
         }
         let unknown = || Prepared::opaque(name, "no prepared statement of this name is known");
         Ok(self.names.statement(name).cloned().unwrap_or_else(unknown))
-    }
-
-    fn parsed_in_batch(&self, name: &[u8]) -> Option<Prepared> {
-        self.phase.batch().find_map(|request| match request {
-            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(prepared.clone()),
-            _ => None,
-        })
     }
 
     /// The run of a portal that is to be executed.

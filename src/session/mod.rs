@@ -7,6 +7,7 @@
 
 mod action;
 mod ask;
+mod bell;
 mod budget;
 mod bundle;
 mod call;
@@ -15,6 +16,7 @@ mod card;
 mod charge;
 mod clear;
 mod copy;
+mod doing;
 mod end;
 mod foreseen;
 mod hold;
@@ -208,6 +210,8 @@ struct Session {
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.
     transaction_since: Option<Timestamp>,
+    /// What operators were shown last of what it does.
+    shown: doing::Shown,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
     /// What is left of an approval of several executions.

@@ -27,8 +27,8 @@ const DIRECT_MIN: usize = 4 * 1024;
 /// Bytes that may wait for a slow peer before the other one is read no more.
 const OUTPUT_MAX: usize = 256 * 1024;
 
-/// A buffer that has grown beyond this is given back when it is empty.
-const KEEP_MAX: usize = 16 * 1024;
+/// A buffer that has grown beyond this is given back when it is empty: most statements and their answers are smaller.
+const KEEP_MAX: usize = 256;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
@@ -289,6 +289,9 @@ impl Session {
         if over || (self.watch.broken && !self.watch.ended) {
             return Err(End::Server);
         }
+        if !moved {
+            self.show_doing();
+        }
         Ok(match (moved, wrote) {
             (true, _) => Moved::Some,
             (false, true) => Moved::Out,
@@ -309,16 +312,21 @@ impl Session {
     }
 
     fn poll_signals(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        while let Poll::Ready(Some(signal)) = self.registration.signals.poll_recv(cx) {
-            moved = true;
-            match signal {
-                Signal::Cancel => self.on_cancel(),
-                Signal::Kill { by } => self.killed = Some(by),
-                Signal::Drain => self.draining = true,
-            }
+        let signals = self.registration.signals(cx);
+        let moved = !signals.is_empty();
+        for signal in signals {
+            self.on_signal(signal);
         }
         moved
+    }
+
+    /// Something was said to the session from outside.
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Cancel => self.on_cancel(),
+            Signal::Kill { by } => self.killed = Some(by),
+            Signal::Drain => self.draining = true,
+        }
     }
 
     fn poll_write_server(&mut self, cx: &mut Context<'_>) -> bool {

@@ -134,6 +134,13 @@ pub(super) fn could_set(facts: &StatementFacts) -> bool {
     !facts.opaque.is_empty() || facts.functions.iter().any(own)
 }
 
+/// Whether the same statement behind it reads the same rows, on another connection too.
+pub(super) fn leaves_all_as_it_is(facts: &StatementFacts) -> bool {
+    let harmless = |kind: &Kind| matches!(kind, Kind::Read | Kind::Session | Kind::Transaction);
+    let calls = facts.functions.iter().any(|name| !name.starts_with("pg_catalog."));
+    facts.pure_read || (facts.kinds.iter().all(harmless) && facts.opaque.is_empty() && !calls)
+}
+
 /// One judged run.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -269,14 +276,19 @@ impl Run {
                 .any(|facts| facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty())
     }
 
-    /// Once it has run, names of relations, statements or cursors may mean something else. `taken_back`: the open
-    /// transaction has changed what they mean, which its end may undo.
-    pub(super) fn changes_meaning(&self, taken_back: Revocable) -> bool {
-        self.facts.statements.iter().any(|facts| {
-            could_set(facts)
-                || facts.effects.iter().any(Settings::is_moved_by)
-                || (taken_back == Revocable::Yes && facts.kinds.contains(&Kind::Transaction))
-        })
+    /// Once it has run, names of relations, statements or cursors may mean something else.
+    pub(super) fn changes_meaning(&self) -> bool {
+        self.facts.statements.iter().any(|facts| could_set(facts) || facts.effects.iter().any(Settings::is_moved_by))
+    }
+
+    /// One of its statements begins or ends a transaction, or goes back in it.
+    pub(super) fn has_transaction_statement(&self) -> bool {
+        self.facts.statements.iter().any(|facts| facts.kinds.contains(&Kind::Transaction))
+    }
+
+    /// It may leave behind what other connections do not see.
+    pub(super) fn writes(&self) -> bool {
+        !self.facts.statements.iter().all(leaves_all_as_it_is)
     }
 
     /// Nothing stands against the statement whose answer comes next.

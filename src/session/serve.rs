@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::foreseen::Foreseen;
 use super::memo::Memo;
-use super::registry::SessionRow;
+use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
@@ -50,8 +50,8 @@ struct Entered {
     seat: OwnedSemaphorePermit,
 }
 
-/// Serves one client from its start-up packet to the end of its session. `place` is its place among those that have not
-/// proved anything, and is given up once it has.
+/// Lets one client in, from its start-up packet on; its session lives in a task of its own, which holds nothing of the
+/// log-in. `place` is its place among those that have not proved anything, and is given up once it has.
 pub async fn serve(
     services: Arc<Services>,
     mut client: Stream,
@@ -76,8 +76,14 @@ pub async fn serve(
         }
     };
     drop(place);
-    let _gauge = SessionGauge::enter();
-    let Ok((mut session, _seat)) = Box::pin(greet(services, client, entered, caller)).await else { return };
+    let gauge = SessionGauge::enter();
+    if let Ok((session, seat)) = Box::pin(greet(services, client, entered, caller)).await {
+        tokio::spawn(live(session, (gauge, seat)));
+    }
+}
+
+/// The session itself. What it takes up counts as long as it lives.
+async fn live(mut session: Box<Session>, _counted: (SessionGauge, OwnedSemaphorePermit)) {
     let end = session.run().await;
     Box::pin(session.wind_up(&end)).await;
 }
@@ -179,7 +185,7 @@ async fn greet(
     client: Stream,
     entered: Entered,
     (parameters, address): (&Parameters, SocketAddr),
-) -> Result<(Session, OwnedSemaphorePermit), End> {
+) -> Result<(Box<Session>, OwnedSemaphorePermit), End> {
     let Entered { principal, server, greeting, upstream, seat } = entered;
     let channel = Channel::of(parameters);
     // What replicates the whole server carries the database that is served, whatever it says.
@@ -190,6 +196,7 @@ async fn greet(
         client: Some(address),
         database: replicated.unwrap_or_else(|| database(parameters)),
     };
+    let since = services.clock.now();
     let row = SessionRow {
         id: SessionId::new(),
         principal: who.principal.name.clone(),
@@ -197,9 +204,10 @@ async fn greet(
         database: who.database.clone(),
         client: Some(address),
         application_name: parameters.text("application_name").unwrap_or_default(),
-        since: services.clock.now(),
+        since,
         backend_pid: greeting.pid,
-        holding: false,
+        human: who.principal.human.clone(),
+        activity: Activity::begun(since),
     };
     let scribe = Scribe::new(template(&services, &who, &row), services.clone());
     let backend = (upstream, greeting.pid, greeting.key.clone());
@@ -209,7 +217,7 @@ async fn greet(
         settings.server_reports(name, value);
     }
     let presence = services.databases.enter(&who.database);
-    let mut session = Session {
+    let mut session = Box::new(Session {
         database: services.databases.database(&who.database),
         services,
         _presence: presence,
@@ -239,6 +247,7 @@ async fn greet(
         foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
+        shown: super::doing::Shown::default(),
         released: Vec::new(),
         approved: None,
         unfinished: Vec::new(),
@@ -247,7 +256,7 @@ async fn greet(
         cancel_requested: false,
         draining: false,
         killed: None,
-    };
+    });
     session.scribe.claims(&session.settings);
     session.server.input = greeting.rest;
     session.client.output = greeting.greeting;
@@ -262,6 +271,8 @@ async fn greet(
 impl Session {
     async fn run(&mut self) -> End {
         loop {
+            // Frames that are here already are handled without waiting for anything: others get their turn between them.
+            tokio::task::coop::consume_budget().await;
             if let Err(end) = self.next_frame().await {
                 return end;
             }

@@ -303,8 +303,8 @@ impl Session {
         }
         let Some(front) = self.phase.answered() else { return Fate::Pass };
         match front.request {
-            Request::Parse(name, prepared) => self.names.set_statement(name, prepared),
-            Request::Bind(name, portal) => self.names.set_portal(name, portal),
+            Request::Parse(name, prepared) => self.names.set_statement(name, *prepared),
+            Request::Bind(name, portal) => self.names.set_portal(name, *portal),
             Request::CloseStatement(name) => self.names.close_statement(&name),
             Request::ClosePortal(name) => self.names.close_portal(&name),
             Request::Describe(described) => self.described(&described, &[]),

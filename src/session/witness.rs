@@ -160,9 +160,7 @@ impl Session {
         }
         (run.current, run.since, run.witnessed) = (old.current, old.since, true);
         run.portal.clone_from(&old.portal);
-        if let Some(mine) = self.phase.front().and_then(|front| front.request.run_mut()) {
-            *mine = *run;
-        }
+        self.phase.judged_again(*run);
         Ok(agrees)
     }
 

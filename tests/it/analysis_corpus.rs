@@ -19,7 +19,7 @@ use holdgate::catalog::Catalog;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use super::harness::{bin, is_root, server_command};
-use super::oracle::{Place, Truth};
+use super::oracle::{Place, Truth, printed};
 
 /// A server of this test's own, reached over a socket in its directory.
 pub(crate) struct Server {
@@ -106,13 +106,9 @@ impl Session {
     /// The same as whoever the session is.
     pub(crate) async fn truth_as_is(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
         self.client.batch_execute("SET debug_print_rewritten = on; SET client_min_messages = log").await?;
-        self.notices.lock().unwrap().clear();
-        let prepared = self.client.batch_execute(&format!("PREPARE truth AS {query}")).await;
-        let trees = std::mem::take(&mut *self.notices.lock().unwrap());
-        self.client.batch_execute("RESET debug_print_rewritten; RESET client_min_messages; DEALLOCATE ALL").await?;
-        prepared?;
-        let tree = trees.iter().rev().find(|tree| !tree.contains("PREPARESTMT")).expect("the server printed no tree");
-        Ok(Truth::read(tree))
+        let tree = printed(&self.client, &self.notices, query).await;
+        self.client.batch_execute("RESET debug_print_rewritten; RESET client_min_messages").await?;
+        Ok(Truth::read(&tree?))
     }
 }
 

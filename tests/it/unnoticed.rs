@@ -1,6 +1,6 @@
 //! What the proxy does for itself, on connections of its own and between the client's statements, nobody notices.
 
-use crate::harness::conn::{Conn, frame, query};
+use crate::harness::conn::{Conn, Frame, frame, query, startup};
 use crate::harness::{ALLOW_ALL, Client, Options, Proxy, TestDb, eventually};
 
 /// A proxy that serves every database of the server.
@@ -52,21 +52,17 @@ fn notices_of_our_own_questions_are_swallowed() {
     let proxy = Proxy::start(&db, Options { observe: true, ..Options::default() });
     let told = |address: &str| {
         let mut conn = Conn::session(address, &db.name);
-        conn.send(&query("CREATE TEMP TABLE mine (a int)"));
-        conn.until('Z');
-        conn.send(&query("SET client_min_messages = debug5"));
-        conn.until('Z');
+        for sql in ["SET client_min_messages = debug5", "CREATE TEMP TABLE mine (a int)"] {
+            conn.send(&query(sql));
+            conn.until('Z');
+        }
+        // What is temporary is looked up on the client's own connection.
         conn.send(&query("SELECT count(*) FROM mine"));
-        let frames = conn.until('Z');
-        let began = |frame: &&_| starts(frame, "StartTransaction");
-        frames.iter().filter(began).count()
+        let began = |frame: &Frame| frame.tag == 'N' && frame.field(b'M').starts_with("StartTransaction");
+        conn.until('Z').into_iter().filter(began).count()
     };
     assert_eq!(told(&format!("127.0.0.1:{}", db.port)), 1);
     assert_eq!(told(&proxy.postgres), 1);
-}
-
-fn starts(frame: &crate::harness::conn::Frame, text: &str) -> bool {
-    frame.tag == 'N' && frame.field(b'M').starts_with(text)
 }
 
 #[test]
@@ -74,17 +70,18 @@ fn a_cancel_ends_a_statement_that_is_still_being_judged() {
     let db = TestDb::new("un_cancel");
     let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
     let mut conn = Conn::open(&proxy.postgres);
-    conn.send(&crate::harness::conn::startup(&[("user", "postgres"), ("database", &db.name)]));
+    conn.send(&startup(&[("user", "postgres"), ("database", &db.name)]));
     let key = conn.until('Z').into_iter().find(|frame| frame.tag == 'K').unwrap().body;
-    // Comments are part of the catalog, and of nothing that the statement itself needs: reading them waits.
-    let locker = Client::connect(&db.dsn());
-    locker.query("BEGIN; LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE").unwrap();
     conn.send(&query("CREATE TABLE made (a int)"));
     conn.until('Z');
+    // The catalog has to be read again before the next statement is judged. Comments are part of it, and of nothing that
+    // the statement itself needs: that reading waits.
+    let locker = Client::connect(&db.dsn());
+    locker.query("BEGIN; LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE").unwrap();
     conn.send(&query("SELECT count(*) FROM made"));
     eventually("the statement is being judged", || {
-        let waiting = db.direct("SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_description'::regclass AND NOT granted");
-        (waiting == "t").then_some(())
+        let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_description'::regclass AND NOT granted";
+        (db.direct(waiting) == "t").then_some(())
     });
     let mut cancel = Conn::open(&proxy.postgres);
     cancel.send(&[&16_u32.to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), &key].concat());

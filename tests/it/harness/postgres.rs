@@ -57,6 +57,11 @@ impl TestDb {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// The server's major version.
+    pub fn version(&self) -> u32 {
+        self.direct("SHOW server_version_num").parse::<u32>().unwrap() / 10_000
+    }
+
     /// The server's own log, where statements of this database stand from now on (`log_statement`).
     pub fn log_statements(&self) -> PathBuf {
         let name = &self.name;
