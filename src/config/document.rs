@@ -255,7 +255,6 @@ pub(super) struct HoldEntry {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the names are the keys of the file")]
 pub(super) struct LimitsEntry {
     pub(super) statement_max: Option<At<Size>>,
     pub(super) bind_max: Option<At<Size>>,

@@ -210,7 +210,6 @@ impl Session {
         Ok(None)
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
     pub(super) fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();

@@ -14,34 +14,43 @@ enum Cut {
     EachByte,
 }
 
-fn same_as_directly(label: &str, options: Options<'_>) {
+fn same_as_directly(label: &str, options: Options<'_>, cut: Cut) {
     let db = TestDb::new(label);
     let proxy = Proxy::start(&db, options);
     let direct = format!("127.0.0.1:{}", db.port);
     let mut different = Vec::new();
-    let runs = [scripts(&db.name, 0), scripts(&db.name, 1), scripts(&db.name, 2)].map(Vec::into_iter);
-    let [bare, whole, cut_up] = runs;
-    for (((name, script), (_, whole)), (_, cut_up)) in bare.zip(whole).zip(cut_up) {
-        let expected = replies(&direct, &db.name, &script, Cut::Whole);
-        for (script, cut) in [(whole, Cut::Whole), (cut_up, Cut::EachByte)] {
-            let found = replies(&proxy.postgres, &db.name, &script, cut);
-            let differs = expected.iter().zip(&found).find(|(expected, found)| expected != found);
-            different.extend(differs.map(|(expected, found)| {
-                format!("{name}, {cut:?}, line {}:\n  direct  {:?}\n  through {:?}", expected.0, expected.1, found.1)
-            }));
-        }
+    for ((name, bare), (_, served)) in scripts(&db.name, 0).into_iter().zip(scripts(&db.name, 1)) {
+        let expected = replies(&direct, &db.name, &bare, Cut::Whole);
+        let found = replies(&proxy.postgres, &db.name, &served, cut);
+        let differs = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+        different.extend(differs.map(|(expected, found)| {
+            format!("{name}, line {}:\n  direct  {:?}\n  through {:?}", expected.0, expected.1, found.1)
+        }));
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
+const OBSERVING: Options<'_> = Options { observe: true, policy: None, arguments: &[] };
+const ALLOWING: Options<'_> = Options { observe: false, policy: Some(ALLOW_ALL), arguments: &[] };
+
 #[test]
 fn scripts_get_the_frames_of_postgres_in_observe_mode() {
-    same_as_directly("wire_observe", Options { observe: true, ..Options::default() });
+    same_as_directly("wire_observe", OBSERVING, Cut::Whole);
 }
 
 #[test]
 fn scripts_get_the_frames_of_postgres_where_all_is_allowed() {
-    same_as_directly("wire_enforce", Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    same_as_directly("wire_enforce", ALLOWING, Cut::Whole);
+}
+
+#[test]
+fn scripts_that_come_byte_by_byte_get_the_frames_of_postgres_in_observe_mode() {
+    same_as_directly("wire_bytes_observe", OBSERVING, Cut::EachByte);
+}
+
+#[test]
+fn scripts_that_come_byte_by_byte_get_the_frames_of_postgres_where_all_is_allowed() {
+    same_as_directly("wire_bytes_enforce", ALLOWING, Cut::EachByte);
 }
 
 /// All scripts; `$DATABASE` in them is the test's own, `$RUN` is another name in each run.
