@@ -38,6 +38,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) scanned: BTreeSet<Oid>,
     /// The setting that the rows of the query are about, while its targets are read.
     pub(super) one_setting: Option<OneSetting>,
+    /// The function that the first call is known to mean, until that call is met.
+    pub(super) called: Option<Oid>,
     depth: usize,
     depth_max: usize,
 }
@@ -96,6 +98,7 @@ impl<'a> Analyzer<'a> {
             exhausted: false,
             scanned: BTreeSet::new(),
             one_setting: None,
+            called: None,
             depth: 0,
             depth_max,
         }
@@ -320,8 +323,8 @@ pub(super) fn stored(relation: &Relation) -> Arc<[Field]> {
         name: Arc::clone(&column.name),
         value: Value {
             sources: Sources::from([ColumnId { relation: relation.oid, number: column.number }]),
-            fields: None,
             type_oid: column.type_oid,
+            ..Value::default()
         },
     };
     relation.columns.iter().map(field).collect()

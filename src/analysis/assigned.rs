@@ -133,7 +133,7 @@ fn statement<'t>(source: &'t str, words: &[Word], place: usize) -> &'t str {
 fn variables(words: &[Word], all: &Sources) -> Scope<'static> {
     let names: BTreeSet<&str> = words.iter().filter(|word| word.name).map(|word| word.text.as_str()).collect();
     let fields: Arc<[Field]> =
-        names.iter().map(|name| Field { name: (*name).into(), value: Value::of(all.clone()) }).collect();
+        names.iter().map(|name| Field { name: (*name).into(), value: Value::computed(all.clone()) }).collect();
     let rows: BTreeSet<&str> = words
         .windows(2)
         .filter_map(|pair| match pair {

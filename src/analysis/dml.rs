@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading};
-use super::facts::Kind;
+use super::bound;
+use super::facts::{Bound, Kind, SessionEffect};
 use super::fire::{DELETE, INSERT, UPDATE};
 use super::from::alias_names;
 use super::parse::{Node, NodeList, nodes, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
-use super::touch::{Field, PROBE, REVEAL, Sources, Value, WRITE};
+use super::touch::{Field, JOIN, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
+
+/// The schema of the server's own catalog.
+const SYSTEM: &str = "pg_catalog";
 
 /// The target of a statement.
 struct Target {
@@ -27,6 +31,11 @@ impl Analyzer<'_> {
         let reading = if var.inh { Reading::Family } else { Reading::Only };
         let fields = self.read_relation(&relation, reading);
         self.write_policies(&relation);
+        if &*relation.schema == SYSTEM {
+            // Definitions, rights and statistics are kept there, and a superuser may write them as rows.
+            self.touched.kinds.insert(Kind::Dcl);
+            self.touched.effects.push(SessionEffect::CatalogChange);
+        }
         let aliased = var.alias().and_then(nodes::Alias::aliasname);
         let rel = Rel {
             alias: aliased.map_or_else(|| Arc::clone(&relation.name), Arc::from),
@@ -45,6 +54,7 @@ impl Analyzer<'_> {
             self.touched.mark(&written, WRITE);
             if let Some(value) = value {
                 self.touched.flows.add(&written, &value.sources);
+                self.touched.flows.note(&written, value);
             }
         }
     }
@@ -61,7 +71,8 @@ impl Analyzer<'_> {
         };
         let fields = self.insert_source(insert.select_stmt(), &scope);
         let read = sources(&fields);
-        self.touched.packs |= !read.is_empty();
+        let one = scope.is_bare() && bound::query(self, insert.select_stmt()) == Bound::One;
+        self.touched.packs |= !read.is_empty() && !one;
         self.touched.mark(&read, REVEAL);
         let values: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
         self.inserted(&target, insert.cols(), &values);
@@ -130,7 +141,12 @@ impl Analyzer<'_> {
     /// What the statement was to insert into a column: what flows into it so far.
     fn proposed(&self, name: &str, target: &Target) -> Value {
         let written = target.rel.field(name).unwrap_or_default().sources;
-        Value::of(written.iter().filter_map(|column| self.touched.flows.into.get(column)).flatten().copied().collect())
+        let sources = written.iter().filter_map(|column| self.touched.flows.into.get(column)).flatten().copied();
+        let mut value = Value::of(sources.collect());
+        for (source, ways) in written.iter().filter_map(|column| self.touched.flows.noted.get(column)).flatten() {
+            value.sources.contains(source).then(|| value.noted.insert(*source, *ways));
+        }
+        value
     }
 
     /// Columns of `excluded` decide by the target's own types and defaults: they count as asked for.
@@ -163,7 +179,7 @@ impl Analyzer<'_> {
         for assignment in list {
             let value = self.expr(assignment.val(), scope);
             self.write(target, assignment.name().unwrap_or_default(), Some(&value));
-            self.touched.packs |= !value.sources.is_empty();
+            self.touched.gathers |= !value.sources.is_empty();
             self.touched.mark(&value.sources, REVEAL);
             // `home.city = …` puts a part into the value that is there.
             if !assignment.indirection().is_empty() {
@@ -187,12 +203,16 @@ impl Analyzer<'_> {
             scope.add(Part::of(target.rel.clone()));
         }
         self.beside_target(update.from_clause(), &mut scope, &outer);
-        self.probe_expr(update.where_clause(), &scope);
+        self.conditions(update.where_clause(), &scope);
         let Some(target) = target else {
             self.expr_targets(update.target_list(), &scope);
             return Vec::new();
         };
+        let gathers = std::mem::take(&mut self.touched.gathers);
         self.assignments(&target, update.target_list().iter(), &scope);
+        if std::mem::replace(&mut self.touched.gathers, gathers) {
+            self.touched.packs |= !(outer.is_bare() && bound::one_row_written(self, update));
+        }
         self.fire(&target.relation, UPDATE);
         self.returning(update.returning_clause(), &target, scope)
     }
@@ -223,7 +243,7 @@ impl Analyzer<'_> {
             scope.add(Part::of(target.rel.clone()));
         }
         self.beside_target(delete.using_clause(), &mut scope, &outer);
-        self.probe_expr(delete.where_clause(), &scope);
+        self.conditions(delete.where_clause(), &scope);
         let Some(target) = target else { return Vec::new() };
         self.fire(&target.relation, DELETE);
         self.returning(delete.returning_clause(), &target, scope)
@@ -241,7 +261,7 @@ impl Analyzer<'_> {
         }
         let source = self.item(merge.source_relation(), &outer, &outer);
         scope.add(source);
-        self.probe_expr(merge.join_condition(), &scope);
+        self.probe_as(merge.join_condition(), &scope, PROBE | JOIN);
         let Some(target) = target else { return Vec::new() };
         for when in merge.merge_when_clauses() {
             self.merge_when(when, &target, &scope);

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use super::analyzer::Analyzer;
 use super::parse::{Node, Recurse, nodes, raw, strings, walk_manual};
 use super::scope::Scope;
-use super::touch::{Field, PROBE, REVEAL, Value};
+use super::touch::{FILTER, Field, PROBE, REVEAL, SORT, Value};
+use super::ways::Turn;
 
 impl Analyzer<'_> {
-    /// Marks what an expression is made from as deciding.
+    /// Marks what an expression is made from as deciding which rows stay.
     pub(super) fn probe_expr(&mut self, node: Node<'_>, scope: &Scope<'_>) {
-        if !matches!(node, Node::None) {
-            let value = self.expr(node, scope);
-            self.touched.mark(&value.sources, PROBE);
-        }
+        self.probe_as(node, scope, PROBE | FILTER);
     }
 
     /// What an expression is made from.
@@ -31,7 +29,7 @@ impl Analyzer<'_> {
         match node {
             Node::ColumnRef(column) => self.column_ref(column, scope),
             Node::A_Expr(expr) => self.operation(expr, scope),
-            Node::BoolExpr(expr) => self.union(expr.args(), scope),
+            Node::BoolExpr(expr) => self.union(expr.args(), scope).turned(Turn::Transform),
             Node::FuncCall(call) => self.call(call, scope),
             Node::TypeCast(cast) => self.cast(cast, scope),
             Node::SubLink(link) => self.sublink(link, scope),
@@ -53,17 +51,20 @@ impl Analyzer<'_> {
             Node::NodeList(list) => self.union(list, scope),
             Node::SelectStmt(_) => {
                 let fields = self.query_node(node, scope);
-                Value::of(super::scope::sources(&fields))
+                Value::all(&fields)
             }
-            Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
-                let value = self.children(node, scope);
-                self.touched.packs |= !value.sources.is_empty();
-                value
+            Node::JsonArrayAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
+            }
+            Node::JsonObjectAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
             }
             Node::JsonArrayQueryConstructor(array) => {
                 let fields = self.query_node(array.query(), scope);
                 self.touched.packs = true;
-                Value::of(super::scope::sources(&fields))
+                Value::all(&fields).turned(Turn::Aggregate)
             }
             Node::CurrentOfExpr(_) => {
                 self.touched.session_local = true;
@@ -78,6 +79,21 @@ impl Analyzer<'_> {
         }
     }
 
+    /// FILTER, ORDER BY and OVER decide which rows are gathered and how; they are no part of the value.
+    fn json_aggregate(&mut self, common: Option<&nodes::JsonAggConstructor>, value: Value, scope: &Scope<'_>) -> Value {
+        if let Some(common) = common {
+            self.probe_expr(common.agg_filter(), scope);
+            for node in common.agg_order() {
+                self.probe_as(node, scope, PROBE | SORT);
+            }
+            if let Some(window) = common.over() {
+                self.window(window, scope);
+            }
+        }
+        self.touched.gathers |= !value.sources.is_empty();
+        value.turned(Turn::Aggregate)
+    }
+
     /// All that the children of a node are made from; for nodes that only combine.
     pub(super) fn children(&mut self, node: Node<'_>, scope: &Scope<'_>) -> Value {
         let mut children = Vec::new();
@@ -89,7 +105,7 @@ impl Analyzer<'_> {
         for child in children {
             value.add(self.expr(child, scope));
         }
-        value
+        value.turned(Turn::Transform)
     }
 
     fn union(&mut self, list: &super::parse::NodeList, scope: &Scope<'_>) -> Value {
@@ -115,10 +131,10 @@ impl Analyzer<'_> {
         if !matches!(case.arg(), Node::None) {
             self.operator("=");
         }
-        let mut value = self.expr(case.arg(), scope);
+        let mut value = self.expr(case.arg(), scope).turned(Turn::Decide);
         for node in case.args() {
             if let Node::CaseWhen(when) = node {
-                value.add(self.expr(when.expr(), scope));
+                value.add(self.expr(when.expr(), scope).turned(Turn::Decide));
                 value.add(self.expr(when.result(), scope));
             }
         }
@@ -138,7 +154,7 @@ impl Analyzer<'_> {
         value.fields = None;
         value.add(self.expr(expr.rexpr(), scope));
         value.type_oid = 0;
-        value
+        value.turned(Turn::Transform)
     }
 
     fn sublink(&mut self, link: &nodes::SubLink, scope: &Scope<'_>) -> Value {
@@ -159,8 +175,14 @@ impl Analyzer<'_> {
                     self.touched.packs |= fields.iter().any(|field| !field.value.sources.is_empty());
                 }
                 tested.fields = None;
-                tested.add(Value::of(super::scope::sources(&fields)));
-                tested
+                tested.add(Value::all(&fields));
+                let array = kind == raw::SubLinkType::ARRAY_SUBLINK;
+                let mut value = tested.turned(if array { Turn::Aggregate } else { Turn::Transform });
+                if let (true, [only]) = (array, fields.as_slice()) {
+                    let row = self.with_fields(only.value.clone()).fields;
+                    value.fields = row.map(|row| value.spread(&row));
+                }
+                value
             }
         }
     }
@@ -246,7 +268,7 @@ impl Analyzer<'_> {
         {
             let fields = relation.columns.iter().map(|column| Field {
                 name: Arc::clone(&column.name),
-                value: Value { sources: value.sources.clone(), fields: None, type_oid: column.type_oid },
+                value: Value { fields: None, type_oid: column.type_oid, ..value.clone() },
             });
             value.fields = Some(fields.collect());
         }
@@ -270,7 +292,9 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
-                    Value { fields: value.fields.filter(|_| false), ..value }
+                    let mut value = value.turned(Turn::Transform);
+                    value.fields = value.fields.take().map(|row| value.spread(&row));
+                    value
                 }
                 _ => value,
             };
@@ -284,9 +308,9 @@ impl Analyzer<'_> {
             Some(field) => field.clone(),
             None if value.fields.is_some() => match self.functional(&value, name) {
                 Some(result) => result,
-                None => Value::of(value.sources),
+                None => Value::computed(value.sources),
             },
-            None => Value::of(value.sources),
+            None => Value::computed(value.sources),
         }
     }
 
@@ -317,7 +341,7 @@ impl Analyzer<'_> {
             ),
             _ => None,
         };
-        value
+        value.turned(Turn::Transform)
     }
 
     /// Whether a failing cast says the value: text into anything that is read by a stricter grammar.

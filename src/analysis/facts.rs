@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::flows::Flows;
+use super::ways::Uses;
 
 /// What a statement does, in the order of gravity: the gravest of its kinds names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -122,6 +123,17 @@ pub struct ColumnFacts {
     pub access: BTreeSet<Access>,
     /// Its tags; empty where it has none.
     pub tags: BTreeSet<Tag>,
+    /// What it decides, where it is a probe.
+    pub uses: Uses,
+}
+
+impl ColumnFacts {
+    /// Adds what another statement, or another reading of this one, does with the column.
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.access.extend(other.access.iter().copied());
+        self.tags.extend(other.tags.iter().cloned());
+        self.uses.extend(other.uses);
+    }
 }
 
 /// One column of the result.
@@ -296,9 +308,7 @@ impl StatementFacts {
         self.kinds.extend(inner.kinds.iter().copied());
         self.relations.extend(inner.relations.iter().cloned());
         for (name, column) in &inner.columns {
-            let mine = self.columns.entry(name.clone()).or_default();
-            mine.access.extend(column.access.iter().copied());
-            mine.tags.extend(column.tags.iter().cloned());
+            self.columns.entry(name.clone()).or_default().extend(column);
         }
         self.functions.extend(inner.functions.iter().cloned());
         self.outputs.clone_from(&inner.outputs);

@@ -8,7 +8,8 @@ use super::facts::{ColumnName, Output, RelationName, Tag};
 use super::parse::{nodes, raw, strings};
 use super::render::{column_name, tags};
 use super::statement::is_temporary;
-use super::touch::{ColumnId, Field, Sources};
+use super::touch::{ColumnId, Field, Sources, Value};
+use super::ways::{Way, Ways};
 use crate::catalog::{PG_TEMP, Relation, clip};
 
 /// What one column is written from.
@@ -49,6 +50,9 @@ pub struct Fill {
 pub struct Flows {
     /// By the column that is written; those that nothing of the database flows into are left out.
     pub into: BTreeMap<ColumnName, Flow>,
+    /// How a written column is made from others, its own old value included. Without what flows into it through another
+    /// column that the same statement writes.
+    pub ways: BTreeMap<ColumnName, BTreeMap<ColumnName, Ways>>,
     /// What is renamed, in order.
     pub moves: Vec<Move>,
     /// What EXECUTE fills.
@@ -70,6 +74,13 @@ impl Flows {
             mine.tags.extend(flow.tags.iter().cloned());
             mine.creates |= flow.creates;
             mine.keeps |= flow.keeps;
+        }
+        for (column, made) in &other.ways {
+            let mine = self.ways.entry(column.clone()).or_default();
+            for (source, ways) in made {
+                let all = mine.entry(source.clone()).or_default();
+                *all = all.and(*ways);
+            }
         }
         self.moves.extend(other.moves.iter().cloned());
     }
@@ -94,6 +105,10 @@ pub(super) struct Found {
     pub(super) into: BTreeMap<ColumnId, Sources>,
     /// Columns that the statement makes.
     pub(super) made: BTreeMap<ColumnName, Sources>,
+    /// How columns that are written are made.
+    pub(super) noted: BTreeMap<ColumnId, BTreeMap<ColumnId, Ways>>,
+    /// How columns that the statement makes are made.
+    pub(super) made_noted: BTreeMap<ColumnName, BTreeMap<ColumnId, Ways>>,
     /// Columns that keep the tags of their parents.
     pub(super) kept: Sources,
     pub(super) moves: Vec<Move>,
@@ -108,8 +123,22 @@ impl Found {
         for (column, sources) in &other.made {
             self.made.entry(column.clone()).or_default().extend(sources);
         }
+        for (column, ways) in &other.noted {
+            add_ways(self.noted.entry(*column).or_default(), ways);
+        }
+        for (column, ways) in &other.made_noted {
+            add_ways(self.made_noted.entry(column.clone()).or_default(), ways);
+        }
         self.moves.extend(other.moves.iter().cloned());
         self.kept.extend(&other.kept);
+    }
+
+    /// How columns are written from a value.
+    pub(super) fn note(&mut self, targets: &Sources, value: &Value) {
+        let ways = value.sources.iter().map(|source| (*source, value.ways(*source))).collect();
+        for target in targets.iter().filter(|_| !value.sources.is_empty()) {
+            add_ways(self.noted.entry(*target).or_default(), &ways);
+        }
     }
 
     /// Values of some columns come to lie in others.
@@ -136,11 +165,19 @@ impl Found {
     }
 }
 
+fn add_ways(mine: &mut BTreeMap<ColumnId, Ways>, others: &BTreeMap<ColumnId, Ways>) {
+    for (source, ways) in others {
+        let all = mine.entry(*source).or_default();
+        *all = all.and(*ways);
+    }
+}
+
 impl Analyzer<'_> {
     /// The flows as facts, with the tags of everything behind them.
     pub(super) fn flows(&mut self) -> Flows {
         let found = std::mem::take(&mut self.touched.flows);
-        let mut flows = Flows { into: BTreeMap::new(), moves: found.moves.clone(), fills: found.fills.clone() };
+        let ways = self.flow_ways(&found);
+        let mut flows = Flows { into: BTreeMap::new(), ways, moves: found.moves.clone(), fills: found.fills.clone() };
         for (target, sources) in &found.into {
             if let Some(name) = column_name(self, *target) {
                 let flow = self.flow(&found.behind(sources), false);
@@ -153,6 +190,25 @@ impl Analyzer<'_> {
             flows.into.insert(name.clone(), flow);
         }
         flows
+    }
+
+    /// How what is written is made; a flow of which nothing more is known computes.
+    fn flow_ways(&self, found: &Found) -> BTreeMap<ColumnName, BTreeMap<ColumnName, Ways>> {
+        let computed = |sources: &Sources| sources.iter().map(|one| (*one, Ways::of(Way::Transformation))).collect();
+        let written = found.into.keys().chain(found.noted.keys()).filter_map(|target| {
+            let known = found.noted.get(target).cloned();
+            Some((column_name(self, *target)?, known.or_else(|| found.into.get(target).map(computed))?))
+        });
+        let made = found.made.iter().map(|(name, sources)| {
+            (name.clone(), found.made_noted.get(name).cloned().unwrap_or_else(|| computed(sources)))
+        });
+        written
+            .chain(made)
+            .map(|(name, ways)| {
+                let named = ways.into_iter().filter_map(|(source, ways)| Some((column_name(self, source)?, ways)));
+                (name, named.collect())
+            })
+            .collect()
     }
 
     fn flow(&mut self, sources: &Sources, creates: bool) -> Flow {
@@ -171,6 +227,8 @@ impl Analyzer<'_> {
         for (place, field) in outputs.iter().enumerate().filter(|(_, field)| !field.value.sources.is_empty()) {
             let column = names.get(place).map_or_else(|| Arc::clone(&field.name), |name| clip(name).into());
             let name = ColumnName { relation: relation.clone(), column };
+            let ways = field.value.sources.iter().map(|source| (*source, field.value.ways(*source))).collect();
+            self.touched.flows.made_noted.insert(name.clone(), ways);
             self.touched.flows.made.entry(name).or_default().extend(&field.value.sources);
         }
     }

@@ -6,7 +6,8 @@ use super::analyzer::{Analyzer, Reading};
 use super::parse::{Node, NodeList, nodes, raw, strings};
 use super::query::column_names;
 use super::scope::{Part, Rel, Scope, rename, sources};
-use super::touch::{Field, PROBE, Value};
+use super::touch::{Field, JOIN, PROBE, Value};
+use super::ways::Turn;
 
 /// The column names of an alias.
 pub(super) fn alias_names(alias: &nodes::Alias) -> Vec<&str> {
@@ -104,11 +105,11 @@ impl Analyzer<'_> {
         scope.rels = left.rels;
         scope.rels.extend(right.rels);
         for field in left.columns.iter().chain(&right.columns).filter(|field| using.contains(&field.name)) {
-            self.touched.mark(&field.value.sources, super::touch::PROBE);
+            self.touched.mark(&field.value.sources, PROBE | JOIN);
         }
         let (columns, merged) = merge(join.jointype, left.columns, right.columns, &using);
         scope.columns = columns;
-        self.probe_expr(join.quals(), &scope);
+        self.probe_as(join.quals(), &scope, PROBE | JOIN);
         if !using.is_empty() {
             self.operator("=");
         }
@@ -152,7 +153,9 @@ impl Analyzer<'_> {
             scalar &= value.fields.is_none() && listed.is_empty();
             match &value.fields {
                 _ if !listed.is_empty() => fields.extend(
-                    listed.iter().map(|name| Field { name: (*name).into(), value: Value::of(value.sources.clone()) }),
+                    listed
+                        .iter()
+                        .map(|name| Field { name: (*name).into(), value: Value::computed(value.sources.clone()) }),
                 ),
                 Some(row) => fields.extend(row.iter().cloned()),
                 None => {
@@ -182,7 +185,12 @@ impl Analyzer<'_> {
             return None;
         }
         let values = self.row(call.args(), beside);
-        Some(values.into_iter().map(|value| Field { name: "unnest".into(), value: Value::of(value.sources) }).collect())
+        Some(
+            values
+                .into_iter()
+                .map(|value| Field { name: "unnest".into(), value: Value::computed(value.sources) })
+                .collect(),
+        )
     }
 
     /// The name of a function's only OUT argument, by which its column goes.
@@ -202,7 +210,8 @@ impl Analyzer<'_> {
             let mut own = value.clone();
             own.add(self.expr(column.colexpr(), beside));
             own.add(self.expr(column.coldefexpr(), beside));
-            fields.push(Field { name: column.colname().unwrap_or_default().into(), value: own });
+            fields
+                .push(Field { name: column.colname().unwrap_or_default().into(), value: own.turned(Turn::Transform) });
         }
         part(table.alias(), "xmltable", &fields.into())
     }
@@ -224,7 +233,7 @@ impl Analyzer<'_> {
 /// A column of `JSON_TABLE`, and those of NESTED PATH.
 fn json_column(column: &nodes::JsonTableColumn, value: &Value, fields: &mut Vec<Field>) {
     if let Some(name) = column.name() {
-        fields.push(Field { name: name.into(), value: Value::of(value.sources.clone()) });
+        fields.push(Field { name: name.into(), value: Value::computed(value.sources.clone()) });
     }
     for nested in column.columns() {
         if let Node::JsonTableColumn(nested) = nested {

@@ -29,9 +29,7 @@ impl StatementFacts {
         self.kinds.extend(other.kinds.iter().copied());
         self.relations.extend(other.relations.iter().cloned());
         for (name, column) in &other.columns {
-            let mine = self.columns.entry(name.clone()).or_default();
-            mine.access.extend(column.access.iter().copied());
-            mine.tags.extend(column.tags.iter().cloned());
+            self.columns.entry(name.clone()).or_default().extend(column);
         }
         self.functions.extend(other.functions.iter().cloned());
         if self.outputs.len() == other.outputs.len() {

@@ -74,7 +74,7 @@ fn shown(context: &Context<'_>, oid: Oid, number: i16) -> Option<Vec<(ColumnName
         (_, None) => return None,
     };
     let sources: Vec<_> = fields.iter().flat_map(|field| field.value.sources.iter().copied()).collect();
-    let facts = |tags| ColumnFacts { access: [Access::Reveal].into(), tags };
+    let facts = |tags| ColumnFacts { access: [Access::Reveal].into(), tags, ..ColumnFacts::default() };
     let known = sources.into_iter().filter_map(|id| {
         let name = render::column_name(&analyzer, id)?;
         Some((name, facts(render::tags(&mut analyzer, id))))

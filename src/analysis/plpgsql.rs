@@ -70,7 +70,7 @@ pub(super) fn read(analyzer: &mut Analyzer<'_>, source: &str) -> Vec<Field> {
     }
     analyzer.touched.mark(&all, REVEAL);
     analyzer.body_writes(source, &words, &all);
-    vec![Field { name: "result".into(), value: Value::of(all) }]
+    vec![Field { name: "result".into(), value: Value::computed(all) }]
 }
 
 /// The relations that a body names, each with the places after its name.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::analyzer::Analyzer;
+use super::bound;
 use super::from::alias_names;
 use super::names::output_name;
 use super::parse::{Node, NodeList, constant_integer, nodes, raw, strings};
 use super::scope::{Cte, Scope, rename, sources};
-use super::touch::{ColumnId, Field, PROBE, Value};
+use super::touch::{ColumnId, Field, GROUP_BY, PROBE, SORT, Value, WINDOW};
 
 impl Analyzer<'_> {
     /// Analyses a query and returns its result columns. Columns that decide are marked; the result's are the caller's.
@@ -51,9 +52,10 @@ impl Analyzer<'_> {
 
     fn simple(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
         let above = self.one_setting.take();
+        let gathers = std::mem::take(&mut self.touched.gathers);
         self.locks |= !select.locking_clause().is_empty();
         let scope = self.scope_of_from(select.from_clause(), outer);
-        self.probe_expr(select.where_clause(), &scope);
+        self.conditions(select.where_clause(), &scope);
         self.one_setting = self.one_setting(select, &scope);
         let outputs = self.targets(select.target_list().iter(), &scope);
         self.one_setting = above;
@@ -67,14 +69,18 @@ impl Analyzer<'_> {
             }
         }
         for node in select.distinct_clause() {
-            self.sort_item(node, &scope, &outputs);
+            self.sort_item(node, &scope, (&outputs, GROUP_BY));
         }
         for sort in select.sort_clause() {
-            self.sort_item(sort.node(), &scope, &outputs);
+            self.sort_item(sort.node(), &scope, (&outputs, SORT));
             self.sort_operator(sort, &scope);
         }
         self.probe_expr(select.limit_count(), &scope);
         self.probe_expr(select.limit_offset(), &scope);
+        if std::mem::replace(&mut self.touched.gathers, gathers) {
+            // An aggregate over columns of a query around this one gathers that one's rows.
+            self.touched.packs |= !(outer.is_bare() && bound::one_row_in(self, select));
+        }
         outputs
     }
 
@@ -165,16 +171,16 @@ impl Analyzer<'_> {
             Node::ColumnRef(column) => {
                 let names = strings(column.fields());
                 match names.as_slice() {
-                    [name] if scope.column(name).is_none() => self.sort_item(node, scope, outputs),
-                    _ => self.probe_expr(node, scope),
+                    [name] if scope.column(name).is_none() => self.sort_item(node, scope, (outputs, GROUP_BY)),
+                    _ => self.probe_as(node, scope, PROBE | GROUP_BY),
                 }
             }
-            _ => self.sort_item(node, scope, outputs),
+            _ => self.sort_item(node, scope, (outputs, GROUP_BY)),
         }
     }
 
-    /// ORDER BY and DISTINCT ON: a name is a result column first, a number is its place.
-    fn sort_item(&mut self, node: Node<'_>, scope: &Scope<'_>, outputs: &[Field]) {
+    /// ORDER BY and DISTINCT ON: a name is a result column first, a number is its place. With the outputs comes the use.
+    fn sort_item(&mut self, node: Node<'_>, scope: &Scope<'_>, (outputs, what): (&[Field], u8)) {
         let output = match node {
             Node::None => return,
             Node::ColumnRef(column) => match strings(column.fields()).as_slice() {
@@ -187,21 +193,21 @@ impl Analyzer<'_> {
             _ => None,
         };
         match output {
-            Some(field) => self.touched.mark(&field.value.sources, PROBE),
-            None => self.probe_expr(node, scope),
+            Some(field) => self.touched.mark(&field.value.sources, PROBE | what),
+            None => self.probe_as(node, scope, PROBE | what),
         }
     }
 
     pub(super) fn window(&mut self, window: &nodes::WindowDef, scope: &Scope<'_>) {
         for node in window.partition_clause() {
-            self.probe_expr(node, scope);
+            self.probe_as(node, scope, PROBE | WINDOW);
         }
         for sort in window.order_clause() {
-            self.probe_expr(sort.node(), scope);
+            self.probe_as(sort.node(), scope, PROBE | WINDOW);
             self.sort_operator(sort, scope);
         }
-        self.probe_expr(window.start_offset(), scope);
-        self.probe_expr(window.end_offset(), scope);
+        self.probe_as(window.start_offset(), scope, PROBE | WINDOW);
+        self.probe_as(window.end_offset(), scope, PROBE | WINDOW);
     }
 
     fn set_operation(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
@@ -218,7 +224,7 @@ impl Analyzer<'_> {
             left.value.fields = None;
         }
         for sort in select.sort_clause() {
-            self.sort_item(sort.node(), outer, &fields);
+            self.sort_item(sort.node(), outer, (&fields, SORT));
         }
         self.probe_expr(select.limit_count(), outer);
         self.probe_expr(select.limit_offset(), outer);
@@ -244,7 +250,7 @@ impl Analyzer<'_> {
             }
         }
         for sort in select.sort_clause() {
-            self.sort_item(sort.node(), outer, &fields);
+            self.sort_item(sort.node(), outer, (&fields, SORT));
         }
         self.probe_expr(select.limit_count(), outer);
         self.probe_expr(select.limit_offset(), outer);
@@ -314,7 +320,10 @@ impl Analyzer<'_> {
         }
         // Too long a chain of columns: every field is made from every column.
         let all = sources(&fields);
-        fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: Value::of(all.clone()) }).collect()
+        fields
+            .iter()
+            .map(|field| Field { name: Arc::clone(&field.name), value: Value::computed(all.clone()) })
+            .collect()
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reader, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::Kind;
-use super::parse::{Node, constant_text, nodes, strings};
+use super::parse::{ConstValue, Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
-use super::touch::{ColumnId, Field, PROBE, REVEAL, Sources, Touched, Value, WRITE};
+use super::touch::{ColumnId, Field, PROBE, REVEAL, SORT, Sources, Touched, Value, WRITE};
+use super::ways::Turn;
 use super::work::weight;
 use super::{plpgsql, relation_name};
 use crate::catalog::{Function, Language, Oid, SearchPath};
@@ -27,12 +28,15 @@ impl Analyzer<'_> {
     /// A call as the text has it.
     pub(super) fn call(&mut self, call: &nodes::FuncCall, scope: &Scope<'_>) -> Value {
         let names = strings(call.funcname());
+        // Taken before the arguments are read, which may call others of its name.
+        let exact = self.called.take();
+        let exact = exact.and_then(|oid| self.candidates(&names).into_iter().find(|function| function.oid == oid));
         let mut arguments = self.row_arguments(call.args(), scope);
         for sort in call.agg_order() {
             if call.agg_within_group {
                 arguments.push(self.expr(sort.node(), scope));
             } else {
-                self.probe_expr(sort.node(), scope);
+                self.probe_as(sort.node(), scope, PROBE | SORT);
             }
         }
         self.filter_and_window(call, scope);
@@ -41,7 +45,10 @@ impl Analyzer<'_> {
         {
             self.literal_arguments(what, call, &arguments, scope);
         }
-        self.call_named(&names, &arguments).unwrap_or_default()
+        match exact {
+            Some(function) => self.apply(&[function], &arguments),
+            None => self.call_named(&names, &arguments).unwrap_or_default(),
+        }
     }
 
     /// The arguments; `t.*` is one argument, the row.
@@ -93,6 +100,10 @@ impl Analyzer<'_> {
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
             Builtin::SetConfig => self.set_config_call(call, values),
+            Builtin::Fractions => {
+                let single = call.args().get(0).is_some_and(is_number);
+                self.touched.gathers |= !single && values.iter().any(|value| !value.sources.is_empty());
+            }
             _ => {}
         }
     }
@@ -151,7 +162,7 @@ impl Analyzer<'_> {
             if !is_syntax(name) {
                 self.touched.opaque(format!("function \"{}\" is not in the catalog", names.join(".")));
             }
-            return Some(combined(arguments));
+            return Some(combined(arguments).turned(Turn::Transform));
         }
         Some(self.apply(&found, arguments))
     }
@@ -164,6 +175,14 @@ impl Analyzer<'_> {
             self.built_in(function, &value);
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
+            value = value.turned(Turn::of(function));
+            if let ("array_agg" | "unnest", [rows]) = (&*function.name, arguments) {
+                let row = self.with_fields(rows.clone()).fields;
+                value.fields = row.map(|row| value.spread(&row));
+                if &*function.name == "unnest" && value.type_oid == 0 {
+                    value.type_oid = self.catalog().type_of(rows.type_oid).map_or(0, |array| array.element);
+                }
+            }
         }
         if !own.is_empty() {
             // Its result can be a row of another relation's columns: what it was asked with decides all the same.
@@ -176,8 +195,9 @@ impl Analyzer<'_> {
             if let Some(fields) = &result.fields {
                 value.fields = Some(Arc::clone(fields));
             }
-            value.add(Value::of(result.sources));
+            value.add(Value { fields: None, ..result });
             value.type_oid = function.returns;
+            value = value.turned(Turn::of(function));
         }
         value
     }
@@ -190,7 +210,7 @@ impl Analyzer<'_> {
         self.type_checks(function.returns);
         if let Some(text) = function.default_values.as_deref().filter(|_| given < function.arguments.len()) {
             let path = std::mem::replace(&mut self.path, SearchPath::of_definitions(self.context.catalog));
-            value.sources.extend(self.expression_text(text, &Scope::default()));
+            value.add(Value::computed(self.expression_text(text, &Scope::default())));
             self.path = path;
         }
     }
@@ -216,9 +236,16 @@ impl Analyzer<'_> {
 
     fn effect_of(&mut self, what: Builtin, function: &Function, value: &Value) {
         match what {
-            Builtin::Packs => self.touched.packs |= !value.sources.is_empty(),
+            Builtin::Packs => self.touched.gathers |= !value.sources.is_empty(),
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
+            Builtin::Fractions => {}
             Builtin::Acts => self.touched.acts = true,
+            Builtin::Sends => {
+                self.touched.acts = true;
+                self.touched.sends = true;
+                self.touched.packs |= !value.sources.is_empty();
+                self.touched.mark(&value.sources, REVEAL);
+            }
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
                 self.touched.opaque(format!("function \"{}\" reaches what no analysis can see", function.name));
@@ -277,8 +304,13 @@ impl Analyzer<'_> {
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
         }
-        let mut value = Value::of(sources(&body.fields));
-        value.sources.extend(&arguments.sources);
+        if body.touched.sends && !arguments.sources.is_empty() {
+            // An argument can be what the body sends.
+            self.touched.packs = true;
+            self.touched.mark(&arguments.sources, REVEAL);
+        }
+        let mut value = Value::all(&body.fields);
+        value.add(Value { fields: None, type_oid: 0, ..arguments.clone() });
         if !body.touched.columns.is_empty() {
             self.touched.packs = true;
         }
@@ -318,7 +350,7 @@ impl Analyzer<'_> {
                 Some(field) if exact => field.value.sources.clone(),
                 _ => all.clone(),
             };
-            Field { name, value: Value::of(sources) }
+            Field { name, value: Value::computed(sources) }
         });
         Some(fields.collect())
     }
@@ -497,7 +529,7 @@ impl Analyzer<'_> {
 fn combined(arguments: &[Value]) -> Value {
     let mut value = Value::default();
     for argument in arguments {
-        value.add(Value::of(argument.sources.clone()));
+        value.add(Value { fields: None, type_oid: 0, ..argument.clone() });
     }
     value
 }
@@ -516,13 +548,27 @@ fn returned(function: &Function, arguments: &[Value]) -> Oid {
 fn out_fields(function: &Function, sources: &Sources) -> Option<Arc<[Field]>> {
     let names: Vec<&Arc<str>> = function.outputs().collect();
     (names.len() > 1).then(|| {
-        names.into_iter().map(|name| Field { name: Arc::clone(name), value: Value::of(sources.clone()) }).collect()
+        names
+            .into_iter()
+            .map(|name| Field { name: Arc::clone(name), value: Value::computed(sources.clone()) })
+            .collect()
     })
 }
 
 /// Functions that the grammar writes as syntax and that have no row of that name.
 fn is_syntax(name: &str) -> bool {
     matches!(name, "coalesce" | "greatest" | "least" | "xmlconcat" | "xmlforest" | "grouping")
+}
+
+/// A number as written: no parameter and no text, which may be a list.
+fn is_number(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(constant) => matches!(constant.val(), Some(ConstValue::Integer(_) | ConstValue::Float(_))),
+        Node::TypeCast(cast) => {
+            cast.type_name().is_some_and(|name| name.array_bounds().is_empty()) && is_number(cast.arg())
+        }
+        _ => false,
+    }
 }
 
 fn looks_like_sql(text: &str) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::facts::{Kind, SessionEffect};
 use super::flows::Found;
+use super::ways::{Settled, Turn, Ways};
 use crate::catalog::Oid;
 
 /// A column by where it is kept.
@@ -22,10 +23,13 @@ pub(super) type Sources = BTreeSet<ColumnId>;
 pub(super) struct Value {
     /// All columns that it is made from, those of its fields too.
     pub(super) sources: Sources,
-    /// Its fields, where it is a row.
+    /// Its fields, where it is a row; those of its elements, where it is an array of rows.
     pub(super) fields: Option<Arc<[Field]>>,
     /// Its type, where it is known; else 0.
     pub(super) type_oid: Oid,
+    /// How it is made from those columns that are more than taken over.
+    pub(super) noted: BTreeMap<ColumnId, Ways>,
+    pub(super) settled: Settled,
 }
 
 /// A named value: a result column, a field of a row.
@@ -38,22 +42,18 @@ pub(super) struct Field {
 impl Value {
     /// A value made from these columns.
     pub(super) fn of(sources: Sources) -> Self {
-        Self { sources, fields: None, type_oid: 0 }
+        Self { sources, ..Self::default() }
     }
 
     /// A row of these fields.
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
-        let sources = fields.iter().flat_map(|field| field.value.sources.iter().copied()).collect();
-        Self { sources, fields: Some(fields), type_oid: 0 }
+        Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
     }
 
-    /// Adds what another value is made from.
-    pub(super) fn add(&mut self, other: Self) {
-        if self.sources.is_empty() {
-            self.sources = other.sources;
-        } else {
-            self.sources.extend(other.sources);
-        }
+    /// Fields of these names, each made from all that this value is made from.
+    pub(super) fn spread(&self, fields: &[Field]) -> Arc<[Field]> {
+        let all = || Self { fields: None, type_oid: 0, ..self.clone() };
+        fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
     }
 
     /// Its field of that name.
@@ -68,10 +68,20 @@ pub(super) const REVEAL: u8 = 1;
 pub(super) const PROBE: u8 = 2;
 /// A column is written.
 pub(super) const WRITE: u8 = 4;
+/// A probe decides which rows belong together.
+pub(super) const JOIN: u8 = 8;
+/// A probe decides which rows become one.
+pub(super) const GROUP_BY: u8 = 16;
+/// A probe decides which rows stay.
+pub(super) const FILTER: u8 = 32;
+/// A probe decides their order.
+pub(super) const SORT: u8 = 64;
+/// A probe decides what a window function sees.
+pub(super) const WINDOW: u8 = 128;
 
 /// What has been touched.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of a statement that hang together in no way")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts of a statement that hang together in no way")]
 pub(super) struct Touched {
     pub(super) columns: BTreeMap<ColumnId, u8>,
     pub(super) relations: BTreeSet<Oid>,
@@ -80,6 +90,10 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// It gathers the rows of a query that is not finished yet into one value; it packs where they can be several.
+    pub(super) gathers: bool,
+    /// Values go to other sessions, beside the rows.
+    pub(super) sends: bool,
     /// How many places of its text bring a value of a tagged relation into one row.
     pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
@@ -145,7 +159,8 @@ impl Touched {
         // A function that is called twice leaves what its last call leaves.
         self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
-        self.packs |= other.packs;
+        self.packs |= other.packs || other.gathers;
+        self.sends |= other.sends;
         self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;

@@ -20,7 +20,7 @@ impl Analyzer<'_> {
         body.touched.opaque.clear();
         body.touched.relations.extend(columns.iter().map(|column| column.relation));
         body.touched.mark(&columns, REVEAL);
-        body.fields = vec![Field { name: "result".into(), value: Value::of(columns) }];
+        body.fields = vec![Field { name: "result".into(), value: Value::computed(columns) }];
     }
 
     /// A column by `schema.table.column`; `None` where it is not in the catalog.

@@ -16,7 +16,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection};
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
 use super::memory::{Arrival, DerivedTag, Memory, MemoryError, Review, View};
-use super::planner::{PlanFailure, Planned, Planner, Question};
+use super::planner::{PlanFailure, Planned, Planner, Question, WAIT};
 use crate::catalog::tags::TagRules;
 use crate::catalog::{Catalog, Oid, Remembered};
 use crate::clock;
@@ -138,14 +138,14 @@ impl Databases {
             versions: AtomicU64::new(1),
             memory,
             known: DashMap::new(),
-            planner: Planner::new(PLANNERS_MAX),
+            planner: Planner::new(PLANNERS_MAX, WAIT),
         }
     }
 
-    /// The same, with so many connections a database for the planner.
+    /// The same, with so many connections a database for the planner, and so long for each question.
     #[must_use]
-    pub fn with_planners(self, connections_max: usize) -> Self {
-        Self { planner: Planner::new(connections_max), ..self }
+    pub fn with_planners(self, connections_max: usize, wait: Duration) -> Self {
+        Self { planner: Planner::new(connections_max, wait), ..self }
     }
 
     /// The role of the proxy's own credential.

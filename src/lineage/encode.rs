@@ -34,7 +34,7 @@ mod tests {
             record.text.clone_from(&texts[0]);
             record.intent = Some(texts[1].clone());
             record.application_name = Some(texts[2].clone());
-            record.columns.insert(texts[3].clone(), RecordColumn { tags: vec![texts[4].clone()], access: Vec::new() });
+            record.columns.insert(texts[3].clone(), RecordColumn { tags: vec![texts[4].clone()], ..RecordColumn::default() });
             record.opaque = vec![texts[5].clone(), "\n\r\u{2028}{\"v\":1}".to_owned()];
             record.rows = rows;
             let mut line = Vec::new();

@@ -1,10 +1,11 @@
 //! Filling a record from what the other rooms know, without a literal.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{RecordColumn, RecordOutput, StatementRecord};
 use crate::analysis::scan::{self, Masked, StringMode};
-use crate::analysis::{ColumnName, Kind, Output, StatementFacts};
+use crate::analysis::{Access, ColumnName, Kind, Output, StatementFacts, Ways};
 use crate::policy::Decision;
 
 /// A record keeps no more of a text than this many bytes; the shape is that of all of it.
@@ -52,6 +53,7 @@ impl StatementRecord {
         let (columns, outputs) = (self.columns.len(), self.outputs.len());
         self.columns.retain(|_, column| !column.tags.is_empty());
         self.outputs.clear();
+        self.flows = None;
         self.opaque.truncate(10);
         self.opaque.iter_mut().for_each(|why| cut(why, 1000));
         let left = self.columns.len();
@@ -75,14 +77,23 @@ impl StatementRecord {
         self.kinds = facts.kinds.iter().copied().collect();
         self.command.clone_from(&facts.command);
         self.relations = facts.relations.iter().map(ToString::to_string).collect();
+        let writes = writes(facts);
         self.columns = facts
             .columns
             .iter()
             .map(|(name, column)| {
                 let tags = column.tags.iter().map(ToString::to_string).collect();
-                (path(name), RecordColumn { tags, access: column.access.iter().copied().collect() })
+                let access = column.access.iter().copied().collect();
+                let uses = column.uses.iter().filter(|_| writes).collect();
+                (path(name), RecordColumn { tags, access, uses })
             })
             .collect();
+        self.flows = writes.then(|| {
+            let flow = |(column, made): (&ColumnName, &BTreeMap<ColumnName, Ways>)| {
+                (path(column), made.iter().map(|(source, ways)| (path(source), ways.iter().collect())).collect())
+            };
+            facts.flows.ways.iter().map(flow).collect()
+        });
         self.tags = facts.tags().iter().map(ToString::to_string).collect();
         self.outputs = told_outputs(facts)
             .iter()
@@ -109,6 +120,11 @@ impl StatementRecord {
     pub fn following(&self, event: super::Event) -> Self {
         Self { event, ..self.clone() }
     }
+}
+
+/// Whether values come to lie in columns: there is column lineage to tell.
+fn writes(facts: &StatementFacts) -> bool {
+    !facts.flows.ways.is_empty() || facts.columns.values().any(|column| column.access.contains(&Access::Write))
 }
 
 /// Result columns are told where somebody asks for them: of what writes, for its column lineage, and of tagged columns.
@@ -138,7 +154,7 @@ mod tests {
         record.text = "\u{1}".repeat(LINE_MAX);
         for number in 0..30_000 {
             let tags = if number == 7 { vec!["user.name".to_owned()] } else { Vec::new() };
-            record.columns.insert(format!("d.s.t.column{number}"), RecordColumn { tags, access: Vec::new() });
+            record.columns.insert(format!("d.s.t.column{number}"), RecordColumn { tags, ..RecordColumn::default() });
         }
         record.shorten();
         let mut line = Vec::new();

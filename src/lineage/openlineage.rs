@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{Event, Outcome, StatementRecord};
-use crate::analysis::{Access, Kind};
+use crate::analysis::{Access, Kind, Use, Way};
 use crate::ids::NAME;
 
 const CORE: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
@@ -153,9 +153,12 @@ impl<'a> Touched<'a> {
                 touched.read.insert(relation);
             }
         }
+        for relation in record.flows.iter().flatten().filter_map(|(path, _)| Some(split_column(path)?.0)) {
+            touched.written.insert(relation);
+        }
         let changes = record.kinds.iter().any(|kind| matches!(kind, Kind::Ddl | Kind::Dcl | Kind::Write));
         for relation in &record.relations {
-            if !touched.columns.contains_key(relation.as_str()) {
+            if !touched.columns.contains_key(relation.as_str()) && !touched.written.contains(relation.as_str()) {
                 // Without a column nothing says whether it is read; a statement that changes things may change it.
                 if changes { &mut touched.written } else { &mut touched.read }.insert(relation);
             }
@@ -167,24 +170,39 @@ impl<'a> Touched<'a> {
         format!("{}.{relation}", self.database)
     }
 
-    /// What flows into a written column: the result column of that name, or else whatever the statement reveals.
-    fn sources(&self, record: &StatementRecord, column: &str) -> Vec<Value> {
+    /// What flows into a written column. A line that does not say it, because it is older or was shortened: the result
+    /// column of that name, or else whatever the statement reveals.
+    fn sources(&self, record: &StatementRecord, relation: &str, column: &str) -> Vec<Value> {
+        if let Some(flows) = &record.flows {
+            let made = flows.get(&format!("{}.{relation}.{column}", self.database)).into_iter().flatten();
+            return made
+                .filter_map(|(path, ways)| self.input_field(path, ways.iter().copied().map(made_so).collect()))
+                .collect();
+        }
         let output = record.outputs.iter().find(|output| output.name == column);
-        let direct = |path: &str| self.input_field(path, "DIRECT", "TRANSFORMATION");
+        let direct = |path: &str| self.input_field(path, vec![made_so(Way::Transformation)]);
         match output {
             Some(output) => output.sources.iter().filter_map(|path| direct(path)).collect(),
             None => with_access(record, Access::Reveal).filter_map(direct).collect(),
         }
     }
 
-    fn input_field(&self, path: &str, kind: &str, subtype: &str) -> Option<Value> {
+    fn input_field(&self, path: &str, transformations: Vec<Value>) -> Option<Value> {
         let (relation, column) = split_column(path)?;
         Some(json!({
             "namespace": self.namespace,
             "name": self.name(relation),
             "field": column,
-            "transformations": [{ "type": kind, "subtype": subtype, "masking": false }],
+            "transformations": transformations,
         }))
+    }
+
+    /// The columns of a relation that are written.
+    fn written_columns<'r>(&'r self, record: &'r StatementRecord, relation: &'r str) -> BTreeSet<&'r str> {
+        let columns = self.columns.get(relation).into_iter().flatten();
+        let touched = columns.filter(|(_, column)| column.access.contains(&Access::Write)).map(|(name, _)| *name);
+        let flows = record.flows.iter().flatten().filter_map(|(path, _)| split_column(path));
+        touched.chain(flows.filter(|(owner, _)| *owner == relation).map(|(_, name)| name)).collect()
     }
 
     fn tags(&self, relation: &str) -> Value {
@@ -245,14 +263,47 @@ fn statistics(record: &StatementRecord) -> Value {
 
 /// Probes decide which rows are written: they are lineage of the whole dataset.
 fn column_lineage(record: &StatementRecord, touched: &Touched<'_>, relation: &str) -> Value {
-    let columns = touched.columns.get(relation).into_iter().flatten();
-    let fields: Map<_, _> = columns
-        .filter(|(_, column)| column.access.contains(&Access::Write))
-        .map(|(name, _)| ((*name).to_owned(), json!({ "inputFields": touched.sources(record, name) })))
-        .collect();
-    let probes: Vec<_> =
-        with_access(record, Access::Probe).filter_map(|path| touched.input_field(path, "INDIRECT", "FILTER")).collect();
+    let field = |name: &str| {
+        let sources = touched.sources(record, relation, name);
+        (name.to_owned(), json!({ "inputFields": sources }))
+    };
+    let fields: Map<_, _> = touched.written_columns(record, relation).into_iter().map(field).collect();
+    let probes = record.columns.iter().filter(|(_, column)| column.access.contains(&Access::Probe));
+    let probes: Vec<_> = probes.filter_map(|(path, column)| touched.input_field(path, decides(&column.uses))).collect();
     official("1-2-0", "ColumnLineageDatasetFacet", json!({ "fields": fields, "dataset": probes }))
+}
+
+/// How a value was made, as a transformation.
+fn made_so(way: Way) -> Value {
+    let (kind, subtype, masking) = match way {
+        Way::Identity => ("DIRECT", "IDENTITY", false),
+        Way::Transformation => ("DIRECT", "TRANSFORMATION", false),
+        Way::Aggregation => ("DIRECT", "AGGREGATION", false),
+        Way::Masked => ("DIRECT", "TRANSFORMATION", true),
+        Way::MaskedAggregation => ("DIRECT", "AGGREGATION", true),
+        Way::Conditional => ("INDIRECT", "CONDITIONAL", false),
+    };
+    transformation(kind, subtype, masking)
+}
+
+/// What a probe decides, as transformations; whatever else it is, it is a condition on rows.
+fn decides(uses: &[Use]) -> Vec<Value> {
+    let subtype = |what: &Use| match what {
+        Use::Join => "JOIN",
+        Use::GroupBy => "GROUP_BY",
+        Use::Filter => "FILTER",
+        Use::Sort => "SORT",
+        Use::Window => "WINDOW",
+    };
+    let mut all: Vec<_> = uses.iter().map(|what| transformation("INDIRECT", subtype(what), false)).collect();
+    if all.is_empty() {
+        all.push(transformation("INDIRECT", "FILTER", false));
+    }
+    all
+}
+
+fn transformation(kind: &str, subtype: &str, masking: bool) -> Value {
+    json!({ "type": kind, "subtype": subtype, "masking": masking })
 }
 
 fn insert(object: &mut Value, key: &str, value: Value) {

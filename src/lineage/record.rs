@@ -75,7 +75,13 @@ pub struct RecordColumn {
     pub tags: Vec<String>,
     /// `reveal`, `probe`, `write`.
     pub access: Vec<crate::analysis::Access>,
+    /// What it decides, where a statement that writes probes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<crate::analysis::Use>,
 }
+
+/// From which columns (`database.schema.table.column`) a column is written, and how.
+pub type RecordFlow = BTreeMap<String, Vec<crate::analysis::Way>>;
 
 /// What a person said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +161,9 @@ pub struct StatementRecord {
     /// Result columns in order with their physical sources (`database.schema.table.column`); for column lineage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<RecordOutput>,
+    /// By the column that is written: from which columns. Absent where nothing is written, and in lines that are older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<BTreeMap<String, RecordFlow>>,
     /// Why parts of the statement could not be known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opaque: Vec<String>,
@@ -231,6 +240,7 @@ impl StatementRecord {
             columns: BTreeMap::new(),
             tags: Vec::new(),
             outputs: Vec::new(),
+            flows: None,
             opaque: Vec::new(),
             sensitivity: Sensitivity::Low,
             verdict: None,

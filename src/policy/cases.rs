@@ -137,7 +137,7 @@ fn column(name: &str, given: &Given, policy: &Policy) -> (ColumnName, ColumnFact
     let (table, column) = name.rsplit_once('.').unwrap_or(("public.unnamed", name));
     let relation = relation(table);
     let tags = policy.tag_rules.tags_for(database(given), &relation.schema, &relation.name, column);
-    let facts = ColumnFacts { access: BTreeSet::new(), tags: tags.into_iter().collect() };
+    let facts = ColumnFacts { access: BTreeSet::new(), tags: tags.into_iter().collect(), ..ColumnFacts::default() };
     (ColumnName { relation, column: column.into() }, facts)
 }
 

@@ -14,7 +14,7 @@ const OWED_MAX: usize = 8;
 impl Session {
     /// The client's next frame is looked at. A cancel is for it, unless something runs on the server.
     pub(super) fn begin_judging(&mut self) {
-        let runs = self.phase.load().0 > OWED_MAX || self.phase.requests().any(runs);
+        let runs = self.phase.load().0 > OWED_MAX || self.phase.next_few().any(runs);
         self.registration.judging(!runs);
     }
 
@@ -28,7 +28,7 @@ impl Session {
     /// so does what a person has just released.
     pub(super) fn is_given_up(&mut self, run: &Run) -> bool {
         // What was said before it leaves counts, whether or not the session has come to hear of it.
-        while let Ok(signal) = self.registration.signals.try_recv() {
+        for signal in self.registration.signals_now() {
             self.on_signal(signal);
         }
         let always = run.parts.iter().all(|part| &*part.decision.rule == ALWAYS_RULE);

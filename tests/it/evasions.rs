@@ -59,7 +59,7 @@ fn read(name: &str) -> (String, Vec<Case>) {
     (setup, cases)
 }
 
-async fn catalog(db: &TestDb) -> Catalog {
+pub(crate) async fn catalog(db: &TestDb) -> Catalog {
     let (client, connection) = tokio_postgres::connect(&db.dsn(), NoTls).await.unwrap();
     tokio::spawn(connection);
     load(&client).await.unwrap()

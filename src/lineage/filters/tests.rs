@@ -12,7 +12,11 @@ fn record() -> StatementRecord {
     record.agent.name = Some("claims-bot".into());
     record.database = Some("shop".into());
     record.relations = vec!["public.customers".into()];
-    let column = |tags: &[&str], access| RecordColumn { tags: tags.iter().map(ToString::to_string).collect(), access };
+    let column = |tags: &[&str], access| RecordColumn {
+        tags: tags.iter().map(ToString::to_string).collect(),
+        access,
+        ..RecordColumn::default()
+    };
     record.columns.insert("shop.public.customers.email".into(), column(&["user.contact.email"], vec![Access::Reveal]));
     record.columns.insert("shop.public.customers.id".into(), column(&[], vec![Access::Probe]));
     record.tags = vec!["user.contact.email".into()];
@@ -108,6 +112,8 @@ fn a_query_string_with_a_wrong_filter_is_refused_in_words() {
         (&[("limit", "many")], "many"),
         (&[("since", "soon")], "not a time"),
         (&[("tag", "a"), ("tag", "b")], "twice"),
+        (&[("since", "2026-11-21"), ("until", "2026-11-20")], "is not before"),
+        (&[("since", "1h"), ("until", "1h")], "is not before"),
     ] {
         let error = from(wrong).unwrap_err();
         assert!(error.contains(word), "{error}");

@@ -61,7 +61,11 @@ impl Schemas {
 }
 
 fn column(access: &[Access], tags: &[&str]) -> RecordColumn {
-    RecordColumn { tags: tags.iter().map(ToString::to_string).collect(), access: access.to_vec() }
+    RecordColumn {
+        tags: tags.iter().map(ToString::to_string).collect(),
+        access: access.to_vec(),
+        ..RecordColumn::default()
+    }
 }
 
 fn read() -> StatementRecord {
@@ -95,6 +99,19 @@ fn write() -> StatementRecord {
     record
 }
 
+/// What a line of today says of a write: how each column is made, and what every probe decides.
+fn told() -> StatementRecord {
+    let mut record = write();
+    let all =
+        [Way::Identity, Way::Transformation, Way::Aggregation, Way::Masked, Way::MaskedAggregation, Way::Conditional];
+    let made = [("shop.public.customers.email".to_owned(), all.to_vec())].into();
+    record.flows = Some([("shop.public.mails.address".to_owned(), made)].into());
+    if let Some(id) = record.columns.get_mut("shop.public.customers.id") {
+        id.uses = vec![Use::Join, Use::GroupBy, Use::Filter, Use::Sort, Use::Window];
+    }
+    record
+}
+
 fn ended(outcome: Outcome) -> StatementRecord {
     StatementRecord { outcome: Some(outcome), sqlstate: Some("42501".into()), rule: "r".into(), ..write() }
 }
@@ -110,6 +127,7 @@ fn every_kind() -> Vec<(StatementRecord, &'static str)> {
         (at(Event::Paused), "OTHER"),
         (read(), "COMPLETE"),
         (write(), "COMPLETE"),
+        (told(), "COMPLETE"),
         (ended(Outcome::Failed), "FAIL"),
         (ended(Outcome::Refused), "ABORT"),
         (ended(Outcome::Expired), "ABORT"),
@@ -177,6 +195,30 @@ fn a_written_column_names_what_flows_into_it_and_what_decided_on_its_rows() {
     }
     assert_eq!(lineage["dataset"][0]["field"], "id");
     assert_eq!(lineage["dataset"][0]["transformations"][0]["type"], "INDIRECT");
+}
+
+#[test]
+fn each_way_and_each_use_is_a_transformation_of_its_own() {
+    let event = render(&told()).unwrap();
+    let lineage = &event["outputs"][0]["facets"]["columnLineage"];
+    let said = |field: &Value| -> Vec<String> {
+        let each = field["transformations"].as_array().unwrap().iter();
+        each.map(|one| format!("{} {} {}", one["type"], one["subtype"], one["masking"]).replace('"', "")).collect()
+    };
+    assert_eq!(
+        said(&lineage["fields"]["address"]["inputFields"][0]),
+        [
+            "DIRECT IDENTITY false",
+            "DIRECT TRANSFORMATION false",
+            "DIRECT AGGREGATION false",
+            "DIRECT TRANSFORMATION true",
+            "DIRECT AGGREGATION true",
+            "INDIRECT CONDITIONAL false"
+        ]
+    );
+    assert_eq!(lineage["fields"]["copy"]["inputFields"], json!([]), "nothing of the database flows into it");
+    let decides = ["JOIN", "GROUP_BY", "FILTER", "SORT", "WINDOW"].map(|what| format!("INDIRECT {what} false"));
+    assert_eq!(said(&lineage["dataset"][0]), decides);
 }
 
 #[test]

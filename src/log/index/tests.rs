@@ -19,7 +19,9 @@ fn record(number: u64) -> StatementRecord {
     record.relations = vec![format!("public.t{}", number % 5)];
     let tags = if number.is_multiple_of(4) { vec!["user.contact.email".to_owned()] } else { Vec::new() };
     let access = vec![crate::analysis::Access::Reveal];
-    record.columns.insert(format!("shop.public.t{}.email", number % 5), RecordColumn { tags, access });
+    record
+        .columns
+        .insert(format!("shop.public.t{}.email", number % 5), RecordColumn { tags, access, ..RecordColumn::default() });
     record.text = format!("SELECT Number FROM t{}", number % 11);
     record
 }

@@ -40,7 +40,7 @@ pub(in crate::policy) fn statement(policy: &Policy, kinds: &[Kind], columns: &[&
         let tags = policy.tag_rules().tags_for("shop", "public", table, column).into_iter().collect();
         facts.relations.insert(relation.clone());
         let name = ColumnName { relation, column: column.into() };
-        facts.columns.insert(name, ColumnFacts { access: BTreeSet::from([access]), tags });
+        facts.columns.insert(name, ColumnFacts { access: BTreeSet::from([access]), tags, ..ColumnFacts::default() });
     }
     facts
 }
