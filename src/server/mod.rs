@@ -355,7 +355,9 @@ fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord 
 }
 
 async fn serve_http(listener: TcpListener, site: http::Site, stop: CancellationToken) {
-    let served = axum::serve(listener, site.router().into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let served = axum::serve(listener, site.router().into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
     }

@@ -1,5 +1,7 @@
 //! Texts that are made to be slow or to overflow a stack, through the proxy: refused or run, and nobody else notices.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
 use crate::harness::conn::{Conn, bind, execute, parse, query, sync};
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
 
