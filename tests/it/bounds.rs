@@ -1,8 +1,8 @@
 //! Texts that are made to be slow or to overflow a stack, through the proxy: refused or run, and nobody else notices.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use crate::harness::conn::{Conn, bind, execute, frame, parse, query, sync};
+use crate::harness::conn::{Conn, bind, execute, parse, query, sync};
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
 
 fn hostile() -> Vec<String> {
@@ -134,38 +134,4 @@ fn a_client_that_asks_without_end_and_reads_late_is_answered_in_full_and_keeps_t
     conn.send(&[batch, sync()].concat());
     let tags = conn.tags();
     assert_eq!(tags, "12DC".repeat(1000) + "ZI");
-}
-
-#[test]
-fn names_are_bounded_by_their_number_and_by_the_bytes_that_they_keep() {
-    let db = TestDb::new("names_max");
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("holdgate.yaml");
-    std::fs::write(&config, "limits: { names_max: 4, names_bytes_max: 2KiB }\n").unwrap();
-    let arguments = ["--config", config.to_str().unwrap()];
-    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() });
-    let mut conn = Conn::session(&proxy.postgres, &db.name);
-    let mut tried = |bytes: &[u8]| {
-        conn.send(&[bytes, &sync()].concat());
-        let frames = conn.until('Z');
-        frames.iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C'))
-    };
-    let long = format!("SELECT '{}'", "x".repeat(1500));
-    let full = Some("54000".to_owned());
-    assert_eq!(tried(&parse("long", &long)), None);
-    assert_eq!(tried(&parse("longer", &long)), full, "bytes of a Parse");
-    assert_eq!(tried(&[parse("", &format!("PREPARE q AS {long}")), bind("", ""), execute("", 0)].concat()), full);
-    assert_eq!(tried(&[bind("", "long"), execute("", 0)].concat()), None, "what is there runs");
-    assert_eq!(tried(&frame('C', b"Slong\0")), None);
-    assert_eq!(tried(&parse("longer", &long)), None, "there is room again");
-    for name in ["b", "c", "d"] {
-        assert_eq!(tried(&parse(name, "SELECT 1")), None, "{name}");
-    }
-    assert_eq!(tried(&parse("e", "SELECT 1")), full, "the fifth name");
-    assert_eq!(tried(&bind("portal", "d")), full, "a named portal is a name");
-    assert_eq!(tried(&[bind("", "d"), execute("", 0)].concat()), None);
-    conn.send(&query("PREPARE e AS SELECT 1"));
-    assert_eq!(conn.until('Z')[0].field(b'C'), "54000", "PREPARE makes a name too");
-    conn.send(&query("DEALLOCATE ALL; PREPARE e AS SELECT 1; EXECUTE e"));
-    assert!(conn.tags().ends_with("ZI"));
 }
