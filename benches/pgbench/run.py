@@ -153,7 +153,7 @@ def everything(ways_wanted):
             shutil.chown(home, "postgres")
         port = free_port()
         as_server(BIN / "initdb", "-D", home / "data", "-U", "postgres", "-A", "trust", "-N", stdout=subprocess.DEVNULL)
-        options = f"-p {port} -c fsync=off -c max_connections=1100 -c unix_socket_directories='{home}' -c listen_addresses=127.0.0.1"
+        options = f"-p {port} -c fsync=off -c max_connections=2300 -c unix_socket_directories='{home}' -c listen_addresses=127.0.0.1"
         as_server(BIN / "pg_ctl", "-D", home / "data", "-w", "-l", home / "log", "-o", options, "start", stdout=subprocess.DEVNULL)
         stack.callback(as_server, BIN / "pg_ctl", "-D", home / "data", "-m", "immediate", "stop", stdout=subprocess.DEVNULL)
         direct = Way("direct", port)

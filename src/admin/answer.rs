@@ -41,7 +41,7 @@ pub(super) async fn run(
         Verb::Approve | Verb::Deny => {
             let answer = if command.verb == Verb::Approve { Answer::Approve } else { Answer::Deny };
             let reason = reason(answer, operand(1))?;
-            let request = DecisionRequest { verdict: answer, reason, method: Method::Psql };
+            let request = DecisionRequest { verdict: answer, reason, method: Method::Psql, once: None };
             decide(control, operator, operand(0).unwrap_or_default(), request).await?
         }
         Verb::Tags => tags(control, operand(0))?,
@@ -206,7 +206,9 @@ async fn act(control: &Control, operator: &Operator, verb: Verb, operand: &str) 
 
 fn sessions(control: &Control) -> Vec<Vec<String>> {
     let row = |session: crate::control::SessionRow| {
-        printed(&[
+        let time = |at: Option<crate::clock::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+        let hold = session.hold.as_ref().map(ToString::to_string).unwrap_or_default();
+        let cells: [&str; 14] = [
             &session.id.to_string(),
             &session.principal,
             &session.role,
@@ -215,7 +217,14 @@ fn sessions(control: &Control) -> Vec<Vec<String>> {
             &session.application_name,
             &session.state,
             &session.connected_at.to_string(),
-        ])
+            session.human.as_deref().unwrap_or_default(),
+            session.agent.as_deref().unwrap_or_default(),
+            &session.state_since.to_string(),
+            session.statement.as_deref().unwrap_or_default(),
+            &time(session.transaction_since),
+            &hold,
+        ];
+        printed(&cells)
     };
     control.sessions().into_iter().map(row).collect()
 }

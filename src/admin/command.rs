@@ -52,6 +52,22 @@ const HOLDS: &[&str] =
     &["id", "state", "waiting", "principal", "human", "database", "command", "rule", "expires_at", "statement"];
 const CARD: &[&str] = &["field", "value"];
 const TAGS: &[&str] = &["id", "state", "database", "column", "tag", "sources", "statement", "at", "reviewed_by"];
+const SESSIONS: &[&str] = &[
+    "id",
+    "principal",
+    "role",
+    "database",
+    "client",
+    "application_name",
+    "state",
+    "connected_at",
+    "human",
+    "agent",
+    "state_since",
+    "statement",
+    "transaction_since",
+    "hold",
+];
 const ACT: &[&str] = &["done"];
 const DECIDED: &[&str] = &["id", "state", "approvals", "expires_at"];
 
@@ -117,8 +133,8 @@ pub(super) const COMMANDS: &[Command] = &[
         verb: Verb::Sessions,
         words: &["SHOW", "SESSIONS"],
         operands: &[],
-        columns: &["id", "principal", "role", "database", "client", "application_name", "state", "connected_at"],
-        help: "Who is connected to the data plane.",
+        columns: SESSIONS,
+        help: "Who is connected to the data plane, what it does and since when, and the hold on which it waits.",
     },
     Command {
         verb: Verb::Principals,

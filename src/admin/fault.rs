@@ -26,6 +26,9 @@ pub(super) fn undecided(error: DecideError) -> Report {
                 None => report,
             }
         }
+        DecideError::KeyReused => {
+            Report::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, "the key was used for another request")
+        }
         DecideError::Store(error) => store(&error),
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) scanned: BTreeSet<Oid>,
     /// The setting that the rows of the query are about, while its targets are read.
     pub(super) one_setting: Option<OneSetting>,
+    /// The function that the first call is known to mean, until that call is met.
+    pub(super) called: Option<Oid>,
     depth: usize,
     depth_max: usize,
 }
@@ -96,6 +98,7 @@ impl<'a> Analyzer<'a> {
             exhausted: false,
             scanned: BTreeSet::new(),
             one_setting: None,
+            called: None,
             depth: 0,
             depth_max,
         }

@@ -133,12 +133,27 @@ fn unlimited(analyzer: &mut Analyzer<'_>, query: &nodes::SelectStmt) -> Bound {
     if query.group_clause().is_empty() && (aggregates || query.from_clause().is_empty()) {
         return Bound::One;
     }
+    input(analyzer, query)
+}
+
+/// The rows of FROM that WHERE lets through.
+fn input(analyzer: &mut Analyzer<'_>, query: &nodes::SelectStmt) -> Bound {
     let mut items = Items::default();
     for node in query.from_clause() {
         items.from(analyzer, node);
     }
     items.condition(query.where_clause());
     items.bound()
+}
+
+/// Whether one row at most goes into the aggregates of a SELECT that sees no names of a WITH.
+pub(super) fn one_row_in(analyzer: &mut Analyzer<'_>, query: &nodes::SelectStmt) -> bool {
+    input(analyzer, query) == Bound::One
+}
+
+/// Whether an UPDATE writes one row at most.
+pub(super) fn one_row_written(analyzer: &mut Analyzer<'_>, update: &nodes::UpdateStmt) -> bool {
+    update.from_clause().is_empty() && target(analyzer, update.relation(), update.where_clause()) == Bound::One
 }
 
 /// Whether an expression holds an aggregate of its own level.
@@ -151,8 +166,12 @@ fn aggregates(analyzer: &Analyzer<'_>, node: Node<'_>) -> bool {
             found |= plain && (call.agg_star || call.agg_within_group || is_kind(analyzer, call, 'a'));
             true
         }
-        Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
-            found = true;
+        Node::JsonArrayAgg(json) => {
+            found |= json.constructor().is_none_or(|common| common.over().is_none());
+            true
+        }
+        Node::JsonObjectAgg(json) => {
+            found |= json.constructor().is_none_or(|common| common.over().is_none());
             true
         }
         _ => true,

@@ -5,8 +5,13 @@
 pub(super) enum Builtin {
     /// Packs many rows into one value.
     Packs,
+    /// Hands its arguments to other sessions, to whoever reads the server's log of changes, or back to this one, beside
+    /// the rows that are counted.
+    Sends,
     /// Reads files, large objects or other servers, or runs SQL that the analysis cannot see.
     Opaque,
+    /// An ordered-set aggregate: with a list of fractions it returns as many of the rows' values.
+    Fractions,
     /// Runs the SQL of the argument at this place.
     RunsSql(usize),
     /// Reads the relation that the argument at this place names.
@@ -41,6 +46,8 @@ const TABLE: &[(&str, Builtin)] = &[
     ("xmlagg", Builtin::Packs),
     ("range_agg", Builtin::Packs),
     ("range_intersect_agg", Builtin::Packs),
+    ("percentile_disc", Builtin::Fractions),
+    ("percentile_cont", Builtin::Fractions),
     ("query_to_xml", Builtin::RunsSql(0)),
     ("query_to_xmlschema", Builtin::RunsSql(0)),
     ("query_to_xml_and_xmlschema", Builtin::RunsSql(0)),
@@ -68,13 +75,12 @@ const TABLE: &[(&str, Builtin)] = &[
     ("pg_logical_slot_peek_changes", Builtin::Opaque),
     ("pg_logical_slot_get_binary_changes", Builtin::Opaque),
     ("pg_logical_slot_peek_binary_changes", Builtin::Opaque),
-    ("pg_logical_emit_message", Builtin::Acts),
+    ("pg_logical_emit_message", Builtin::Sends),
     ("pg_get_wal_record_info", Builtin::Opaque),
-    ("binary_upgrade_create_empty_extension", Builtin::Opaque),
     ("set_config", Builtin::SetConfig),
     ("nextval", Builtin::Acts),
     ("setval", Builtin::Acts),
-    ("pg_notify", Builtin::Acts),
+    ("pg_notify", Builtin::Sends),
     ("pg_advisory_lock", Builtin::Acts),
     ("pg_terminate_backend", Builtin::Signals),
     ("pg_cancel_backend", Builtin::Signals),
@@ -95,12 +101,14 @@ const TABLE: &[(&str, Builtin)] = &[
     ("pg_copy_logical_replication_slot", Builtin::Signals),
     ("pg_drop_replication_slot", Builtin::Signals),
     ("pg_replication_slot_advance", Builtin::Signals),
-    ("pg_stat_reset", Builtin::Signals),
-    ("pg_stat_reset_shared", Builtin::Signals),
     ("pg_log_backend_memory_contexts", Builtin::Signals),
     ("pg_import_system_collations", Builtin::Signals),
     ("pg_extension_config_dump", Builtin::Signals),
     ("pg_nextoid", Builtin::Signals),
+    ("pg_stop_making_pinned_objects", Builtin::Signals),
+    ("pg_sync_replication_slots", Builtin::Signals),
+    ("pg_log_standby_snapshot", Builtin::Signals),
+    ("gin_clean_pending_list", Builtin::Signals),
     ("pg_stat_get_activity", Builtin::Shows("pg_stat_activity", "query")),
     ("pg_stat_get_backend_activity", Builtin::Shows("pg_stat_activity", "query")),
     ("pg_prepared_statement", Builtin::Shows("pg_prepared_statements", "statement")),
@@ -117,6 +125,17 @@ const TABLE: &[(&str, Builtin)] = &[
     ("regexp_matches", Builtin::Speaks),
     ("decode", Builtin::Speaks),
     ("convert_from", Builtin::Speaks),
+];
+
+/// How the names of functions begin that change statistics, indexes, replication or the catalog itself.
+const SIGNALLING: &[&str] = &[
+    "pg_stat_reset",
+    "pg_restore_",
+    "pg_clear_",
+    "pg_replication_origin_",
+    "brin_summarize_",
+    "brin_desummarize_",
+    "binary_upgrade_",
 ];
 
 /// Names of extensions' functions that run SQL or reach files and servers.
@@ -137,6 +156,9 @@ pub(super) fn builtin(name: &str) -> Option<Builtin> {
         || name.starts_with("pg_file_")
     {
         return Some(Builtin::Opaque);
+    }
+    if SIGNALLING.iter().any(|prefix| name.starts_with(prefix)) {
+        return Some(Builtin::Signals);
     }
     TABLE.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
 }

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use super::context::{Context, Encoding, Readers, Rejected};
 use super::facts::Facts;
 use super::shape;
+use crate::catalog::Oid;
 
 /// Facts of texts that were analysed before, in all sessions of an upstream.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ struct Meaning {
     search_path: Box<[String]>,
     role: Box<str>,
     readers: Readers,
+    called: Option<Oid>,
     standard_conforming_strings: bool,
     encoding: Encoding,
 }
@@ -64,6 +66,7 @@ impl Meaning {
             search_path: context.search_path.into(),
             role: context.role.into(),
             readers: context.readers,
+            called: context.called,
             standard_conforming_strings: context.standard_conforming_strings,
             encoding: context.encoding,
         }
@@ -75,6 +78,7 @@ impl Meaning {
             && *self.search_path == *context.search_path
             && *self.role == *context.role
             && self.readers == context.readers
+            && self.called == context.called
             && self.standard_conforming_strings == context.standard_conforming_strings
             && self.encoding == context.encoding
     }

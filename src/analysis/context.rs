@@ -1,6 +1,6 @@
 //! What a text is analysed in: the session's view of the database.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Oid};
 
 /// Whether a byte below 128 is always a character of its own in the client's encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub struct Context<'a> {
     pub role: &'a str,
     /// Whose row-level security counts.
     pub readers: Readers,
+    /// The text is a call of this function alone, whatever else has its name.
+    pub called: Option<Oid>,
     /// `standard_conforming_strings`.
     pub standard_conforming_strings: bool,
     /// The client's encoding.
@@ -84,6 +86,7 @@ impl<'a> Context<'a> {
             search_path,
             role,
             readers: Readers::TheRole,
+            called: None,
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
             statement_max: STATEMENT_MAX,

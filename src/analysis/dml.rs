@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use super::analyzer::{Analyzer, Reading};
-use super::facts::Kind;
+use super::bound;
+use super::facts::{Bound, Kind, SessionEffect};
 use super::fire::{DELETE, INSERT, UPDATE};
 use super::from::alias_names;
 use super::parse::{Node, NodeList, nodes, raw, strings, walk_all};
 use super::scope::{Part, Rel, Scope, sources};
 use super::touch::{Field, JOIN, PROBE, REVEAL, Sources, Value, WRITE};
 use crate::catalog::Relation;
+
+/// The schema of the server's own catalog.
+const SYSTEM: &str = "pg_catalog";
 
 /// The target of a statement.
 struct Target {
@@ -27,6 +31,11 @@ impl Analyzer<'_> {
         let reading = if var.inh { Reading::Family } else { Reading::Only };
         let fields = self.read_relation(&relation, reading);
         self.write_policies(&relation);
+        if &*relation.schema == SYSTEM {
+            // Definitions, rights and statistics are kept there, and a superuser may write them as rows.
+            self.touched.kinds.insert(Kind::Dcl);
+            self.touched.effects.push(SessionEffect::CatalogChange);
+        }
         let aliased = var.alias().and_then(nodes::Alias::aliasname);
         let rel = Rel {
             alias: aliased.map_or_else(|| Arc::clone(&relation.name), Arc::from),
@@ -62,7 +71,8 @@ impl Analyzer<'_> {
         };
         let fields = self.insert_source(insert.select_stmt(), &scope);
         let read = sources(&fields);
-        self.touched.packs |= !read.is_empty();
+        let one = scope.is_bare() && bound::query(self, insert.select_stmt()) == Bound::One;
+        self.touched.packs |= !read.is_empty() && !one;
         self.touched.mark(&read, REVEAL);
         let values: Vec<Value> = fields.iter().map(|field| field.value.clone()).collect();
         self.inserted(&target, insert.cols(), &values);
@@ -169,7 +179,7 @@ impl Analyzer<'_> {
         for assignment in list {
             let value = self.expr(assignment.val(), scope);
             self.write(target, assignment.name().unwrap_or_default(), Some(&value));
-            self.touched.packs |= !value.sources.is_empty();
+            self.touched.gathers |= !value.sources.is_empty();
             self.touched.mark(&value.sources, REVEAL);
             // `home.city = …` puts a part into the value that is there.
             if !assignment.indirection().is_empty() {
@@ -198,7 +208,11 @@ impl Analyzer<'_> {
             self.expr_targets(update.target_list(), &scope);
             return Vec::new();
         };
+        let gathers = std::mem::take(&mut self.touched.gathers);
         self.assignments(&target, update.target_list().iter(), &scope);
+        if std::mem::replace(&mut self.touched.gathers, gathers) {
+            self.touched.packs |= !(outer.is_bare() && bound::one_row_written(self, update));
+        }
         self.fire(&target.relation, UPDATE);
         self.returning(update.returning_clause(), &target, scope)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::analyzer::Analyzer;
 use super::parse::{Node, Recurse, nodes, raw, strings, walk_manual};
 use super::scope::Scope;
-use super::touch::{FILTER, Field, PROBE, REVEAL, Value};
+use super::touch::{FILTER, Field, PROBE, REVEAL, SORT, Value};
 use super::ways::Turn;
 
 impl Analyzer<'_> {
@@ -53,10 +53,13 @@ impl Analyzer<'_> {
                 let fields = self.query_node(node, scope);
                 Value::all(&fields)
             }
-            Node::JsonArrayAgg(_) | Node::JsonObjectAgg(_) => {
-                let value = self.children(node, scope);
-                self.touched.packs |= !value.sources.is_empty();
-                value.turned(Turn::Aggregate)
+            Node::JsonArrayAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
+            }
+            Node::JsonObjectAgg(json) => {
+                let value = json.arg().map(|arg| self.children(arg.into(), scope)).unwrap_or_default();
+                self.json_aggregate(json.constructor(), value, scope)
             }
             Node::JsonArrayQueryConstructor(array) => {
                 let fields = self.query_node(array.query(), scope);
@@ -74,6 +77,21 @@ impl Analyzer<'_> {
             Node::TypeName(_) | Node::String(_) | Node::Integer(_) | Node::A_Star(_) => Value::default(),
             _ => self.children(node, scope),
         }
+    }
+
+    /// FILTER, ORDER BY and OVER decide which rows are gathered and how; they are no part of the value.
+    fn json_aggregate(&mut self, common: Option<&nodes::JsonAggConstructor>, value: Value, scope: &Scope<'_>) -> Value {
+        if let Some(common) = common {
+            self.probe_expr(common.agg_filter(), scope);
+            for node in common.agg_order() {
+                self.probe_as(node, scope, PROBE | SORT);
+            }
+            if let Some(window) = common.over() {
+                self.window(window, scope);
+            }
+        }
+        self.touched.gathers |= !value.sources.is_empty();
+        value.turned(Turn::Aggregate)
     }
 
     /// All that the children of a node are made from; for nodes that only combine.
@@ -158,7 +176,13 @@ impl Analyzer<'_> {
                 }
                 tested.fields = None;
                 tested.add(Value::all(&fields));
-                tested.turned(if kind == raw::SubLinkType::ARRAY_SUBLINK { Turn::Aggregate } else { Turn::Transform })
+                let array = kind == raw::SubLinkType::ARRAY_SUBLINK;
+                let mut value = tested.turned(if array { Turn::Aggregate } else { Turn::Transform });
+                if let (true, [only]) = (array, fields.as_slice()) {
+                    let row = self.with_fields(only.value.clone()).fields;
+                    value.fields = row.map(|row| value.spread(&row));
+                }
+                value
             }
         }
     }
@@ -268,8 +292,9 @@ impl Analyzer<'_> {
                     value.add(self.expr(index.lidx(), scope));
                     value.add(self.expr(index.uidx(), scope));
                     value.type_oid = self.catalog().type_of(value.type_oid).map_or(0, |array| array.element);
-                    value.fields = None;
-                    value.turned(Turn::Transform)
+                    let mut value = value.turned(Turn::Transform);
+                    value.fields = value.fields.take().map(|row| value.spread(&row));
+                    value
                 }
                 _ => value,
             };

@@ -29,6 +29,7 @@ mod prescan;
 mod query;
 mod render;
 mod replay;
+mod replication;
 mod routines;
 pub mod scan;
 mod scope;
@@ -56,6 +57,7 @@ pub use plannable::{Plannable, plannable};
 use prescan::Prescan;
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
+pub use replication::replication;
 pub use ways::{Use, Uses, Way, Ways};
 pub use work::WORK_MAX;
 
@@ -112,7 +114,11 @@ fn statements(text: &str, context: &Context<'_>, prescan: Prescan, levels: usize
         Err(error) => return opaque(text.len(), &format!("{}{error}", facts::UNPARSABLE)),
     };
     let work = work::Work::new(context.work_max);
-    let analyzer = || analyzer::Analyzer::new(context, &work, levels);
+    let analyzer = || {
+        let mut analyzer = analyzer::Analyzer::new(context, &work, levels);
+        analyzer.called = context.called;
+        analyzer
+    };
     let read = |parsed: parse::Parsed<'_>| analyzer().statement(parsed.node, parsed.span);
     let mut facts = Facts { statements: tree.statements(text).map(read).collect() };
     sequence::in_order(text, &sequence::Reading { context, work: &work, levels }, &mut facts);

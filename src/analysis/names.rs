@@ -47,6 +47,21 @@ fn figure(node: Node<'_>) -> Option<(String, bool)> {
         Node::JsonParseExpr(_) => good("json"),
         Node::JsonScalarExpr(_) => good("json_scalar"),
         Node::JsonSerializeExpr(_) => good("json_serialize"),
+        Node::JsonFuncExpr(function) => match function.op {
+            raw::JsonExprOp::JSON_EXISTS_OP => good("json_exists"),
+            raw::JsonExprOp::JSON_QUERY_OP => good("json_query"),
+            raw::JsonExprOp::JSON_VALUE_OP => good("json_value"),
+            _ => None,
+        },
+        Node::XmlExpr(xml) => match xml.op {
+            raw::XmlExprOp::IS_XMLCONCAT => good("xmlconcat"),
+            raw::XmlExprOp::IS_XMLELEMENT => good("xmlelement"),
+            raw::XmlExprOp::IS_XMLFOREST => good("xmlforest"),
+            raw::XmlExprOp::IS_XMLPARSE => good("xmlparse"),
+            raw::XmlExprOp::IS_XMLPI => good("xmlpi"),
+            raw::XmlExprOp::IS_XMLROOT => good("xmlroot"),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::analyzer::Analyzer;
+use super::bound;
 use super::from::alias_names;
 use super::names::output_name;
 use super::parse::{Node, NodeList, constant_integer, nodes, raw, strings};
@@ -51,6 +52,7 @@ impl Analyzer<'_> {
 
     fn simple(&mut self, select: &nodes::SelectStmt, outer: &Scope<'_>) -> Vec<Field> {
         let above = self.one_setting.take();
+        let gathers = std::mem::take(&mut self.touched.gathers);
         self.locks |= !select.locking_clause().is_empty();
         let scope = self.scope_of_from(select.from_clause(), outer);
         self.conditions(select.where_clause(), &scope);
@@ -75,6 +77,10 @@ impl Analyzer<'_> {
         }
         self.probe_expr(select.limit_count(), &scope);
         self.probe_expr(select.limit_offset(), &scope);
+        if std::mem::replace(&mut self.touched.gathers, gathers) {
+            // An aggregate over columns of a query around this one gathers that one's rows.
+            self.touched.packs |= !(outer.is_bare() && bound::one_row_in(self, select));
+        }
         outputs
     }
 

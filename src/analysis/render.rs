@@ -58,7 +58,7 @@ pub(super) fn facts(mut analyzer: Analyzer<'_>, parts: Parts) -> StatementFacts 
         unresolved: opaque.iter().any(|why| why.contains("not in the catalog")),
         opaque,
         bound: parts.outcome.bound,
-        packs: analyzer.touched.packs || analyzer.touched.places > PLACES_MAX,
+        packs: analyzer.touched.packs || analyzer.touched.gathers || analyzer.touched.places > PLACES_MAX,
         scans: parts.scans.iter().filter_map(|oid| relation_name(&analyzer, *oid)).collect(),
         pure_read,
         flows,

@@ -28,6 +28,7 @@ pub struct Replay {
     /// PREPARE and DECLARE, as they were sent: judged anew where they are used.
     prepared: HashMap<String, Vec<u8>>,
     cursors: HashMap<String, Vec<u8>>,
+    paths: Vec<Vec<String>>,
 }
 
 /// Settings on which the meaning of names hangs.
@@ -55,7 +56,15 @@ impl Replay {
     pub fn new(catalog: Catalog, rules: TagRules, search_path: Vec<String>, role: String) -> Self {
         let begin = Settings { search_path, role, standard_conforming_strings: true };
         let state = State { catalog, settings: begin.clone(), outside: None, unknown: None };
-        Self { rules, begin, state, saved: Vec::new(), prepared: HashMap::new(), cursors: HashMap::new() }
+        Self {
+            rules,
+            begin,
+            state,
+            saved: Vec::new(),
+            prepared: HashMap::new(),
+            cursors: HashMap::new(),
+            paths: Vec::new(),
+        }
     }
 
     /// What a backslash in a plain string means now.
@@ -91,7 +100,14 @@ impl Replay {
         super::analyze(text, &self.state.context())
     }
 
+    /// The schemas in which each statement so far looked its names up: those of its `search_path` that there were then.
+    #[must_use]
+    pub fn paths(&self) -> &[Vec<String>] {
+        &self.paths
+    }
+
     fn apply(&mut self, facts: &mut StatementFacts, text: &[u8]) {
+        self.paths.push(self.state.effective_path());
         if let Some(why) = &self.state.unknown
             && facts.kind() > Kind::Transaction
         {
@@ -206,6 +222,12 @@ impl Replay {
 }
 
 impl State {
+    fn effective_path(&self) -> Vec<String> {
+        let settings = &self.settings;
+        let schema = |named: &String| if named == "$user" { settings.role.clone() } else { named.clone() };
+        settings.search_path.iter().map(schema).filter(|schema| self.catalog.has_schema(schema)).collect()
+    }
+
     fn context(&self) -> Context<'_> {
         let settings = &self.settings;
         Context {

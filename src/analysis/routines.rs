@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::analyzer::{Analyzer, Reader, Reading};
 use super::builtins::{self, Builtin};
 use super::facts::Kind;
-use super::parse::{Node, constant_text, nodes, strings};
+use super::parse::{ConstValue, Node, constant_text, nodes, strings};
 use super::scope::{Scope, sources};
 use super::touch::{ColumnId, Field, PROBE, REVEAL, SORT, Sources, Touched, Value, WRITE};
 use super::ways::Turn;
@@ -28,6 +28,9 @@ impl Analyzer<'_> {
     /// A call as the text has it.
     pub(super) fn call(&mut self, call: &nodes::FuncCall, scope: &Scope<'_>) -> Value {
         let names = strings(call.funcname());
+        // Taken before the arguments are read, which may call others of its name.
+        let exact = self.called.take();
+        let exact = exact.and_then(|oid| self.candidates(&names).into_iter().find(|function| function.oid == oid));
         let mut arguments = self.row_arguments(call.args(), scope);
         for sort in call.agg_order() {
             if call.agg_within_group {
@@ -42,7 +45,10 @@ impl Analyzer<'_> {
         {
             self.literal_arguments(what, call, &arguments, scope);
         }
-        self.call_named(&names, &arguments).unwrap_or_default()
+        match exact {
+            Some(function) => self.apply(&[function], &arguments),
+            None => self.call_named(&names, &arguments).unwrap_or_default(),
+        }
     }
 
     /// The arguments; `t.*` is one argument, the row.
@@ -94,6 +100,10 @@ impl Analyzer<'_> {
                 None => self.touched.opaque("it reads a relation that its text does not name"),
             },
             Builtin::SetConfig => self.set_config_call(call, values),
+            Builtin::Fractions => {
+                let single = call.args().get(0).is_some_and(is_number);
+                self.touched.gathers |= !single && values.iter().any(|value| !value.sources.is_empty());
+            }
             _ => {}
         }
     }
@@ -166,6 +176,13 @@ impl Analyzer<'_> {
             value.type_oid = if built_in.len() == 1 { returned(function, arguments) } else { 0 };
             value.fields = out_fields(function, &value.sources);
             value = value.turned(Turn::of(function));
+            if let ("array_agg" | "unnest", [rows]) = (&*function.name, arguments) {
+                let row = self.with_fields(rows.clone()).fields;
+                value.fields = row.map(|row| value.spread(&row));
+                if &*function.name == "unnest" && value.type_oid == 0 {
+                    value.type_oid = self.catalog().type_of(rows.type_oid).map_or(0, |array| array.element);
+                }
+            }
         }
         if !own.is_empty() {
             // Its result can be a row of another relation's columns: what it was asked with decides all the same.
@@ -219,9 +236,16 @@ impl Analyzer<'_> {
 
     fn effect_of(&mut self, what: Builtin, function: &Function, value: &Value) {
         match what {
-            Builtin::Packs => self.touched.packs |= !value.sources.is_empty(),
+            Builtin::Packs => self.touched.gathers |= !value.sources.is_empty(),
             Builtin::Speaks => self.touched.mark(&value.sources, REVEAL),
+            Builtin::Fractions => {}
             Builtin::Acts => self.touched.acts = true,
+            Builtin::Sends => {
+                self.touched.acts = true;
+                self.touched.sends = true;
+                self.touched.packs |= !value.sources.is_empty();
+                self.touched.mark(&value.sources, REVEAL);
+            }
             Builtin::Opaque => {
                 self.touched.functions.insert(format!("{}.{}", function.schema, function.name));
                 self.touched.opaque(format!("function \"{}\" reaches what no analysis can see", function.name));
@@ -279,6 +303,11 @@ impl Analyzer<'_> {
             let written = body.touched.columns.iter().filter(|(_, access)| **access & WRITE != 0);
             let written: Sources = written.map(|(column, _)| *column).collect();
             self.touched.flows.add(&written, &arguments.sources);
+        }
+        if body.touched.sends && !arguments.sources.is_empty() {
+            // An argument can be what the body sends.
+            self.touched.packs = true;
+            self.touched.mark(&arguments.sources, REVEAL);
         }
         let mut value = Value::all(&body.fields);
         value.add(Value { fields: None, type_oid: 0, ..arguments.clone() });
@@ -529,6 +558,17 @@ fn out_fields(function: &Function, sources: &Sources) -> Option<Arc<[Field]>> {
 /// Functions that the grammar writes as syntax and that have no row of that name.
 fn is_syntax(name: &str) -> bool {
     matches!(name, "coalesce" | "greatest" | "least" | "xmlconcat" | "xmlforest" | "grouping")
+}
+
+/// A number as written: no parameter and no text, which may be a list.
+fn is_number(node: Node<'_>) -> bool {
+    match node {
+        Node::A_Const(constant) => matches!(constant.val(), Some(ConstValue::Integer(_) | ConstValue::Float(_))),
+        Node::TypeCast(cast) => {
+            cast.type_name().is_some_and(|name| name.array_bounds().is_empty()) && is_number(cast.arg())
+        }
+        _ => false,
+    }
 }
 
 fn looks_like_sql(text: &str) -> bool {

@@ -81,6 +81,11 @@ impl<'s> Scope<'s> {
         self.columns.extend(part.columns);
     }
 
+    /// No name of a query around this one is to be seen here.
+    pub(super) fn is_bare(&self) -> bool {
+        self.levels().all(|level| level.rels.is_empty() && level.ctes.is_empty() && level.arguments.is_none())
+    }
+
     fn levels<'a>(&'a self) -> impl Iterator<Item = &'a Scope<'s>> {
         std::iter::successors(Some(self), |scope| scope.parent)
     }

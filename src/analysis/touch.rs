@@ -23,7 +23,7 @@ pub(super) type Sources = BTreeSet<ColumnId>;
 pub(super) struct Value {
     /// All columns that it is made from, those of its fields too.
     pub(super) sources: Sources,
-    /// Its fields, where it is a row.
+    /// Its fields, where it is a row; those of its elements, where it is an array of rows.
     pub(super) fields: Option<Arc<[Field]>>,
     /// Its type, where it is known; else 0.
     pub(super) type_oid: Oid,
@@ -48,6 +48,12 @@ impl Value {
     /// A row of these fields.
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
         Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
+    }
+
+    /// Fields of these names, each made from all that this value is made from.
+    pub(super) fn spread(&self, fields: &[Field]) -> Arc<[Field]> {
+        let all = || Self { fields: None, type_oid: 0, ..self.clone() };
+        fields.iter().map(|field| Field { name: Arc::clone(&field.name), value: all() }).collect()
     }
 
     /// Its field of that name.
@@ -75,7 +81,7 @@ pub(super) const WINDOW: u8 = 128;
 
 /// What has been touched.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of a statement that hang together in no way")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts of a statement that hang together in no way")]
 pub(super) struct Touched {
     pub(super) columns: BTreeMap<ColumnId, u8>,
     pub(super) relations: BTreeSet<Oid>,
@@ -84,6 +90,10 @@ pub(super) struct Touched {
     pub(super) kinds: BTreeSet<Kind>,
     pub(super) effects: Vec<SessionEffect>,
     pub(super) packs: bool,
+    /// It gathers the rows of a query that is not finished yet into one value; it packs where they can be several.
+    pub(super) gathers: bool,
+    /// Values go to other sessions, beside the rows.
+    pub(super) sends: bool,
     /// How many places of its text bring a value of a tagged relation into one row.
     pub(super) places: usize,
     /// It does more than read: a cancel does not undo it.
@@ -149,7 +159,8 @@ impl Touched {
         // A function that is called twice leaves what its last call leaves.
         self.effects.retain(|effect| !other.effects.contains(effect));
         self.effects.extend(other.effects.iter().cloned());
-        self.packs |= other.packs;
+        self.packs |= other.packs || other.gathers;
+        self.sends |= other.sends;
         self.places = self.places.saturating_add(other.places);
         self.acts |= other.acts;
         self.session_local |= other.session_local;

@@ -5,7 +5,7 @@ use crate::approvals::samples::{hold, operator, principal};
 use crate::approvals::{Method, Role};
 
 fn approve() -> DecisionRequest {
-    DecisionRequest { verdict: Answer::Approve, reason: None, method: Method::Http }
+    DecisionRequest { verdict: Answer::Approve, reason: None, method: Method::Http, once: None }
 }
 
 fn now() -> Timestamp {
@@ -82,7 +82,8 @@ fn one_denial_ends_a_quorum_half_given() {
     hold.approve.quorum = 2;
     let ada = operator("ada", "ada", &["dba"], &[Role::Operator]);
     cast(&mut hold, &ada, &approve(), now());
-    let deny = DecisionRequest { verdict: Answer::Deny, reason: Some("no".to_owned()), method: Method::Psql };
+    let deny =
+        DecisionRequest { verdict: Answer::Deny, reason: Some("no".to_owned()), method: Method::Psql, once: None };
     cast(&mut hold, &operator("carol", "carol", &["dba"], &[Role::Operator]), &deny, now());
     assert_eq!(hold.state, HoldState::Denied);
     assert_eq!(hold.decision.unwrap().reason.as_deref(), Some("no"));

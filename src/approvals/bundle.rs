@@ -1,6 +1,7 @@
 //! A bundle: the statements of a migration, decided together and spent one after the other.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,9 @@ pub struct BundleStep {
     /// How it can be undone.
     #[serde(default)]
     pub reversible: String,
+    /// The schemas in which its names are looked up, after what stands before it; `None`: those of the bundle.
+    #[serde(default)]
+    pub search_path: Option<Vec<String>>,
 }
 
 /// The statements in order, and what their approval is bound to beside their texts.
@@ -113,9 +117,39 @@ impl Bundle {
         self.next().and_then(|place| self.steps.get(place)).map(|step| step.digest.as_str())
     }
 
-    /// The statement that is on its way ended.
+    /// The places of the statements of one message, given by their digests: where they are exactly the next ones, and one
+    /// that waits is among them. What needs no approval may come with them, as it stands in the bundle.
+    #[must_use]
+    pub fn covered(&self, digests: &[String]) -> Option<Range<usize>> {
+        let next = self.next()?;
+        let allowed = |place: &usize| self.steps.get(*place).is_some_and(|step| step.state == StepState::Allowed);
+        let before = (0..next).rev().take_while(allowed);
+        let fits = |from: usize| {
+            let range = from..from.checked_add(digests.len())?;
+            let steps = self.steps.get(range.clone()).filter(|_| range.contains(&next))?;
+            steps.iter().map(|step| &step.digest).eq(digests).then_some(range)
+        };
+        std::iter::once(next).chain(before).find_map(fits)
+    }
+
+    /// What is covered is on its way.
+    pub(super) fn release(&mut self, places: Range<usize>) {
+        for step in self.steps.get_mut(places).into_iter().flatten() {
+            if step.state == StepState::Waiting {
+                step.state = StepState::Released;
+            }
+        }
+    }
+
+    /// The schemas in which the names of a statement are looked up.
+    #[must_use]
+    pub fn path_of(&self, place: usize) -> &[String] {
+        self.steps.get(place).and_then(|step| step.search_path.as_ref()).unwrap_or(&self.search_path)
+    }
+
+    /// What is on its way ended: of one message everything, as Postgres has it.
     pub(super) fn end(&mut self, end: HoldEnd) {
-        if let Some(step) = self.steps.iter_mut().find(|step| step.state == StepState::Released) {
+        for step in self.steps.iter_mut().filter(|step| step.state == StepState::Released) {
             step.state = end.into();
         }
     }
@@ -135,11 +169,11 @@ pub struct Requester {
     pub human: String,
 }
 
-/// What a session shows to spend the next statement of a bundle.
+/// What a session shows to spend the next statements of a bundle.
 #[derive(Clone, Debug)]
 pub struct Spend {
-    /// SHA-256 of its text.
-    pub digest: String,
+    /// SHA-256 of the text of each statement of its message, in order.
+    pub digests: Vec<String>,
     /// The basis, computed anew just now.
     pub basis: String,
     /// The record of the run that spends it.

@@ -86,7 +86,7 @@ pub(crate) fn ada() -> Operator {
 }
 
 pub(crate) fn answer(verdict: Answer) -> DecisionRequest {
-    DecisionRequest { verdict, reason: Some("because".to_owned()), method: Method::Http }
+    DecisionRequest { verdict, reason: Some("because".to_owned()), method: Method::Http, once: None }
 }
 
 pub(crate) fn release(hash: &str) -> Release {

@@ -12,8 +12,8 @@ use super::ballot::{self, Cast, Refusal};
 use super::records;
 use super::{
     Before, Bounds, Bundle, Counts, DecideError, DecisionRequest, Hold, HoldChange, HoldEnd, HoldFilter, HoldState,
-    NewHold, Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, Spend, StepError, StepState,
-    Store, StoreError, Waiting,
+    NewHold, Once, Opened, Operator, OutboxRow, Page, Recovered, Release, ReleaseError, Seal, Spend, StepError, Store,
+    StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
@@ -80,7 +80,17 @@ impl Store for SqliteStore {
         request: &DecisionRequest,
         at: Timestamp,
     ) -> Result<Hold, DecideError> {
-        self.within(|step| step.decide(id, operator, request, at))?
+        self.within(|step| {
+            let Some(once) = &request.once else { return step.decide(id, operator, request, at) };
+            if let Some(answered) = step.answered(operator, once, at)? {
+                return Ok(answered);
+            }
+            let decided = step.decide(id, operator, request, at)?;
+            if let (Ok(_), Some(row)) = (&decided, step.find(id)?) {
+                rows::note_answer(step.tx, (&operator.name, once), &row.shown, at)?;
+            }
+            Ok(decided)
+        })?
     }
 
     fn withdraw(&mut self, id: &HoldId, run: StatementId, why: &str, at: Timestamp) -> Result<Hold, StepError> {
@@ -309,6 +319,25 @@ impl Step<'_> {
         self.save(row).map(Ok)
     }
 
+    /// What the first request under this key was answered; text and values are shown while the hold is open.
+    fn answered(
+        &self,
+        operator: &Operator,
+        once: &Once,
+        at: Timestamp,
+    ) -> Result<Option<Result<Hold, DecideError>>, StoreError> {
+        let Some((request, mut hold)) = rows::answer(self.tx, (&operator.name, &once.key), at)? else {
+            return Ok(None);
+        };
+        if request != once.request {
+            return Ok(Some(Err(DecideError::KeyReused)));
+        }
+        if let Some(secret) = self.find(&hold.id)?.and_then(|row| row.secret) {
+            rows::reveal(&mut hold, &secret);
+        }
+        Ok(Some(Ok(hold)))
+    }
+
     /// One waiting run goes away; who waits then is written to the row, which is not saved yet.
     fn left(&mut self, id: &HoldId, run: StatementId, at: Timestamp) -> Result<Result<Row, StepError>, StoreError> {
         rows::remove_waiter(self.tx, id, run)?;
@@ -349,18 +378,14 @@ impl Step<'_> {
     fn spend(&mut self, id: &HoldId, spend: &Spend, at: Timestamp) -> Result<Result<Hold, ReleaseError>, StoreError> {
         let Some(mut row) = self.current(id, at)? else { return Ok(Err(ReleaseError::NotFound)) };
         let approved = row.shown.state == HoldState::Approved;
-        let next =
-            row.shown.bundle.as_mut().filter(|bundle| approved && bundle.next_digest() == Some(spend.digest.as_str()));
-        let Some(bundle) = next else { return Ok(Err(ReleaseError::NotApproved(Box::new(row.hold())))) };
+        let next = row.shown.bundle.as_mut().filter(|_| approved);
+        let next = next.and_then(|bundle| bundle.covered(&spend.digests).map(|places| (bundle, places)));
+        let Some((bundle, places)) = next else { return Ok(Err(ReleaseError::NotApproved(Box::new(row.hold())))) };
         if bundle.basis != spend.basis {
             let void = self.lapse(row, HoldState::Void, "a definition changed that none of its statements changed")?;
             return Ok(Err(ReleaseError::Changed(Box::new(void))));
         }
-        if let Some(place) = bundle.next()
-            && let Some(step) = bundle.steps.get_mut(place)
-        {
-            step.state = StepState::Released;
-        }
+        bundle.release(places);
         row.shown.state = HoldState::Released;
         row.record = spend.record.clone();
         self.post(&row, &records::released(&row.record, &row.shown))?;

@@ -235,6 +235,18 @@ pub struct DecisionRequest {
     pub reason: Option<String>,
     /// By which surface.
     pub method: Method,
+    /// What makes it the same request when it is sent again.
+    pub once: Option<Once>,
+}
+
+/// The key of a request that may come twice: the second one gets the answer of the first and does nothing, for a day and
+/// also after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// The key, of the operator who sends it.
+    pub key: String,
+    /// What was asked under it, as a digest.
+    pub request: Vec<u8>,
 }
 
 /// What a session shows to spend an approval.
@@ -364,6 +376,9 @@ pub enum DecideError {
     /// The operator is in none of the groups that the rule names, or is a viewer.
     #[error("not an approver of this hold")]
     NotAnApprover,
+    /// The key of the request stood for another one.
+    #[error("the key was used for another request")]
+    KeyReused,
     /// It has its outcome; the hold shows it.
     #[error("the hold is {} already", .0.state.as_str())]
     AlreadyDecided(Box<Hold>),

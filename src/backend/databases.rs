@@ -4,7 +4,7 @@
 //! client's connection. DDL that was seen on the wire makes it stale at once; whoever needs it next waits for a new one.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection};
 use super::catalog::{self, LoadError};
 use super::connect::{ConnectError, Upstream};
 use super::memory::{Arrival, DerivedTag, Memory, MemoryError, Review, View};
-use super::planner::{PlanFailure, Planned, Planner, Question};
+use super::planner::{PlanFailure, Planned, Planner, Question, WAIT};
 use crate::catalog::tags::TagRules;
 use crate::catalog::{Catalog, Oid, Remembered};
 use crate::clock;
@@ -85,7 +85,7 @@ pub struct Databases {
     versions: AtomicU64,
     memory: Memory,
     known: DashMap<String, Arc<Database>>,
-    planner: Planner,
+    pub(super) planner: Planner,
 }
 
 /// One database.
@@ -101,9 +101,13 @@ pub struct Database {
     checked: std::sync::Mutex<Option<Checked>>,
     /// A snapshot gets its tags and its place at once.
     installing: std::sync::Mutex<()>,
-    loading: Mutex<Loader>,
+    pub(super) loading: Mutex<Loader>,
     /// The proxy's own connection for questions about locks.
     pub(super) looking: Mutex<Option<Client>>,
+    /// Sessions that are in it now.
+    pub(super) sessions: AtomicUsize,
+    /// Nobody was in it for a while, so that it was not compared with the server.
+    pub(super) unwatched: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +119,8 @@ struct Checked {
 
 /// The proxy's own connection to a database, and what it last saw there.
 #[derive(Debug, Default)]
-struct Loader {
-    client: Option<Client>,
+pub(super) struct Loader {
+    pub(super) client: Option<Client>,
     /// Changes whenever a definition changes.
     signature: String,
     /// Stays the same as long as nobody has written anything.
@@ -134,14 +138,14 @@ impl Databases {
             versions: AtomicU64::new(1),
             memory,
             known: DashMap::new(),
-            planner: Planner::new(PLANNERS_MAX),
+            planner: Planner::new(PLANNERS_MAX, WAIT),
         }
     }
 
-    /// The same, with so many connections a database for the planner.
+    /// The same, with so many connections a database for the planner, and so long for each question.
     #[must_use]
-    pub fn with_planners(self, connections_max: usize) -> Self {
-        Self { planner: Planner::new(connections_max), ..self }
+    pub fn with_planners(self, connections_max: usize, wait: Duration) -> Self {
+        Self { planner: Planner::new(connections_max, wait), ..self }
     }
 
     /// The role of the proxy's own credential.
@@ -232,6 +236,12 @@ impl Databases {
             return Ok(snapshot);
         }
         let mut loader = database.loading.lock().await;
+        if database.unwatched.swap(false, Ordering::SeqCst) {
+            let compared = tokio::time::timeout(LOAD_WAIT, self.compare(name, &database, &mut loader)).await;
+            if !matches!(compared, Ok(Ok(()))) {
+                database.mark_stale();
+            }
+        }
         if let Some(snapshot) = database.current() {
             return Ok(snapshot);
         }
@@ -409,10 +419,11 @@ impl Databases {
 }
 
 impl Database {
-    /// The snapshot, unless something has changed since it was read.
+    /// The snapshot, unless something has changed since it was read, or may have while nobody was there.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Snapshot>> {
-        if self.stale.load(Ordering::SeqCst) { None } else { self.snapshot.load_full() }
+        let unsure = self.stale.load(Ordering::SeqCst) || self.unwatched.load(Ordering::SeqCst);
+        if unsure { None } else { self.snapshot.load_full() }
     }
 
     /// The state of the tags; a snapshot with another one is outdated.

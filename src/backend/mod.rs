@@ -9,3 +9,4 @@ mod driver;
 pub mod locks;
 pub mod memory;
 pub mod planner;
+pub mod presence;

@@ -19,12 +19,11 @@ use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_c
 use super::databases::CatalogFailure;
 use crate::wire::frontend;
 
-/// All of one question: a free connection, its log-in, the answer.
-const WAIT: Duration = Duration::from_millis(900);
+/// All of one question, unless the configuration says otherwise: a free connection, its log-in, the answer.
+pub const WAIT: Duration = Duration::from_millis(900);
 
 /// How every question begins. Another session's lock is waited for as long as a person does not notice.
-const OPEN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = '100ms'; \
-                    SET LOCAL statement_timeout = '500ms'";
+const OPEN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL lock_timeout = '100ms'";
 
 /// A plan in one line has at most this many bytes.
 const SUMMARY_MAX: usize = 240;
@@ -82,18 +81,21 @@ pub enum PlanFailure {
 #[derive(Debug)]
 pub(super) struct Planner {
     connections_max: usize,
+    /// All of one question; the server may take a little more than half of it.
+    wait: Duration,
     pools: DashMap<String, Arc<Pool>>,
 }
 
+/// Connections to one database.
 #[derive(Debug)]
-struct Pool {
+pub(super) struct Pool {
     permits: Semaphore,
     idle: Mutex<Vec<Client>>,
 }
 
 impl Planner {
-    pub(super) fn new(connections_max: usize) -> Self {
-        Self { connections_max, pools: DashMap::new() }
+    pub(super) fn new(connections_max: usize, wait: Duration) -> Self {
+        Self { connections_max, wait, pools: DashMap::new() }
     }
 
     /// Plans one query; `log_in` opens a connection where none is free.
@@ -103,22 +105,22 @@ impl Planner {
     {
         let pool = self.pool(database);
         let answer = async {
-            let Ok(_permit) = pool.permits.acquire().await else { return Err(PlanFailure::Late(WAIT)) };
+            let Ok(_permit) = pool.permits.acquire().await else { return Err(PlanFailure::Late(self.wait)) };
             let client = match pool.take() {
                 Some(client) => client,
                 None => prepared(log_in.await?).await?,
             };
-            let planned = ask(&client, question).await;
+            let planned = ask(&client, question, self.wait * 5 / 9).await;
             // Only a connection that is out of its transaction is used again.
             client.batch_execute("ROLLBACK").await?;
             pool.give(client);
             planned
         };
         // What is given up in the middle closes its connection; the server's own time-outs end what it does.
-        tokio::time::timeout(WAIT, answer).await.unwrap_or(Err(PlanFailure::Late(WAIT)))
+        tokio::time::timeout(self.wait, answer).await.unwrap_or(Err(PlanFailure::Late(self.wait)))
     }
 
-    fn pool(&self, database: &str) -> Arc<Pool> {
+    pub(super) fn pool(&self, database: &str) -> Arc<Pool> {
         let new = || Arc::new(Pool { permits: Semaphore::new(self.connections_max), idle: Mutex::default() });
         self.pools.entry(database.to_owned()).or_insert_with(new).value().clone()
     }
@@ -129,6 +131,11 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|client| !client.is_closed());
         idle.pop()
+    }
+
+    /// Ends those that nobody uses now.
+    pub(super) fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn give(&self, client: Client) {
@@ -142,13 +149,13 @@ async fn prepared(client: Client) -> Result<Client, PlanFailure> {
     Ok(client)
 }
 
-async fn ask(client: &Client, question: &Question) -> Result<Planned, PlanFailure> {
+async fn ask(client: &Client, question: &Question, timeout: Duration) -> Result<Planned, PlanFailure> {
     let sent = if question.bind.is_empty() {
         Vec::new()
     } else {
         frontend::bind_values(&question.bind).map_err(|malformed| PlanFailure::Values(malformed.reason))?
     };
-    client.batch_execute(&opening(question)).await?;
+    client.batch_execute(&opening(question, timeout)).await?;
     let types = question.types.iter().copied().chain(std::iter::repeat(0));
     let values: Vec<(Sent<'_>, Type)> = sent.into_iter().map(Sent).zip(types.map(type_of)).collect();
     let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = Vec::with_capacity(values.len());
@@ -162,11 +169,12 @@ async fn ask(client: &Client, question: &Question) -> Result<Planned, PlanFailur
 }
 
 /// The session's names and literals, for this transaction alone.
-fn opening(question: &Question) -> String {
+fn opening(question: &Question, timeout: Duration) -> String {
     let path: Vec<String> =
         question.search_path.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
     let path = if path.is_empty() { "''".to_owned() } else { path.join(", ") };
-    let mut text = format!("{OPEN}; SET LOCAL search_path = {path}");
+    let timeout = timeout.as_millis().max(1);
+    let mut text = format!("{OPEN}; SET LOCAL statement_timeout = '{timeout}ms'; SET LOCAL search_path = {path}");
     for (name, value) in &question.settings {
         // Writing to a String cannot fail.
         let _ = write!(text, "; SET LOCAL {name} = '{}'", value.replace('\'', "''"));
@@ -308,6 +316,9 @@ mod tests {
             types: Arc::from([]),
             bind: Bytes::new(),
         };
-        assert!(opening(&question).ends_with("SET LOCAL search_path = \"a\"\"b\", \"C\"; SET LOCAL TimeZone = 'x''y'"));
+        assert!(
+            opening(&question, WAIT)
+                .ends_with("SET LOCAL search_path = \"a\"\"b\", \"C\"; SET LOCAL TimeZone = 'x''y'")
+        );
     }
 }

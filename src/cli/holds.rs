@@ -2,20 +2,16 @@
 
 pub(super) mod api;
 pub(super) mod show;
+mod watch;
 
-use std::collections::HashSet;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use self::api::{Answer, Api, ApiError};
 use super::exit;
-
-/// Between two looks of `watch`.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows and decides holds.
 #[derive(Debug, Args)]
@@ -66,7 +62,10 @@ enum Act {
         /// The hold's id.
         id: String,
     },
-    /// Prints each hold that waits for a decision as it comes, until interrupted.
+    /// Follows holds live: in a terminal a list to decide from, elsewhere one line each time that a hold changes.
+    ///
+    /// Keys: up and down choose, Enter shows the whole card, a approves and d denies (a reason is asked for), Esc goes
+    /// back, q leaves. Breaks of the connection are bridged, and what happened meanwhile is caught up on.
     Watch {
         #[command(flatten)]
         target: Target,
@@ -95,8 +94,15 @@ impl Holds {
     /// What kept the command from giving an answer; printed by `main`, exit code 2.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut out = std::io::stdout().lock();
-        match runtime.block_on(act(self.act, &mut out)) {
+        let (input, mut out) = (std::io::stdin(), std::io::stdout().lock());
+        let terminal = input.is_terminal() && out.is_terminal();
+        let acted = match self.act {
+            Act::Watch { target } if terminal && target.format == Format::Table => {
+                runtime.block_on(watch::live(&target, &mut out))
+            }
+            other => runtime.block_on(act(other, &mut out)),
+        };
+        match acted {
             Ok(code) => Ok(code.into()),
             // A reader that has seen enough, such as `head`.
             Err(ApiError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::DONE.into()),
@@ -112,7 +118,7 @@ async fn act(act: Act, out: &mut impl Write) -> Result<u8, ApiError> {
     match act {
         Act::List { target, state } => list(&target, &state, out).await,
         Act::Show { target, id } => show(&target, &id, out).await,
-        Act::Watch { target } => watch(&target, out).await,
+        Act::Watch { target } => watch::lines(&target, out).await,
         Act::Approve(decision) => decide(&decision, "approve", out).await,
         Act::Deny(decision) => decide(&decision, "deny", out).await,
     }
@@ -153,26 +159,6 @@ async fn decide(decision: &Decision, word: &str, out: &mut impl Write) -> Result
             }
             Ok(exit::CONFLICT)
         }
-    }
-}
-
-/// Looks each second; a hold is printed once.
-async fn watch(target: &Target, out: &mut impl Write) -> Result<u8, ApiError> {
-    let api = Api::new(target)?;
-    let mut seen = HashSet::new();
-    loop {
-        let mut waiting = api.list("pending").await?;
-        waiting.reverse();
-        let ids: HashSet<String> = waiting.iter().map(show::id).collect();
-        // What is no longer pending is forgotten: the set stays as small as the list.
-        seen.retain(|id| ids.contains(id));
-        for hold in &waiting {
-            if seen.insert(show::id(hold)) {
-                print(if target.format == Format::Table { Format::Table } else { Format::Jsonl }, hold, out)?;
-                out.flush()?;
-            }
-        }
-        tokio::time::sleep(WATCH_EVERY).await;
     }
 }
 

@@ -132,10 +132,10 @@ impl Log {
 impl Command {
     fn run(self, dir: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
         match self {
-            Self::Tail { follow, filters, format } => tail(dir, &now(*filters), format, follow, out),
+            Self::Tail { follow, filters, format } => tail(dir, &now(*filters)?, format, follow, out),
             Self::Query { filters, format } => {
                 index::catch_up(dir);
-                show(log::query(dir, &now(*filters))?, format, out)
+                show(log::query(dir, &now(*filters)?)?, format, out)
             }
             Self::Index => index::rebuild(dir, out),
             Self::Verify(options) => check::verify(dir, options, out),
@@ -144,7 +144,7 @@ impl Command {
             Self::Report(options) => options.run(dir, out),
             Self::LegalHold(command) => command.run(dir, &person(), out),
             Self::Export { filters, format, output, evidence } => {
-                let filters = now(*filters);
+                let filters = now(*filters)?;
                 if evidence.is_wanted() {
                     return evidence.pack(dir, &filters, out);
                 }
@@ -170,8 +170,8 @@ fn person() -> String {
         .to_owned()
 }
 
-fn now(filters: Filters) -> Filters {
-    filters.resolved(Clock::System.now())
+fn now(filters: Filters) -> anyhow::Result<Filters> {
+    filters.within(Clock::System.now()).map_err(anyhow::Error::msg)
 }
 
 fn tail(dir: &Path, filters: &Filters, format: Format, follow: bool, out: &mut dyn Write) -> anyhow::Result<u8> {

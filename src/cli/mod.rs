@@ -32,6 +32,20 @@ pub mod exit {
     pub const CONFLICT: u8 = 4;
 }
 
+/// An error with its causes on one line. Where a message says its cause already, the cause is not said again.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 /// A `PostgreSQL` proxy for AI agents.
 #[derive(Debug, Parser)]
 #[command(name = crate::ids::NAME, version, about)]
@@ -72,5 +86,24 @@ impl Cli {
             Command::Scram(command) => command.run(),
             Command::Demo(command) => command.run(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::told;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read checkpoint: {0}")]
+    struct Unreadable(#[source] io::Error);
+
+    #[test]
+    fn an_error_says_each_of_its_causes_once() {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "No such file");
+        assert_eq!(told(&Unreadable(gone()).into()), "read checkpoint: No such file");
+        let wrapped = anyhow::Error::new(gone()).context("a.note").context("the key");
+        assert_eq!(told(&wrapped), "the key: a.note: No such file");
     }
 }

@@ -97,6 +97,7 @@ pub(super) struct Document {
     pub(super) client_rules: Vec<At<ClientRuleEntry>>,
     pub(super) operators: Vec<OperatorEntry>,
     pub(super) public_url: Option<At<String>>,
+    pub(super) trusted_proxies: List<Network>,
     pub(super) oidc: Option<SignInEntry>,
     pub(super) notify: NotifyEntry,
     pub(super) hold: HoldEntry,
@@ -254,10 +255,11 @@ pub(super) struct HoldEntry {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the names are the keys of the file")]
 pub(super) struct LimitsEntry {
     pub(super) statement_max: Option<At<Size>>,
     pub(super) bind_max: Option<At<Size>>,
+    pub(super) names_max: Option<At<Size>>,
+    pub(super) names_bytes_max: Option<At<Size>>,
     pub(super) pipeline_max: Option<At<Size>>,
     pub(super) sessions_max: Option<At<Size>>,
     pub(super) unauthenticated_max: Option<At<Size>>,
@@ -265,6 +267,7 @@ pub(super) struct LimitsEntry {
     pub(super) holds_max: Option<At<Size>>,
     pub(super) log_queue_max: Option<At<Size>>,
     pub(super) planners_max: Option<At<Size>>,
+    pub(super) planner_wait: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

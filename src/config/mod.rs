@@ -144,6 +144,10 @@ pub struct LimitsConfig {
     pub statement_max: u64,
     /// A Bind that may be held; 1 MiB.
     pub bind_max: u64,
+    /// Prepared statements, portals and cursors of one session; 10000.
+    pub names_max: u64,
+    /// Bytes of their texts and values; 64 MiB.
+    pub names_bytes_max: u64,
     /// Messages of one client that wait for their answers; 10000.
     pub pipeline_max: u64,
     /// Sessions at once; 1000.
@@ -158,6 +162,8 @@ pub struct LimitsConfig {
     pub log_queue_max: u64,
     /// Connections to one database that ask the server's planner; 2.
     pub planners_max: u64,
+    /// How long one of their questions may take; 900 ms.
+    pub planner_wait: Duration,
 }
 
 /// The record log.
@@ -246,6 +252,8 @@ impl Default for LimitsConfig {
         Self {
             statement_max: 16 << 20,
             bind_max: 1 << 20,
+            names_max: 10_000,
+            names_bytes_max: 64 << 20,
             pipeline_max: 10_000,
             sessions_max: 1000,
             unauthenticated_max: 500,
@@ -253,6 +261,7 @@ impl Default for LimitsConfig {
             holds_max: 1000,
             log_queue_max: 16_384,
             planners_max: 2,
+            planner_wait: crate::backend::planner::WAIT,
         }
     }
 }

@@ -106,6 +106,11 @@ impl Reader<'_> {
         self.findings.push(Finding::error(self.path, place, code, message));
     }
 
+    /// The same for a value that cannot be, with what to write instead.
+    pub(super) fn error_with(&mut self, place: Place, message: impl Into<String>, hint: &str) {
+        self.findings.push(Finding::error(self.path, place, "bad-value", message).hint(hint));
+    }
+
     /// A flag's value; `None` where it is not given, or wrong.
     fn flag<T>(&mut self, name: &str, text: Option<&str>, parse: fn(&str) -> Result<T, String>) -> Option<T> {
         match parse(text?) {
@@ -265,6 +270,8 @@ impl Reader<'_> {
         LimitsConfig {
             statement_max: self.bound(entry.statement_max, default.statement_max),
             bind_max: self.bound(entry.bind_max, default.bind_max),
+            names_max: self.bound(entry.names_max, default.names_max),
+            names_bytes_max: self.bound(entry.names_bytes_max, default.names_bytes_max),
             pipeline_max: self.bound(entry.pipeline_max, default.pipeline_max),
             sessions_max: self.bound(entry.sessions_max, default.sessions_max),
             unauthenticated_max: self.bound(entry.unauthenticated_max, default.unauthenticated_max),
@@ -272,6 +279,7 @@ impl Reader<'_> {
             holds_max: self.bound(entry.holds_max, default.holds_max),
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
             planners_max: self.bound(entry.planners_max, default.planners_max),
+            planner_wait: entry.planner_wait.map_or(default.planner_wait, |wait| wait.0),
         }
     }
 

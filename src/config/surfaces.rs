@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::document::Document;
 use super::read::Reader;
-use crate::notify::EventKind;
+use crate::notify::{EventKind, Reach, admitted};
+use crate::policy::Network;
 use crate::policy::yaml::{self, At, List, Size};
 
 /// Notices that wait, and that were given up, at most, each.
@@ -20,6 +21,8 @@ const SLACK: &str = "https://slack.com/api";
 pub struct SurfacesConfig {
     /// Where browsers find the HTTP listener; links lead there.
     pub public_url: Option<String>,
+    /// Proxies before the HTTP listener whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
     /// The provider by which operators sign in to the console.
     pub oidc: Option<OidcConfig>,
     /// Who is told of holds.
@@ -176,7 +179,8 @@ impl Reader<'_> {
             self.error(entry.issuer.place, "no-public-url", message);
         }
         let public_url = document.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        SurfacesConfig { public_url, oidc, notify: self.notify(&document.notify) }
+        let trusted_proxies = document.trusted_proxies.0.clone();
+        SurfacesConfig { public_url, trusted_proxies, oidc, notify: self.notify(&document.notify) }
     }
 
     fn notify(&mut self, entry: &NotifyEntry) -> NotifyConfig {
@@ -213,6 +217,12 @@ impl Reader<'_> {
         }
         if entry.secret_files.is_empty() {
             self.error(entry.url.place, "bad-value", "a webhook needs secret_files: its receiver checks signatures");
+        }
+        let reach = if entry.allow_private { Reach::Private } else { Reach::Public };
+        if let Err(why) = admitted(&entry.url, reach) {
+            let (why, hint) = why.split_once("; ").unwrap_or((why, "write https://host/path"));
+            let message = format!("webhook {}: notices may not go to its url: {why}", entry.name.as_str());
+            self.error_with(entry.url.place, message, hint);
         }
         WebhookConfig {
             name: entry.name.value.clone(),

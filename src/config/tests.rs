@@ -112,6 +112,18 @@ fn all_problems_come_at_once_with_their_place() {
 }
 
 #[test]
+fn a_webhook_inside_is_found_at_its_line_with_what_to_do() {
+    let text = "upstreams: [{name: a, dsn: 'host=b'}]\nnotify:\n  webhooks:\n    \
+                - {name: siem, url: 'https://10.0.0.7/hook', secret_files: [a]}\n    \
+                - {name: meant, url: 'http://10.0.0.7/hook', secret_files: [a], allow_private: true}\n";
+    let findings = read(text, &ServeFlags::default()).unwrap_err();
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    let told = &findings[0];
+    assert!(told.starts_with("etc/holdgate.yaml:4:") && told.contains("webhook siem"), "{told}");
+    assert!(told.contains("set allow_private if that is meant"), "{told}");
+}
+
+#[test]
 fn a_flag_wins_over_the_file() {
     let flags = ServeFlags {
         listen: Some("127.0.0.1:0".to_owned()),

@@ -8,7 +8,7 @@ use super::{BundleRequest, Bundles, Explain, Explained, Question, RequestError};
 use crate::approvals::NewHold;
 use crate::backend::memory::{DerivedTag, Review};
 use crate::clock::Timestamp;
-use crate::ids::SessionId;
+use crate::ids::{HoldId, SessionId};
 use crate::lineage::StatementRecord;
 use crate::principal::Principal;
 use crate::sink;
@@ -55,12 +55,24 @@ pub struct SessionRow {
     pub client: String,
     /// As the client set it.
     pub application_name: String,
-    /// What it does now: `idle`, `active`, `held`, `in transaction`.
+    /// What it does now: `idle`, `active`, `idle in transaction`, `idle in transaction (aborted)`, `held`.
     pub state: String,
     /// Since when it is connected.
     pub connected_at: Timestamp,
     /// For how long it has been in its state.
     pub in_state: Duration,
+    /// The human behind the principal, where one is known.
+    pub human: Option<String>,
+    /// `holdgate.agent`, as the client set it.
+    pub agent: Option<String>,
+    /// Since when it has been in its state.
+    pub state_since: Timestamp,
+    /// The command of the statement that runs or waits; that of the last one where none does.
+    pub statement: Option<String>,
+    /// Since when its transaction is open.
+    pub transaction_since: Option<Timestamp>,
+    /// The hold on which it waits.
+    pub hold: Option<HoldId>,
 }
 
 /// Whether new statements of the data plane are taken.

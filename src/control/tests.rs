@@ -120,7 +120,7 @@ impl Room {
 }
 
 fn request(verdict: Answer) -> DecisionRequest {
-    DecisionRequest { verdict, reason: Some("seen".to_owned()), method: Method::Http }
+    DecisionRequest { verdict, reason: Some("seen".to_owned()), method: Method::Http, once: None }
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub enum OpeningError {
     /// Clear text behind a request for encryption: somebody in the middle could have put it there (CVE-2021-23214).
     #[error("received unencrypted data after SSL request")]
     ClearText,
+    /// The same behind a request for GSSAPI encryption.
+    #[error("received unencrypted data after GSSAPI encryption request")]
+    ClearTextAfterGss,
     /// A second request for the same encryption.
     #[error("repeated request for encryption")]
     Repeated,
@@ -65,6 +68,9 @@ pub async fn accept(socket: TcpStream, tls: Option<&ServerTls>) -> Result<Openin
             Ok(Startup::Cancel { pid, key }) => return Ok(Opening::Cancel(stream, pid, key)),
             Ok(Startup::GssEnc) if !asked_gss => {
                 asked_gss = true;
+                if has_more(&stream)? {
+                    return refuse(stream, OpeningError::ClearTextAfterGss).await;
+                }
                 stream.write_all(b"N").await?;
             }
             Ok(Startup::Ssl) if !stream.is_tls() => stream = answer_ssl(stream, tls).await?,
@@ -95,20 +101,27 @@ async fn read_packet(stream: &mut Stream) -> Result<Startup, OpeningError> {
 /// Answers an `SSLRequest`. Nothing was read beyond the packet, so bytes that a peer sent in clear behind it are still
 /// in the socket: with TLS they fail the handshake, and before the answer they are refused outright.
 async fn answer_ssl(stream: Stream, tls: Option<&ServerTls>) -> Result<Stream, OpeningError> {
-    let Stream::Tcp(mut socket) = stream else { return Err(OpeningError::Repeated) };
-    let mut early = [0];
-    match socket.try_read(&mut early) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error.into()),
-        Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        Ok(_) => return refuse(Stream::Tcp(socket), OpeningError::ClearText).await,
+    if has_more(&stream)? {
+        return refuse(stream, OpeningError::ClearText).await;
     }
+    let Stream::Tcp(mut socket) = stream else { return Err(OpeningError::Repeated) };
     let Some(tls) = tls else {
         socket.write_all(b"N").await?;
         return Ok(Stream::Tcp(socket));
     };
     socket.write_all(b"S").await?;
     encrypt(socket, tls).await
+}
+
+/// Whether the peer has sent more than it was asked for, in clear.
+fn has_more(stream: &Stream) -> io::Result<bool> {
+    let Stream::Tcp(socket) = stream else { return Ok(false) };
+    match socket.try_read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(_) => Ok(true),
+    }
 }
 
 /// TLS without a request for it. Postgres takes it only from a client that names the protocol, so that no other one (such
@@ -127,6 +140,7 @@ async fn refuse<T>(mut stream: Stream, error: OpeningError) -> Result<T, Opening
     let mut out = BytesMut::new();
     let sqlstate = match error {
         OpeningError::Packet(StartupError::Version(..)) => sqlstate::FEATURE_NOT_SUPPORTED,
+        OpeningError::Packet(StartupError::NoUser) => sqlstate::INVALID_AUTHORIZATION,
         _ => sqlstate::PROTOCOL_VIOLATION,
     };
     build::report(&mut out, Severity::Fatal, &Report::new(sqlstate, error.to_string()));

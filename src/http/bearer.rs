@@ -1,12 +1,11 @@
 //! Who calls: the operator behind a Bearer token (RFC 6750), and the surface that it comes from.
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 
-use super::Problem;
+use super::{Problem, Site};
 use crate::approvals::{Method, Operator};
-use crate::control::Control;
 use crate::ids::NAME;
 use crate::telemetry;
 
@@ -17,15 +16,20 @@ pub(super) struct Caller {
     pub(super) method: Method,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Caller
-where
-    Control: FromRef<S>,
-{
+impl FromRequestParts<Site> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let control = Control::from_ref(state);
-        let operator = token(parts).and_then(|token| control.authenticate(token)).ok_or_else(|| {
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let Some(token) = token(parts) else {
+            telemetry::sign_in_failed(Method::Http.as_str());
+            return Err(Problem::unauthorized());
+        };
+        if let Some(wait) = site.attempts.wait(&parts.extensions, &parts.headers) {
+            telemetry::sign_in_failed(Method::Http.as_str());
+            return Err(Problem::too_many_attempts(wait));
+        }
+        let operator = site.control.authenticate(token).ok_or_else(|| {
+            site.attempts.failed(&parts.extensions, &parts.headers);
             telemetry::sign_in_failed(Method::Http.as_str());
             Problem::unauthorized()
         })?;

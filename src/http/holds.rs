@@ -9,7 +9,7 @@ use super::bearer::Caller;
 use super::extract::{self, Body, Named, Pairs};
 use super::idempotent::{Asked, Key};
 use super::{Problem, Site};
-use crate::approvals::{Answer, DecisionRequest, HoldFilter, HoldState};
+use crate::approvals::{Answer, DecisionRequest, HoldFilter, HoldState, Once};
 use crate::control::{Control, card};
 
 /// Holds that a page has at most.
@@ -65,18 +65,19 @@ pub(super) async fn decide(
         Word::Approve => Answer::Approve,
         Word::Deny => Answer::Deny,
     };
-    let request = DecisionRequest { verdict, reason: extract::reason(body.value.reason)?, method: caller.method };
+    let asked =
+        key.as_ref().map(|key| Asked { operator: &caller.operator.name, key, resource: &id, body: &body.bytes });
+    let once = asked.as_ref().map(|asked| Once { key: asked.key.to_owned(), request: asked.digest() });
+    let reason = extract::reason(body.value.reason)?;
+    let request = DecisionRequest { verdict, reason, method: caller.method, once };
     let (control, operator, hold) = (site.control.clone(), caller.operator.clone(), id.clone());
     let run = async move {
         let hold = control.decide(&operator, &hold, request).await?;
         Ok(card::contract(&hold))
     };
-    let answer = match &key {
+    let answer = match asked {
         None => run.await,
-        Some(key) => {
-            let asked = Asked { operator: &caller.operator.name, key, resource: &id, body: &body.bytes };
-            site.answers.once(asked, run).await
-        }
+        Some(asked) => site.answers.once(asked, run).await,
     };
     answer.map(Json)
 }

@@ -1,4 +1,5 @@
-//! `Idempotency-Key`: a request that is sent again under its key gets the answer of the first, and does nothing.
+//! `Idempotency-Key`: a request that is sent again under its key gets the answer of the first, and does nothing. What comes
+//! while the first is still worked on waits here; what comes after a restart is answered from the hold store.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::Problem;
+use crate::approvals::DecideError;
 use crate::clock::{Clock, Timestamp};
 
 /// Keys that are remembered; the oldest goes first.
@@ -47,6 +49,13 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a [u8],
 }
 
+impl Asked<'_> {
+    /// Of all that makes two requests the same.
+    pub(super) fn digest(&self) -> Vec<u8> {
+        digest(&SHA256, &[self.resource.as_bytes(), b"\n", self.body].concat()).as_ref().to_vec()
+    }
+}
+
 /// Answers by their keys, of this process.
 pub(super) struct Answers {
     slots: Mutex<Slots>,
@@ -76,10 +85,10 @@ impl Answers {
     /// 422 where the key stood for another request; what `run` says.
     pub(super) async fn once(&self, asked: Asked<'_>, run: impl Future<Output = Outcome> + Send + 'static) -> Outcome {
         let name = (asked.operator.to_owned(), asked.key.to_owned());
-        let request = digest(&SHA256, &[asked.resource.as_bytes(), b"\n", asked.body].concat()).as_ref().to_vec();
+        let request = asked.digest();
         let slot = self.slot(&name, request.clone());
         if slot.request != request {
-            return Err(Problem::unprocessable("The Idempotency-Key was used for another request."));
+            return Err(DecideError::KeyReused.into());
         }
         let answer = Arc::clone(&slot.answer);
         let answered = tokio::spawn(async move { answer.get_or_init(|| run).await.clone() }).await;

@@ -4,6 +4,7 @@
 //! bounded. Must not: reach into session or approvals directly, or say in an answer what an operator may not read.
 //! Start reading at [`router`].
 
+mod attempts;
 mod bearer;
 mod console;
 mod events;

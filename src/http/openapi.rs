@@ -121,8 +121,8 @@ impl Operation {
         );
         let common: &[u16] = match (self.access, self.body) {
             (Access::Open, _) => &[],
-            (Access::Operator, None) => &[401, 503],
-            (Access::Operator, Some(_)) => &[401, 413, 415, 422, 503],
+            (Access::Operator, None) => &[401, 429, 503],
+            (Access::Operator, Some(_)) => &[401, 413, 415, 422, 429, 503],
         };
         for status in common.iter().chain(self.problems) {
             let schema = if *status == 409 { "Conflict" } else { "Problem" };
@@ -168,6 +168,7 @@ fn describe(status: u16) -> &'static str {
         413 => "The body is over its bound.",
         415 => "The body is no JSON.",
         422 => "A parameter or the body cannot be read, or an Idempotency-Key stood for another request.",
+        429 => "Too many wrong tokens came from the address; Retry-After says how long to wait.",
         _ => "A fault on this side.",
     }
 }

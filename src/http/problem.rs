@@ -1,5 +1,7 @@
 //! Answers that say no, in one form: `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -16,11 +18,13 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     hold: Option<Box<Hold>>,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), hold: None }
+        Self { status, kind, title, detail: detail.into(), hold: None, retry_after: None }
     }
 
     /// 401: no token, or one that nobody has.
@@ -28,6 +32,15 @@ impl Problem {
     pub fn unauthorized() -> Self {
         let detail = "Send an operator's token as Authorization: Bearer.";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail)
+    }
+
+    /// 429: the address has come with too many wrong tokens of late.
+    #[must_use]
+    pub fn too_many_attempts(wait: Duration) -> Self {
+        let seconds = whole_seconds(wait);
+        let detail = format!("Too many wrong tokens came from your address. Try again in {seconds} s.");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts", detail);
+        Self { retry_after: Some(seconds), ..problem }
     }
 
     /// 401: a callback that is nobody's.
@@ -134,6 +147,7 @@ impl From<DecideError> for Problem {
                     format!("The hold is {}.", hold.state.as_str()),
                 )
             },
+            DecideError::KeyReused => Self::unprocessable("The Idempotency-Key was used for another request."),
             DecideError::Store(error) => error.into(),
         }
     }
@@ -158,6 +172,11 @@ impl From<EventError> for Problem {
     }
 }
 
+/// No shorter than the wait.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = json!({
@@ -174,6 +193,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

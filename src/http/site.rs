@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::{Attempts, FAILURES_MAX};
 use super::console::oidc::{Pendings, Provider};
 use super::console::{Place, Sessions};
 use super::feed::Feed;
@@ -16,6 +17,7 @@ use super::stream::READERS_MAX;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::notify::Notifier;
+use crate::policy::Network;
 
 /// How the HTTP listener is set up.
 #[derive(Clone, Default)]
@@ -28,6 +30,10 @@ pub struct SiteOptions {
     pub slack: Option<SlackDoor>,
     /// Notices, to show those that were given up.
     pub notifier: Option<Notifier>,
+    /// Wrong tokens in a row of one address before it has to wait, a second for each; 50.
+    pub failures_max: Option<u32>,
+    /// Proxies before the listener whose word about an address counts.
+    pub trusted_proxies: Vec<Network>,
     /// The time by which sessions and keys end.
     pub clock: Clock,
     /// Ends streams.
@@ -45,6 +51,7 @@ pub struct Parts {
     pub(super) readers: Arc<Semaphore>,
     pub(super) answers: Answers,
     pub(super) place: Place,
+    pub(super) attempts: Attempts,
     pub(super) sessions: Sessions,
     pub(super) provider: Option<Arc<Provider>>,
     pub(super) pendings: Pendings,
@@ -65,6 +72,7 @@ impl Site {
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             answers: Answers::new(options.clock.clone()),
             place: Place::new(options.public_url.as_deref()),
+            attempts: Attempts::new(options.failures_max.unwrap_or(FAILURES_MAX), options.trusted_proxies),
             sessions: Sessions::new(options.clock.clone()),
             provider: options.provider,
             slack: options.slack,

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::{Problem, Site, extract};
-use crate::approvals::{DecideError, DecisionRequest, Hold, Method};
+use crate::approvals::{DecideError, DecisionRequest, Hold, Method, Once};
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::notify::slack::{Click, Decide, Interactions, SigningSecret};
@@ -39,7 +39,7 @@ pub(super) async fn take(State(site): State<Site>, request: Request) -> Result<S
         return Err(Problem::unsigned());
     }
     let payload = payload(&body).ok_or_else(|| Problem::unprocessable("The body holds no payload."))?;
-    door.interactions.take(payload).map_err(|_| Problem::unavailable("Too many clicks at once."))?;
+    door.interactions.take(&payload).await.map_err(|_| Problem::unavailable("Too many clicks at once."))?;
     Ok(StatusCode::OK)
 }
 
@@ -64,7 +64,10 @@ impl Decide for Desk {
                 Ok(_) => return Some(Err(DecideError::NotFound)),
                 Err(error) => return Some(Err(error.into())),
             }
-            let request = DecisionRequest { verdict: click.answer, reason: click.reason, method: Method::Slack };
+            // A click that is worked on again after a crash is the same one.
+            let once = Once { key: click.id, request: Vec::new() };
+            let (verdict, reason) = (click.answer, click.reason);
+            let request = DecisionRequest { verdict, reason, method: Method::Slack, once: Some(once) };
             Some(self.0.decide(&operator, &click.hold, request).await)
         })
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::control::tests::{Room, hold, room};
 use crate::http::SiteOptions;
-use crate::notify::slack::{Accounts, Api};
+use crate::notify::slack::{Accounts, Api, Clicks};
 use crate::notify::{Reach, Sender};
 
 async fn site(room: &Room) -> String {
@@ -18,7 +18,8 @@ async fn site(room: &Room) -> String {
     // Whispers go nowhere: nothing listens there.
     let api = Api::new(sender, "http://127.0.0.1:9/api", "xoxb".to_owned());
     let accounts = Accounts { by_user: [("U1".to_owned(), "ada".to_owned())].into(), ..Accounts::default() };
-    let interactions = Interactions::new(api, accounts, Arc::new(Desk(room.control.clone())));
+    let clicks = Clicks::open(&room.dir.path().join("notify.db")).unwrap();
+    let interactions = Interactions::new(api, accounts, Arc::new(Desk(room.control.clone())), clicks);
     let door = SlackDoor { secret: SigningSecret::new("shared"), interactions };
     let site = Site::new(room.control.clone(), SiteOptions { slack: Some(door), ..SiteOptions::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,6 +72,7 @@ async fn a_signed_click_decides_and_an_unsigned_or_old_one_does_not() {
         action: "another action".to_owned(),
         answer: crate::approvals::Answer::Approve,
         reason: None,
+        id: "click".to_owned(),
     };
     assert_eq!(desk.decide(other).await, Some(Err(DecideError::NotFound)));
     let mut watch = room.approvals.subscribe(&id).await.unwrap().unwrap();

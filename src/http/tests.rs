@@ -1,5 +1,6 @@
 //! The API over a real listener.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::router;
+use super::{Site, SiteOptions, router};
 use crate::control::tests::{ADA, BOB, EVE, Room, hold, room};
 
 struct Api {
@@ -234,6 +235,29 @@ async fn the_same_key_and_body_have_the_same_answer_and_another_body_none() {
 }
 
 #[tokio::test]
+async fn a_key_has_its_answer_from_another_process_too() {
+    let api = api().await;
+    let id = api.room.park(hold()).await;
+    // A listener that remembers nothing of what the first one answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let restarted = format!("http://{}", listener.local_addr().unwrap());
+    let app = router(api.room.control.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let send = async |base: &str, verdict: &str| {
+        let url = format!("{base}/api/v1/holds/{id}/decision");
+        let body = json!({"decision": verdict, "reason": "seen"});
+        let response = api.client.post(url).bearer_auth(ADA).header("idempotency-key", "k").json(&body).send();
+        let response = response.await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    let first = send(&api.base, "approve").await;
+    assert_eq!(first.0, StatusCode::OK);
+    assert_eq!(send(&restarted, "approve").await, first);
+    let (status, problem) = send(&restarted, "deny").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+}
+
+#[tokio::test]
 async fn a_fault_of_ours_is_no_answer_that_a_key_keeps() {
     let answers = super::idempotent::Answers::new(crate::clock::Clock::System);
     let asked = || super::idempotent::Asked { operator: "ada", key: "k", resource: "h", body: b"" };
@@ -312,4 +336,57 @@ async fn no_more_than_so_many_follow_the_stream() {
     assert_eq!(follow().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     let stranger = api.client.get(format!("{}/api/v1/holds/stream", api.base)).send().await.unwrap();
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+}
+
+/// A site whose callers have an address, and where it is.
+async fn site_with_addresses(room: &Room, options: SiteOptions) -> (Site, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let site = Site::new(room.control.clone(), options);
+    let app = site.clone().router().into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    // Twice in one process is not an error: the provider is there.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    (site, base)
+}
+
+fn at(address: &str) -> Client {
+    Client::builder().local_address(address.parse::<IpAddr>().unwrap()).build().unwrap()
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_wrong_tokens_waits_on_both_doors_and_others_do_not() {
+    let room = room();
+    let (site, base) = site_with_addresses(&room, SiteOptions::default()).await;
+    let an_hour = std::time::Duration::from_hours(1);
+    site.attempts.failed_at("127.0.0.1".parse().unwrap(), crate::clock::monotonic() + an_hour);
+    let (guesser, other) = (at("127.0.0.1"), at("127.0.0.2"));
+    let (holds, form) = (format!("{base}/api/v1/holds"), format!("{base}/sign-in"));
+    for token in [ADA, "a guess"] {
+        let refused = guesser.get(&holds).bearer_auth(token).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 3000);
+        let problem: Value = refused.json().await.unwrap();
+        assert!(problem["type"].as_str().unwrap().ends_with("too-many-attempts"), "{problem}");
+        let page = guesser.post(&form).form(&[("token", token)]).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(other.get(&holds).bearer_auth(ADA).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(other.get(&holds).bearer_auth("a guess").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_wrong_token_counts_on_both_doors_and_a_right_or_missing_one_does_not() {
+    let room = room();
+    let options = SiteOptions { failures_max: Some(1), ..SiteOptions::default() };
+    let (site, base) = site_with_addresses(&room, options).await;
+    let before = crate::clock::monotonic();
+    let counted = |address: &str| site.attempts.wait_of(address.parse().unwrap(), before).is_some();
+    let holds = format!("{base}/api/v1/holds");
+    at("127.0.0.1").get(&holds).bearer_auth("a guess").send().await.unwrap();
+    at("127.0.0.2").post(format!("{base}/sign-in")).form(&[("token", "a guess")]).send().await.unwrap();
+    at("127.0.0.3").get(&holds).bearer_auth(ADA).send().await.unwrap();
+    at("127.0.0.4").get(&holds).send().await.unwrap();
+    let all = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"];
+    assert_eq!(all.map(counted), [true, true, false, false]);
 }

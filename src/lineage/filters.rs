@@ -103,12 +103,27 @@ impl Filters {
             }
         }
         let filters: Self = serde_json::from_value(fields.into()).map_err(|error| error.to_string())?;
-        Ok(filters.resolved(now))
+        filters.within(now)
+    }
+
+    /// The same with times ago turned into times.
+    ///
+    /// # Errors
+    /// No time is left between them: in words for whoever gave them.
+    pub fn within(self, now: Timestamp) -> Result<Self, String> {
+        let filters = self.resolved(now);
+        let times = filters.since.and_then(Moment::at).zip(filters.until.and_then(Moment::at));
+        match times {
+            Some((since, until)) if since >= until => {
+                Err(format!("since ({since}) is not before until ({until}): no record can match"))
+            }
+            _ => Ok(filters),
+        }
     }
 
     /// The same with times ago turned into times.
     #[must_use]
-    pub fn resolved(mut self, now: Timestamp) -> Self {
+    fn resolved(mut self, now: Timestamp) -> Self {
         self.since = self.since.map(|moment| moment.resolved(now));
         self.until = self.until.map(|moment| moment.resolved(now));
         self

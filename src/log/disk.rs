@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file that only grows, and is cut back only to what is known to be durable.
@@ -35,13 +35,16 @@ pub trait Disk: std::fmt::Debug + Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
 }
 
+/// The mode of every file of the log.
+pub(super) const PRIVATE: u32 = 0o600;
+
 /// The operating system's file systems.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
 impl Disk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+        let file = fs::OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path)?;
         Ok(Box::new(OsFile(file, path.to_path_buf())))
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::disk::{Disk, OsDisk};
 use super::error::{LogError, TryAppendError};
 use super::key::{Signer, Verifier};
-use super::open::sync_parent;
+use super::open::{create_private, sync_parent};
 use super::queue::{Pending, Queue, Reply};
 use super::succession;
 use super::unclosed::Leftovers;
@@ -365,7 +365,7 @@ fn weight(line: &Line, room_max: u32) -> u32 {
 
 pub(super) fn lock(dir: &std::path::Path) -> Result<fs::File, LogError> {
     let path = dir.join(LOCK);
-    let file = fs::File::create(&path).map_err(LogError::io("create", &path))?;
+    let file = create_private(&path).map_err(LogError::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(LogError::InUse { dir: dir.to_path_buf() }),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::LogError;
-use super::open::write_atomic;
+use super::open::{create_private, write_atomic};
 use crate::clock::Timestamp;
 use crate::ids::StatementId;
 use crate::lineage::{Event, Filters, StatementRecord};
@@ -16,6 +16,8 @@ use crate::lineage::{Event, Filters, StatementRecord};
 const FILE: &str = "legal-holds.json";
 /// Who changes that file locks this one.
 const LOCK: &str = "legal-holds.lock";
+/// The longest name of a hold, characters.
+const NAME_MAX: usize = 100;
 
 /// A person set or lifted a hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +59,7 @@ impl LegalHolds {
     /// The file cannot be read, or holds something else: then nothing may be removed.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
         let (path, lock_path) = (dir.join(FILE), dir.join(LOCK));
-        let lock = fs::File::create(&lock_path).map_err(LogError::io("create", &lock_path))?;
+        let lock = create_private(&lock_path).map_err(LogError::io("create", &lock_path))?;
         lock.lock().map_err(LogError::io("lock", &lock_path))?;
         let holds = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -83,7 +85,7 @@ impl LegalHolds {
     /// Sets a hold, by whom and why.
     ///
     /// # Errors
-    /// The name is taken, a filter is none or a time ago, the disk refuses: in words.
+    /// The name is none or taken, a filter is none or a time ago, the disk refuses: in words.
     pub fn set(
         &mut self,
         name: &str,
@@ -91,6 +93,9 @@ impl LegalHolds {
         (by, why): (&str, &str),
         now: Timestamp,
     ) -> Result<(), String> {
+        if !is_name(name) {
+            return Err(format!("the name of a legal hold has 1 to {NAME_MAX} letters, digits, '-', '_' and '.'"));
+        }
         if self.holds.iter().any(|hold| hold.name == name && hold.lifted.is_none()) {
             return Err(format!("there is a legal hold {name} already"));
         }
@@ -150,6 +155,12 @@ impl LegalHolds {
     }
 }
 
+/// A name that stays one word in records, in reports and on a command line.
+fn is_name(name: &str) -> bool {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    (1..=NAME_MAX).contains(&name.chars().count()) && name.chars().all(plain) && !name.starts_with(['-', '.'])
+}
+
 fn is_ago(name: &str, value: &str) -> bool {
     matches!(name, "since" | "until") && matches!(value.parse(), Ok(crate::lineage::Moment::Ago(_)))
 }
@@ -161,4 +172,24 @@ fn record(hold: &LegalHold, verb: &str, act: &LegalAct) -> StatementRecord {
     record.command = format!("legal-hold-{verb}");
     record.text = format!("{} {verb}s legal hold {} on {what} at {}: {}", act.by, hold.name, act.at, act.why);
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_plain_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut holds = LegalHolds::open(dir.path()).unwrap();
+        let now = Timestamp::from_micros(0);
+        for name in ["", "a/../b", "../b", "-x", ".x", "a b", "a\nb", "a\u{202e}b", &"x".repeat(101)] {
+            let refused = holds.set(name, Vec::new(), ("ada", "why"), now).unwrap_err();
+            assert!(refused.contains("letters"), "{name}: {refused}");
+        }
+        for name in ["matter-2026.7", "Übernahme_1", &"x".repeat(100)] {
+            holds.set(name, Vec::new(), ("ada", "why"), now).unwrap();
+        }
+        assert_eq!(holds.list().len(), 3);
+    }
 }

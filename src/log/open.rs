@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::active::{CHECKPOINTS, Position};
 use super::checkpoint::{Checkpoint, split_notes};
+use super::disk::PRIVATE;
 use super::error::LogError;
 use super::key::{Signer, Verifier};
 use super::merkle::{Hash, Tree, leaf_hash};
@@ -189,13 +191,18 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let write = || {
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = create_private(Path::new(&temporary))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_parent(path)
     };
     write().map_err(LogError::io("write", path))
+}
+
+/// Makes or empties a file that its owner alone reads, whatever the directory allows: a log tells who did what.
+pub(super) fn create_private(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(path)
 }
 
 /// Makes new and removed names in the file's directory durable.

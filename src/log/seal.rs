@@ -15,7 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::error::LogError;
 use super::key::Signer;
 use super::merkle::{Tree, leaf_hash};
-use super::open::{sync_parent, write_atomic};
+use super::open::{create_private, sync_parent, write_atomic};
 use super::seek::SeekTable;
 use super::segment::{self, suffix};
 
@@ -105,7 +105,7 @@ fn compress(plain: &std::path::Path, sealed: &std::path::Path, end: &Position) -
     let temporary = sealed.with_extension("zst.new");
     let mut packer = zstd::bulk::Compressor::new(LEVEL)?;
     packer.set_parameter(zstd::stream::raw::CParameter::ChecksumFlag(true))?;
-    let (mut from, mut to) = (fs::File::open(plain)?, fs::File::create(&temporary)?);
+    let (mut from, mut to) = (fs::File::open(plain)?, create_private(&temporary)?);
     let (mut text, mut table) = (Vec::with_capacity(FRAME), SeekTable::default());
     let (mut tree, mut begun) = (Tree::clone(&end.base), Vec::new());
     loop {

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::EventKind;
-use super::store::{Noted, NotifyStoreError, Outbox, Step};
+use super::store::{Heard, Noted, NotifyStoreError, Outbox, Step};
 use super::worker::Target;
 use crate::approvals::{Approvals, HoldChange, HoldFilter, HoldState, StoreError};
 use crate::clock::Clock;
@@ -54,7 +54,8 @@ impl Follower {
             };
             behind |= match change {
                 Ok(change) => {
-                    self.note(&change.id, change.state).await.map_err(|error| self.complain(&error)).unwrap_or(true)
+                    let noted = self.note(&change.id, change.state, Heard::Now).await;
+                    noted.map_err(|error| self.complain(&error)).map_or(true, |noted| noted == Noted::Full)
                 }
                 Err(RecvError::Lagged(_)) => true,
                 Err(RecvError::Closed) => return,
@@ -65,10 +66,10 @@ impl Follower {
     /// Compares every open hold, and every one that was open when it was looked at last, with what was written down;
     /// whether something is still missing.
     async fn catch_up(&self) -> Result<bool, Fault> {
-        let mut missing = false;
+        let mut missing = !self.outbox.is_new().await? && self.catch_up_history().await?;
         for id in self.outbox.told().await? {
             match self.approvals.get(&id).await? {
-                Some(hold) => missing |= self.note(&id, hold.state).await?,
+                Some(hold) => missing |= self.note(&id, hold.state, Heard::Now).await? == Noted::Full,
                 None => self.outbox.forget(&id).await?,
             }
         }
@@ -77,7 +78,7 @@ impl Follower {
         loop {
             let page = self.approvals.list(filter.clone()).await?;
             for hold in &page.holds {
-                missing |= self.note(&hold.id, hold.state).await?;
+                missing |= self.note(&hold.id, hold.state, Heard::Now).await? == Noted::Full;
             }
             filter.before = page.next;
             if filter.before.is_none() {
@@ -86,11 +87,30 @@ impl Follower {
         }
     }
 
-    /// Whether it could not be written down for want of room.
-    async fn note(&self, hold: &HoldId, state: HoldState) -> Result<bool, Fault> {
+    /// What came and went while nobody followed: from the newest back to a page of which everything is known.
+    async fn catch_up_history(&self) -> Result<bool, Fault> {
+        let mut filter = HoldFilter { limit: PAGE, ..HoldFilter::default() };
+        loop {
+            let page = self.approvals.list(filter.clone()).await?;
+            let mut news = false;
+            for hold in &page.holds {
+                match self.note(&hold.id, hold.state, Heard::Afterwards).await? {
+                    Noted::New => news = true,
+                    Noted::Known => {}
+                    Noted::Full => return Ok(true),
+                }
+            }
+            filter.before = page.next.filter(|_| news);
+            if filter.before.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn note(&self, hold: &HoldId, state: HoldState, heard: Heard) -> Result<Noted, Fault> {
         let event = EventKind::of(state);
         let targets = self.targets.iter().filter(|target| target.wants(event)).map(|target| target.name()).collect();
-        let noted = self.outbox.note(Step { hold, state, at: self.clock.now(), targets }).await?;
+        let noted = self.outbox.note(Step { hold, state, at: self.clock.now(), targets, heard }).await?;
         match noted {
             Noted::New => self.bell.notify_waiters(),
             Noted::Known => {}
@@ -101,7 +121,7 @@ impl Follower {
         }
         let (waiting, dead) = self.outbox.counts().await?;
         telemetry::notices(waiting, dead);
-        Ok(noted == Noted::Full)
+        Ok(noted)
     }
 
     fn complain(&self, error: &Fault) {

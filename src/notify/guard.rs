@@ -65,18 +65,7 @@ impl Sender {
     /// # Errors
     /// It may not.
     pub(super) fn post(&self, url: &str) -> Result<RequestBuilder, SendError> {
-        let refused = |why| SendError::Refused(shown(url), why);
-        let parsed = Url::parse(url).map_err(|_| refused("it is no URL"))?;
-        match parsed.scheme() {
-            "https" => {}
-            "http" if self.reach == Reach::Private => {}
-            _ => return Err(refused("only https leaves this machine")),
-        }
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        // A number is not looked up, so the resolver does not see it.
-        if host.parse().is_ok_and(|address| !may_reach(self.reach, address)) {
-            return Err(refused(PRIVATE));
-        }
+        let parsed = admitted(url, self.reach).map_err(|why| SendError::Refused(shown(url), why))?;
         Ok(self.client.post(parsed))
     }
 
@@ -100,6 +89,25 @@ impl Sender {
         }
         Ok(Reply { status, retry_after, body })
     }
+}
+
+/// The address, if its text alone does not say that it may not be asked.
+///
+/// # Errors
+/// It may not: a few words why, and behind a semicolon what can be done.
+pub fn admitted(url: &str, reach: Reach) -> Result<Url, &'static str> {
+    let parsed = Url::parse(url).map_err(|_| "it is no URL")?;
+    match parsed.scheme() {
+        "https" => {}
+        "http" if reach == Reach::Private => {}
+        _ => return Err("only https leaves this machine; set allow_private for a receiver inside"),
+    }
+    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    // A number is not looked up, so the resolver does not see it.
+    if host.parse().is_ok_and(|address| !may_reach(reach, address)) {
+        return Err(PRIVATE);
+    }
+    Ok(parsed)
 }
 
 const PRIVATE: &str = "it leads into a private network; set allow_private if that is meant";

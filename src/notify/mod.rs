@@ -21,7 +21,7 @@ mod worker;
 
 pub use backoff::Retry;
 pub use event::EventKind;
-pub use guard::{Reach, SendError, Sender};
+pub use guard::{Reach, SendError, Sender, admitted};
 pub use notifier::{Notifier, NotifyOptions};
 pub use store::{Dead, NotifyStoreError};
 pub use teams::Teams;

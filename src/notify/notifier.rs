@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Follower;
-use super::slack::Slack;
+use super::slack::{Clicks, Slack};
 use super::store::{Dead, NotifyStoreError, Outbox};
 use super::worker::{Target, Worker};
 use super::{Retry, Teams, Voice, Webhook};
@@ -75,6 +75,12 @@ impl Notifier {
             tasks.push(tokio::spawn(worker.run(stop.clone())));
         }
         Ok((notifier, tasks))
+    }
+
+    /// Where clicks are kept until they are answered.
+    #[must_use]
+    pub fn clicks(&self) -> Clicks {
+        Clicks::new(self.outbox.clone())
     }
 
     /// Notices that were given up, the newest first.

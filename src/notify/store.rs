@@ -1,5 +1,7 @@
 //! The outbox: what is to be told, on disk until it is delivered or dead. No text of a statement is in it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,9 @@ CREATE TABLE IF NOT EXISTS delivery (
 CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (target, due_at) WHERE dead = 0;
 CREATE INDEX IF NOT EXISTS delivery_of_hold ON delivery (target, hold, seq) WHERE dead = 0;
 CREATE INDEX IF NOT EXISTS delivery_dead ON delivery (seq) WHERE dead = 1;
+CREATE TABLE IF NOT EXISTS click (
+    id TEXT PRIMARY KEY, at INTEGER NOT NULL, click TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS message (
     target TEXT NOT NULL, hold TEXT NOT NULL, place TEXT NOT NULL, PRIMARY KEY (target, hold)
 ) STRICT, WITHOUT ROWID;
@@ -46,7 +51,7 @@ const MESSAGES_MAX: u32 = 100_000;
 /// The outbox cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the outbox of notices: {0}")]
-pub struct NotifyStoreError(String);
+pub struct NotifyStoreError(pub(super) String);
 
 impl From<rusqlite::Error> for NotifyStoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -112,6 +117,16 @@ pub(super) struct Step<'a> {
     pub(super) state: HoldState,
     pub(super) at: Timestamp,
     pub(super) targets: Vec<&'a str>,
+    pub(super) heard: Heard,
+}
+
+/// When a step is heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// As it happens: a hold that is over and was never heard of was forgotten.
+    Now,
+    /// At a start: it came and went while nobody followed.
+    Afterwards,
 }
 
 /// Whether a step was written down.
@@ -132,6 +147,8 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn open(path: &Path, max: u32) -> Result<Self, NotifyStoreError> {
+        // SQLite gives its own files the mode of the database: create it before SQLite does. Where that fails, SQLite says so.
+        let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -142,7 +159,7 @@ impl Outbox {
     }
 
     /// Off the reactor: a disk may be slow.
-    async fn with<T: Send + 'static>(
+    pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, NotifyStoreError> {
@@ -155,13 +172,14 @@ impl Outbox {
     /// Writes down a step, unless it was before: a delivery for each target.
     pub(super) async fn note(&self, step: Step<'_>) -> Result<Noted, NotifyStoreError> {
         let (hold, state, at, max) = (step.hold.to_string(), step.state, step.at.as_micros(), self.max);
+        let forgotten = state.is_closed() && step.heard == Heard::Now;
         let targets: Vec<String> = step.targets.into_iter().map(str::to_owned).collect();
         self.with(move |connection| {
             let tx = connection.transaction()?;
             let told: Option<i64> =
                 tx.query_row("SELECT stage FROM told WHERE hold = ?1", [&hold], |row| row.get(0)).optional()?;
             // A hold goes one way alone: what is heard late is known. One that was over before it was heard of is no news.
-            if told.map_or(state.is_closed(), |told| told >= stage(state)) {
+            if told.map_or(forgotten, |told| told >= stage(state)) {
                 return Ok(Noted::Known);
             }
             let waiting: u32 = tx.query_row("SELECT count(*) FROM delivery WHERE dead = 0", [], |row| row.get(0))?;
@@ -192,6 +210,12 @@ impl Outbox {
             names.filter_map(|name| name.map(|name| HoldId::parse(&name)).transpose()).collect()
         })
         .await
+    }
+
+    /// Whether anything was ever written down: an outbox that is new tells no history.
+    pub(super) async fn is_new(&self) -> Result<bool, NotifyStoreError> {
+        self.with(|connection| connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM told)", [], |row| row.get(0)))
+            .await
     }
 
     /// The hold is gone altogether.

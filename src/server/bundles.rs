@@ -30,6 +30,7 @@ impl Bundles for Ports {
         let services = self.services();
         Box::pin(async move {
             let database = database(&services, &request.upstream)?;
+            let _presence = services.databases.enter(&database);
             let snapshot = services.databases.fresh(&database).await;
             let snapshot = snapshot.map_err(|error| RequestError::Catalog(error.to_string()))?;
             let asked = Asked::new(services, request, database, snapshot);
@@ -106,20 +107,22 @@ impl Asked {
                 reason: decision.reason,
             }
         };
-        Ok(self.play()?.statements.iter().map(explained).collect())
+        Ok(self.play()?.0.statements.iter().map(explained).collect())
     }
 
-    fn play(&self) -> Result<Facts, String> {
+    /// The facts of each statement, and the schemas in which it looks names up.
+    fn play(&self) -> Result<(Facts, Vec<Vec<String>>), String> {
         let catalog = (*self.snapshot.catalog).clone();
         let rules = self.services.policy.load().tag_rules().clone();
         let mut session = Replay::new(catalog, rules, self.search_path.clone(), self.principal.role.clone());
-        session.run(self.request.sql.as_bytes()).map_err(|rejected| rejected.to_string())
+        let facts = session.run(self.request.sql.as_bytes()).map_err(|rejected| rejected.to_string())?;
+        Ok((facts, session.paths().to_vec()))
     }
 
     fn prepare(&self) -> Result<NewHold, RequestError> {
         let refused = |why: String| RequestError::Refused(why);
         let policy = self.services.policy.load();
-        let played = self.play().map_err(refused)?;
+        let (played, paths) = self.play().map_err(refused)?;
         if played.statements.is_empty() || played.statements.len() > STEPS_MAX {
             return Err(refused(format!(
                 "a bundle has 1 to {STEPS_MAX} statements, and this one has {}",
@@ -147,7 +150,7 @@ impl Asked {
                     decision.reason
                 )));
             }
-            steps.push(step(text, facts, &decision));
+            steps.push(BundleStep { search_path: paths.get(index).cloned(), ..step(text, facts, &decision) });
             decisions.push(decision);
         }
         let verdicts = together(&decisions)?;
@@ -272,6 +275,7 @@ fn step(text: &str, facts: &StatementFacts, decision: &Decision) -> BundleStep {
         estimate: Estimate { rows: facts.bound.rows(), ..Estimate::default() },
         lock: table_lock(facts).map(|lock| lock.as_str().to_owned()),
         reversible: reversible(facts).to_owned(),
+        search_path: None,
     }
 }
 

@@ -23,6 +23,7 @@ impl Explain for Ports {
             let Question { sql, principal, database: wanted } = question;
             let wanted = if wanted.is_empty() { services.database.clone().unwrap_or_default() } else { wanted };
             let name = database(&services, &wanted).map_err(|error| error.to_string())?;
+            let _presence = services.databases.enter(&name);
             let snapshot = services.databases.fresh(&name).await.map_err(|error| error.to_string())?;
             let request = BundleRequest { principal, upstream: name.clone(), sql, intent: None };
             let asked = Asked::new(services, request, name, snapshot);

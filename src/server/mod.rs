@@ -334,7 +334,7 @@ fn services(options: &Options, clock: Clock, stores: Stores, (literals, gate): (
         database: options.database.clone(),
         environment: options.environment.clone(),
         databases: Databases::new(options.upstream.clone(), options.credential.clone(), rules, memory)
-            .with_planners(options.planners_max),
+            .with_planners(options.planners_max, options.planner_wait),
         facts: analysis::Cache::new(FACTS_MAX),
         budgets,
         registry: Registry::default(),
@@ -360,7 +360,9 @@ fn started(options: &Options, unknown: usize, closed: usize) -> StatementRecord 
 }
 
 async fn serve_http(listener: TcpListener, site: http::Site, stop: CancellationToken) {
-    let served = axum::serve(listener, site.router()).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let served = axum::serve(listener, site.router().into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP listener failed");
     }

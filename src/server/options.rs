@@ -19,9 +19,6 @@ use crate::policy::{self, Policy};
 use crate::session::{Bounds, HoldSettings, Mode};
 use crate::sink::SinkOptions;
 
-/// Prepared statements and portals of one session.
-const NAMES_MAX: usize = 10_000;
-
 /// How long a drain waits for sessions that work.
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
 
@@ -99,6 +96,8 @@ pub struct Options {
     pub holds_max: u32,
     /// Connections to one database that ask its planner.
     pub planners_max: usize,
+    /// How long such a question may take.
+    pub planner_wait: Duration,
     /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
     pub log: LogOptions,
     /// The folder of the hold store.
@@ -147,6 +146,7 @@ impl Options {
             ("limits.bind_max", self.bounds.bind_max.to_string()),
             ("limits.sessions_max", self.sessions_max.to_string()),
             ("limits.planners_max", self.planners_max.to_string()),
+            ("limits.planner_wait", format!("{}ms", self.planner_wait.as_millis())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -222,12 +222,14 @@ impl Options {
             bounds: Bounds {
                 statement_max: size(config.limits.statement_max),
                 bind_max: size(config.limits.bind_max),
-                names_max: NAMES_MAX,
+                names_max: size(config.limits.names_max),
+                names_bytes_max: size(config.limits.names_bytes_max),
                 pipeline_max: size(config.limits.pipeline_max),
             },
             sessions_max: size(config.limits.sessions_max),
             holds_max: number(config.limits.holds_max),
             planners_max: size(config.limits.planners_max),
+            planner_wait: config.limits.planner_wait,
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,

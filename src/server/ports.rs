@@ -107,9 +107,15 @@ impl Sessions for Ports {
             database: row.database,
             client: row.client.map(|address| address.to_string()).unwrap_or_default(),
             application_name: row.application_name,
-            state: if row.holding { "held" } else { "open" }.to_owned(),
+            state: row.activity.state.as_str().to_owned(),
             connected_at: row.since,
-            in_state: now.since(row.since),
+            in_state: now.since(row.activity.since),
+            human: row.human,
+            agent: row.activity.agent,
+            state_since: row.activity.since,
+            statement: row.activity.statement,
+            transaction_since: row.activity.transaction_since,
+            hold: row.activity.hold,
         })
         .collect()
     }
@@ -154,7 +160,7 @@ impl EventSource for Ports {
         let now = self.services.clock.now();
         let dir = self.log_dir.clone();
         Box::pin(async move {
-            let filters = filters_of(filters)?.resolved(now);
+            let filters = filters_of(filters)?.within(now).map_err(EventError::Filter)?;
             let scan = move || found_in(&dir, filters);
             let found = tokio::task::spawn_blocking(scan).await.map_err(|error| EventError::Log(error.to_string()))?;
             found.map_err(|error| EventError::Log(error.to_string()))

@@ -17,6 +17,7 @@ use crate::notify::slack::{Accounts, Api, Interactions, SigningSecret, Slack, So
 use crate::notify::{
     Notifier, NotifyOptions, NotifyStoreError, Reach, Retry, SendError, Sender, Teams, Voice, Webhook, WebhookSecret,
 };
+use crate::policy::Network;
 
 /// Why surfaces cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,8 @@ pub struct Surfaces {
     oidc: Option<OidcOptions>,
     notify: NotifyOptions,
     slack: Option<Clicks>,
+    failures_max: Option<u32>,
+    trusted_proxies: Vec<Network>,
 }
 
 /// How clicks in Slack come in.
@@ -84,7 +87,14 @@ impl Surfaces {
             .zip(notify.slack.as_ref())
             .map(|(clicks, slack)| Slack { api: clicks.bot.clone(), channel: slack.channel.clone() });
         let oidc = surfaces.oidc.as_ref().map(|oidc| self::oidc(oidc, config)).transpose()?;
-        Ok(Self { public_url: surfaces.public_url.clone(), oidc, notify: options, slack: clicks })
+        Ok(Self {
+            public_url: surfaces.public_url.clone(),
+            oidc,
+            notify: options,
+            slack: clicks,
+            failures_max: Some(u32::try_from(config.limits.failures_max).unwrap_or(u32::MAX)),
+            trusted_proxies: surfaces.trusted_proxies.clone(),
+        })
     }
 
     /// Starts notices and gives the site that the listener serves.
@@ -99,6 +109,8 @@ impl Surfaces {
     ) -> Result<(Site, Vec<JoinHandle<()>>), SurfacesError> {
         let mut site =
             SiteOptions { stop: stop.clone(), public_url: self.public_url.clone(), ..SiteOptions::default() };
+        site.failures_max = self.failures_max;
+        site.trusted_proxies = self.trusted_proxies;
         if let Some(oidc) = self.oidc {
             site.provider = Some(Arc::new(Provider::new(oidc, Clock::System)?));
         }
@@ -110,8 +122,11 @@ impl Surfaces {
             site.notifier = Some(notifier);
             tasks = started;
         }
-        if let Some(clicks) = self.slack {
-            let interactions = Interactions::new(clicks.bot, clicks.accounts, Arc::new(Desk(control.clone())));
+        // Where Slack is configured, somebody is to be told.
+        if let Some((clicks, notifier)) = self.slack.zip(site.notifier.as_ref()) {
+            let desk = Arc::new(Desk(control.clone()));
+            let interactions = Interactions::new(clicks.bot, clicks.accounts, desk, notifier.clicks());
+            tasks.push(tokio::spawn(interactions.clone().resume()));
             if let Some(api) = clicks.app {
                 let socket = Socket { api, reach: clicks.reach, interactions: interactions.clone() };
                 tasks.push(tokio::spawn(socket.run(stop.clone())));

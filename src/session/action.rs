@@ -9,6 +9,7 @@ use super::clear::Form;
 use super::run::Run;
 use crate::analysis::definitions;
 use crate::catalog::Catalog;
+use crate::wire::frontend::bind_values;
 
 /// SHA-256, hex, over statement, values, role, path, database, principal, the definitions of every object that the
 /// statement touches, and the limits under which it was judged. Every part is preceded by its length, so that no two
@@ -16,9 +17,12 @@ use crate::catalog::Catalog;
 pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
     let mut action = Action(Context::new(&SHA256));
     action.part(&run.text);
-    if let Form::Bind(values) | Form::Execute(values) | Form::Call(values) = form {
-        action.part(values);
-    }
+    action.part(match form {
+        Form::Call(_) => b"call",
+        Form::Binds(_) => b"many",
+        _ => b"",
+    });
+    action.part(values(form).unwrap_or_default());
     let principal = &session.who.principal;
     action.part(session.who.database.as_bytes());
     action.part(principal.name.as_bytes());
@@ -47,6 +51,20 @@ pub(super) fn hash(session: &Session, run: &Run, form: &Form) -> String {
         }
     }
     action.finish()
+}
+
+/// The values that come with a statement. By whichever protocol a text without values comes, it is the same action.
+pub(super) fn values(form: &Form) -> Option<&[u8]> {
+    match form {
+        Form::Query => None,
+        // What cannot be read carries some.
+        Form::Bind(rest) | Form::Execute(rest) => {
+            let none = rest.is_empty() || bind_values(rest).is_ok_and(|values| values.is_empty());
+            (!none).then_some(rest)
+        }
+        Form::Binds(many) => Some(&many.digest),
+        Form::Call(values) => Some(values),
+    }
 }
 
 /// The definitions behind the text, and behind what it runs under another name: an EXECUTE, a FETCH, a call by number.

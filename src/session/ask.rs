@@ -16,6 +16,7 @@ use super::patience::{TIMEOUTS, Timeouts};
 use super::phase::{Request, Status, Whose};
 use super::relay::End;
 use super::settings::NameContext;
+use super::walsender::Channel;
 use crate::ids::{NAME, random_base32};
 use crate::wire::backend::Fields;
 use crate::wire::build;
@@ -55,6 +56,11 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<Option<Answer>, End> {
+        match self.channel {
+            Channel::Sql => {}
+            Channel::Database => return self.ask_walsender(sql).await,
+            Channel::Cluster => return Ok(None),
+        }
         self.settle().await?;
         if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(None);
@@ -91,8 +97,8 @@ impl Session {
         let prepared = Prepared::unknown(Bytes::copy_from_slice(sql.as_bytes()));
         let portal = Portal::new(prepared.clone());
         let name: Box<[u8]> = name.into();
-        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
-        self.phase.forwarded(Request::Bind(name.clone(), portal), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(prepared)), Whose::Ours);
+        self.phase.forwarded(Request::Bind(name.clone(), Box::new(portal)), Whose::Ours);
         self.phase.forwarded(Request::Own, Whose::Ours);
         self.phase.forwarded(Request::ClosePortal(name.clone()), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
@@ -106,7 +112,9 @@ impl Session {
     /// The session is over.
     pub(super) async fn is_mistaken(&mut self, text: &Bytes) -> Result<Option<ServerError>, End> {
         self.settle().await?;
-        if self.phase.status == Status::Failed || self.phase.skipping || self.phase.in_batch {
+        // A walsender takes no Parse.
+        let takes_parse = self.channel == Channel::Sql && !self.phase.skipping && !self.phase.in_batch;
+        if self.phase.status == Status::Failed || !takes_parse {
             return Ok(None);
         }
         self.watch.ask_failed = false;
@@ -116,7 +124,7 @@ impl Session {
         build::close_statement(out, &name);
         build::bare(out, b'S');
         let prepared = Prepared::unknown(text.clone());
-        self.phase.forwarded(Request::Parse(name.clone(), prepared), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(prepared)), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
         self.run_until(|session, _| if session.phase.is_quiet() { Poll::Ready(()) } else { Poll::Pending }).await?;

@@ -1,16 +1,20 @@
 //! A statement of an approved bundle spends its part of the approval, and waits for nobody.
 //!
-//! Only the next statement of the bundle is covered: exactly its text, alone in its message and without parameters, sent
-//! by that principal under the role and search path of the request, while every definition that the bundle names is as
-//! the request saw it or as its own statements left it. Everything else is asked about as ever.
+//! Only the next statement of the bundle is covered, or a message of exactly the next ones: their texts, without parameters,
+//! sent by that principal under the role of the request and the search path that it and the statements before it make,
+//! while every definition that the bundle names is as the request saw it or as its own statements left it. Everything else
+//! is asked about as ever.
+
+use std::ops::Range;
 
 use super::Session;
+use super::action;
 use super::clear::{Cleared, Form, sentence};
 use super::hold::{Stored, stored};
 use super::relay::End;
 use super::run::Run;
 use crate::analysis::{bundle_basis, bundle_digest};
-use crate::approvals::{Hold, HoldEnd, HoldState, ReleaseError, Spend};
+use crate::approvals::{BundleStep, Hold, HoldEnd, HoldState, ReleaseError, Spend, StepState};
 use crate::ids::HoldId;
 use crate::lineage::Event;
 use crate::policy::Verdict;
@@ -23,7 +27,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn spend_bundle(&mut self, run: &mut Box<Run>, form: &Form) -> Result<Option<Cleared>, End> {
-        let Some((bundle, digest)) = self.bundle_of(run, form).await? else { return Ok(None) };
+        let Some(Covered { bundle, digests, .. }) = self.bundle_of(run, form).await? else { return Ok(None) };
         self.settle().await?;
         if self.phase.skipping {
             return Ok(Some(Cleared::Skipped));
@@ -36,10 +40,12 @@ impl Session {
         if run.verdict() != Verdict::Hold {
             return Ok(None);
         }
+        // What was under way before it is answered now, and can have changed the search path.
+        let Some(Covered { bundle, places, digests }) = self.covered(run, bundle, digests) else { return Ok(None) };
         Self::mark(run, &bundle.id);
         let Some(record) = self.scribe.record(run, run.deciding(), Event::Released) else { return Ok(None) };
         self.scribe.opening(&record);
-        let spend = Spend { digest, basis: self.basis(&bundle), record };
+        let spend = Spend { digests, basis: self.basis(&bundle), record };
         let (approvals, id) = (self.services.approvals.clone(), bundle.id.clone());
         match self.wait_for(async move { approvals.spend(&id, spend).await }).await? {
             Ok(_) => {}
@@ -50,29 +56,35 @@ impl Session {
                 return Ok(None);
             }
         }
-        self.announce_spent(&bundle);
+        self.announce_spent(&bundle, &places);
+        let meters: Vec<_> = run.parts.iter().map(|part| part.meter).collect();
         let cleared = self.let_go(run, &bundle.id).await?;
+        for (part, meter) in run.parts.iter_mut().zip(meters) {
+            if part.decision.verdict == Verdict::Allow {
+                // A person decided about those that are held; a rule's limits on the others stand.
+                part.meter = meter;
+            }
+        }
         // A Bind is answered before its statement runs.
         self.rebinds = matches!(cleared, Cleared::Go) && *form == Form::Query;
         Ok(Some(cleared))
     }
 
-    async fn bundle_of(&mut self, run: &Run, form: &Form) -> Result<Option<(Hold, String)>, End> {
-        let single = run.facts.statements.len() == 1 && run.parts.len() == 1;
-        let bare = match form {
-            Form::Query => true,
-            Form::Bind(values) | Form::Execute(values) => has_no_values(values),
-            Form::Call(_) => false,
-        };
-        if !single || !bare || self.settings.names.is_none() {
+    async fn bundle_of(&mut self, run: &Run, form: &Form) -> Result<Option<Covered>, End> {
+        let Some(first) = run.parts.iter().position(|part| part.decision.verdict == Verdict::Hold) else {
             return Ok(None);
-        }
-        let digest = bundle_digest(&run.text);
-        let (approvals, wanted) = (self.services.approvals.clone(), digest.clone());
+        };
+        let Some(digests) = digests(run).filter(|_| action::values(form).is_none() && self.settings.names.is_some())
+        else {
+            return Ok(None);
+        };
+        // What comes before the first that is held needs no approval; the store knows which one is next.
+        let wanted = digests.get(first).cloned().unwrap_or_default();
+        let approvals = self.services.approvals.clone();
         let (principal, database) = (self.who.principal.name.clone(), self.who.database.clone());
         let found = self.wait_for(async move { approvals.covering(&principal, &database, &wanted).await }).await?;
         match found {
-            Ok(found) => Ok(found.map(|bundle| (bundle, digest))),
+            Ok(found) => Ok(found.and_then(|bundle| self.covered(run, bundle, digests))),
             Err(error) => {
                 tracing::error!(%error, "bundles cannot be looked up");
                 Ok(None)
@@ -80,23 +92,39 @@ impl Session {
         }
     }
 
+    /// Whether the message is what comes next of that bundle: each statement in its place, under the search path that the
+    /// first one had when it was asked for, and none held that the bundle takes for allowed.
+    fn covered(&self, run: &Run, bundle: Hold, digests: Vec<String>) -> Option<Covered> {
+        let parts = bundle.bundle.as_ref()?;
+        let places = parts.covered(&digests)?;
+        let same_path = self.settings.names.as_ref()?.search_path == parts.path_of(places.start);
+        let waits = |step: &BundleStep| step.state == StepState::Waiting;
+        let steps = parts.steps.get(places.clone())?.iter();
+        let asked =
+            run.parts.iter().zip(steps).all(|(part, step)| part.decision.verdict != Verdict::Hold || waits(step));
+        (same_path && asked).then_some(Covered { bundle, places, digests })
+    }
+
     fn basis(&self, bundle: &Hold) -> String {
         match (&self.snapshot, &self.settings.names) {
             (Some(snapshot), Some(names)) => {
-                bundle_basis(&snapshot.catalog, &bundle.statement, &names.search_path, &names.role)
+                let path = bundle.bundle.as_ref().map_or([].as_slice(), |bundle| &bundle.search_path);
+                bundle_basis(&snapshot.catalog, &bundle.statement, path, &names.role)
             }
             // Nothing is known of what the names mean: that is no basis of any bundle.
             _ => String::new(),
         }
     }
 
-    fn announce_spent(&mut self, bundle: &Hold) {
-        let steps = bundle.bundle.iter().flat_map(|bundle| &bundle.steps);
-        let place = bundle.bundle.as_ref().and_then(crate::approvals::Bundle::next).map_or(0, |place| place + 1);
-        let report = Report::new(
-            sqlstate::HOLD_PENDING,
-            format!("statement {place} of {} of bundle {} is approved", steps.count(), bundle.id),
-        );
+    fn announce_spent(&mut self, bundle: &Hold, places: &Range<usize>) {
+        let steps = bundle.bundle.iter().flat_map(|bundle| &bundle.steps).count();
+        let (first, last) = (places.start.saturating_add(1), places.end);
+        let which = if first == last {
+            format!("statement {first} of {steps} of bundle {} is approved", bundle.id)
+        } else {
+            format!("statements {first} to {last} of {steps} of bundle {} are approved", bundle.id)
+        };
+        let report = Report::new(sqlstate::HOLD_PENDING, which);
         crate::wire::build::report(&mut self.client.output, crate::wire::build::Severity::Notice, &report);
     }
 
@@ -131,9 +159,23 @@ impl Session {
     }
 }
 
-/// Whether a Bind carries no value. What cannot be read carries some.
-fn has_no_values(rest: &[u8]) -> bool {
-    rest.is_empty() || crate::wire::frontend::bind_values(rest).is_ok_and(|values| values.is_empty())
+/// A message and the part of a bundle that it is.
+struct Covered {
+    bundle: Hold,
+    places: Range<usize>,
+    digests: Vec<String>,
+}
+
+/// The digest of each statement; `None` where the text is not cut into its statements.
+fn digests(run: &Run) -> Option<Vec<String>> {
+    let statements = &run.facts.statements;
+    if statements.len() != run.parts.len() {
+        return None;
+    }
+    match statements.as_slice() {
+        [_] => Some(vec![bundle_digest(&run.text)]),
+        many => many.iter().map(|facts| run.text.get(facts.span.clone()).map(bundle_digest)).collect(),
+    }
 }
 
 fn drifted(id: &HoldId) -> Report {

@@ -35,7 +35,10 @@ impl Session {
             run.call = Some(oid);
             return Ok(Ok(run));
         };
-        let judged = match self.judge(&text).await? {
+        self.calling = Some(oid);
+        let judged = self.judge(&text).await;
+        self.calling = None;
+        let judged = match judged? {
             Ok(run) => run,
             Err(report) => return Ok(Err(report)),
         };

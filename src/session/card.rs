@@ -81,7 +81,7 @@ impl Session {
             tags: record.tags.clone(),
             sensitivity: decision.sensitivity,
             opaque: record.opaque.clone(),
-            findings: facts.findings.clone(),
+            findings: findings(facts, form),
             estimate: part.size.estimate,
             plan: part.size.plan.clone(),
             // Of a stream that stopped, the rest is asked about.
@@ -116,9 +116,21 @@ fn columns(facts: &StatementFacts) -> std::collections::BTreeMap<String, CardCol
     facts.columns.iter().map(|(name, facts)| (name.to_string(), column(facts))).collect()
 }
 
+/// What is found in the statement, behind how often it runs.
+fn findings(facts: &StatementFacts, form: &Form) -> Vec<String> {
+    let often = if let Form::Binds(many) = form { Some(many.finding()) } else { None };
+    often.into_iter().chain(facts.findings.iter().cloned()).collect()
+}
+
 /// Bind values as an operator reads them: text as it is, binary as hex with its length, secrets masked.
 fn values(form: &Form, secrets: &Secrets) -> Result<Vec<Option<String>>, Report> {
     let values = match form {
+        Form::Binds(many) => many
+            .values
+            .iter()
+            .map(|rest| frontend::bind_values(rest))
+            .collect::<Result<Vec<_>, _>>()
+            .map(|all| all.concat()),
         Form::Bind(rest) | Form::Execute(rest) if !rest.is_empty() => frontend::bind_values(rest),
         Form::Call(rest) => frontend::call_values(rest),
         Form::Query | Form::Bind(_) | Form::Execute(_) => return Ok(Vec::new()),

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Session;
+use super::intercept::too_many_names;
+use super::many::Many;
 use super::phase::Status;
 use super::relay::End;
 use super::run::Run;
 use crate::analysis::StatementFacts;
-use crate::lineage::{Event, Outcome};
+use crate::lineage::{Event, Outcome, StatementRecord};
 use crate::policy::{Alternatives, Request, Verdict};
 use crate::report::Report;
 use crate::sqlstate;
@@ -25,6 +27,8 @@ pub(super) enum Form {
     Query,
     /// A Bind, with its values as they came.
     Bind(Bytes),
+    /// A Bind, with its values and those of the Binds of the same statement behind it.
+    Binds(Box<Many>),
     /// An Execute that was not cleared at its Bind, with the values of that Bind.
     Execute(Bytes),
     /// A `FunctionCall`, with its values as they came.
@@ -49,6 +53,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn clear(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
+        self.shown.judged(run.facts_of(run.deciding()).map_or("", |facts| facts.command.as_str()));
         let cleared = match self.permit(run, form).await {
             Ok(Cleared::Go) if !self.is_failed_transaction() => self.learn(run).await,
             cleared => cleared,
@@ -71,10 +76,13 @@ impl Session {
         if self.is_failed_transaction() && !run.controls_transactions() {
             return Ok(Cleared::Go);
         }
+        if run.makes_names() && self.names_are_full(run.text.len()) {
+            return Ok(Cleared::Refused(too_many_names()));
+        }
         match run.verdict() {
             Verdict::Hold if self.enforces() => {
                 return match Box::pin(self.spend_bundle(run, &form)).await? {
-                    Some(cleared) => Ok(cleared),
+                    Some(cleared) => self.write_down_beside(run, cleared).await,
                     None => self.hold_all(run, form).await,
                 };
             }
@@ -101,7 +109,7 @@ impl Session {
         match form {
             Form::Query => self.could_commit_over_a_limit(run),
             Form::Call(_) => run.parts.iter().any(|part| part.meter.rows_left() == Some(0)),
-            Form::Bind(_) | Form::Execute(_) => false,
+            Form::Bind(_) | Form::Binds(_) | Form::Execute(_) => false,
         }
     }
 
@@ -121,7 +129,12 @@ impl Session {
 
     /// The hold's own records open the statement that decides; those beside it in the same text get their lines here.
     async fn hold_all(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        match Box::pin(self.hold(run, form)).await? {
+        let cleared = Box::pin(self.hold(run, form)).await?;
+        self.write_down_beside(run, cleared).await
+    }
+
+    async fn write_down_beside(&mut self, run: &Run, cleared: Cleared) -> Result<Cleared, End> {
+        match cleared {
             Cleared::Go if run.parts.len() > 1 && !self.is_failed_transaction() => {
                 let deciding = run.deciding();
                 self.write_down_but(run, Some(deciding)).await
@@ -137,7 +150,17 @@ impl Session {
 
     async fn write_down_but(&mut self, run: &Run, but: Option<usize>) -> Result<Cleared, End> {
         let indices = (0..run.parts.len()).filter(|index| Some(*index) != but);
-        let records: Vec<_> = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
+        let records = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
+        self.put_on_disk(records).await
+    }
+
+    /// Puts what a run is let go by on disk.
+    pub(super) async fn write_down_as(&mut self, run: &Run, event: Event) -> Result<Cleared, End> {
+        let records = (0..run.parts.len()).filter_map(|index| self.scribe.record(run, index, event)).collect();
+        self.put_on_disk(records).await
+    }
+
+    async fn put_on_disk(&mut self, records: Vec<StatementRecord>) -> Result<Cleared, End> {
         for record in &records {
             self.scribe.opening(record);
         }

@@ -32,6 +32,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn interrupt_copy(&mut self) -> Result<(), End> {
+        if self.channel.is_walsender() {
+            return self.interrupt_stream().await;
+        }
         let before = (self.phase.in_batch, self.phase.executed);
         self.close_nothing();
         self.run_until(|session, _| if session.phase.copy_in { Poll::Pending } else { Poll::Ready(()) }).await?;
@@ -53,7 +56,7 @@ impl Session {
         build::close_statement(out, &name);
         build::bare(out, b'S');
         self.phase.forwarded(Request::Sync, Whose::Ours);
-        self.phase.forwarded(Request::Parse(name.clone(), Prepared::unknown(Bytes::new())), Whose::Ours);
+        self.phase.forwarded(Request::Parse(name.clone(), Box::new(Prepared::unknown(Bytes::new()))), Whose::Ours);
         self.phase.forwarded(Request::CloseStatement(name), Whose::Ours);
         self.phase.forwarded(Request::Sync, Whose::Ours);
         self.run_until(|session, _| if session.phase.doubts_sync() { Poll::Pending } else { Poll::Ready(()) }).await?;

@@ -63,7 +63,8 @@ impl Session {
     /// Whether an operator or a drain ends the session now: killed at once, drained as soon as nothing of it is open.
     pub(super) fn must_end(&self) -> bool {
         let idle = self.phase.is_quiet() && self.phase.status == Status::Idle && !self.phase.in_batch;
-        self.killed.is_some() || (self.draining && idle)
+        // A stream of replication has no end of its own.
+        self.killed.is_some() || (self.draining && (idle || self.phase.copy_both))
     }
 
     /// What the client is told where [`Self::must_end`].
@@ -148,7 +149,7 @@ impl Session {
         if self.changed {
             // Now other sessions see it, or nobody does.
             self.changed = false;
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
             self.snapshot = None;
         }
     }

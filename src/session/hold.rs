@@ -57,6 +57,7 @@ impl Session {
         if self.holds_locks() && !self.services.hold.in_transaction {
             return Ok(Cleared::Refused(refused_in_transaction()));
         }
+        let form = self.gather(run, form).await?;
         let mut new = match self.card(run, &form, None) {
             Ok(new) => new,
             Err(report) => return Ok(Cleared::Refused(report)),
@@ -84,7 +85,6 @@ impl Session {
     /// The session is over.
     pub(super) async fn open_hold(&mut self, new: NewHold) -> Result<Result<(Hold, HoldWatch), Report>, End> {
         // From here on a cancel is for the hold, not for the backend.
-        self.cancel_requested = false;
         self.registration.holding(true);
         self.scribe.opening(&new.record);
         let run = new.record.id;
@@ -94,6 +94,7 @@ impl Session {
             Err(error) => return Ok(Err(self.not_held(&store_failed(&error)))),
         };
         let hold = opened.hold().clone();
+        self.registration.waits_for(&hold);
         if let Some(report) = self.settle_log(&hold.id).await? {
             // The client is told that nothing waits: then nothing may.
             let (approvals, id) = (self.services.approvals.clone(), hold.id.clone());
@@ -316,6 +317,9 @@ impl Session {
         if let Some(part) = run.parts.get_mut(deciding) {
             part.meter.cap(released.cap);
         }
+        if matches!(cleared, Cleared::Go) {
+            self.cover_the_rest(run, hold, form, released.cap);
+        }
         Ok(cleared)
     }
 
@@ -366,11 +370,17 @@ impl Session {
         let (approvals, wanted) = (self.services.approvals.clone(), id.clone());
         let hold = self.wait_for(async move { approvals.get(&wanted).await }).await?.ok().flatten();
         let (rule, decision) = hold.map(|hold| (hold.rule, hold.decision)).unwrap_or_default();
-        let (by, reason) = decision.map(|decision| (decision.by, decision.reason)).unwrap_or_default();
-        let reason =
-            reason.map_or_else(|| "No reason was given.".into(), |reason| format!("Reason: {}", sentence(&reason)));
+        let by = decision.as_ref().map(|decision| decision.by.as_str()).unwrap_or_default();
+        let detail = serde_json::json!({
+            "hold": id,
+            "state": "denied",
+            "rule": rule,
+            "by": by,
+            "reason": decision.as_ref().and_then(|decision| decision.reason.as_deref()),
+            "decided_at": decision.as_ref().map(|decision| decision.at),
+        });
         Ok(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("statement denied by {by} under rule \"{rule}\""))
-            .detail(format!("Hold {id} was denied. {reason}"))
+            .detail(detail.to_string())
             .hint("Do not send it again unchanged; change what the reason names."))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::task::Poll;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
+use super::cancel::given_up;
 use super::clear::{Cleared, Form, log_failed};
 use super::judge::PortalRun;
 use super::meaning::Plan;
@@ -42,7 +43,12 @@ impl Session {
             self.make_room().await?;
         }
         match self.next_header().await? {
-            Next::Frame(header) => self.intercept(header).await,
+            Next::Frame(header) => {
+                self.begin_judging();
+                let done = self.intercept(header).await;
+                self.end_judging();
+                done
+            }
             Next::Chores => Box::pin(self.do_chores()).await,
             Next::End => self.client_is_done().await,
         }
@@ -108,6 +114,8 @@ impl Session {
                 self.phase.copy_data_ends();
                 self.stream(header, Forward::Pass).await
             }
+            _ if self.phase.copy_both => self.interrupt_stream().await,
+            b'S' if self.phase.copy_in && self.channel.is_walsender() => self.refuse_sync_in_copy().await,
             _ if self.phase.doubts_sync() => self.find_answered_syncs().await,
             b'H' if self.phase.copy_in => self.stream(header, Forward::Pass).await,
             b'S' if self.phase.copy_in => {
@@ -120,6 +128,7 @@ impl Session {
                 self.stream(header, Forward::Pass).await
             }
             b'S' => {
+                self.end_of_many();
                 self.phase.skipping = false;
                 self.phase.forwarded(Request::Sync, Whose::Client);
                 self.stream(header, Forward::Pass).await
@@ -128,6 +137,7 @@ impl Session {
             // It stays where it is until it is known whether the COPY is still there.
             _ if self.phase.copy_in => self.settle().await,
             b'Q' => self.on_query(header).await,
+            _ if self.channel.is_walsender() => self.refuse_extended(header).await,
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
             b'E' => self.on_execute(header).await,
@@ -159,6 +169,7 @@ impl Session {
         match self.clear(&mut run, Form::Query).await? {
             Cleared::Refused(report) => self.refuse(Instead::Query, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
+            Cleared::Go if self.is_given_up(&run) => self.refuse(Instead::Query, given_up(), Some(run)),
             Cleared::Go => {
                 if !self.phase.skipping {
                     self.names.simple_query();
@@ -203,7 +214,7 @@ impl Session {
         };
         let name: Box<[u8]> = parse.name.into();
         let types = parse.type_oids().collect();
-        if self.names.len() >= self.services.bounds.names_max {
+        if self.names_are_full(frame.len()) {
             return self.refuse(Instead::Parse(name), too_many_names(), None);
         }
         let text = frame.slice_ref(parse.text);
@@ -217,6 +228,9 @@ impl Session {
             let report = self.deny(&mut run).await?;
             return self.refuse(Instead::Parse(name), report, Some(run));
         }
+        if self.is_given_up(&run) {
+            return self.refuse(Instead::Parse(name), given_up(), Some(run));
+        }
         let prepared = Prepared {
             text,
             types,
@@ -229,7 +243,7 @@ impl Session {
             shows: None,
         };
         let frame = if run.asks_for_tickets() { tickets::parse_frame(&name) } else { frame };
-        self.forward(&frame, Request::Parse(name, prepared));
+        self.forward(&frame, Request::Parse(name, Box::new(prepared)));
         Ok(())
     }
 
@@ -241,6 +255,10 @@ impl Session {
             Ok(parts) => parts,
             Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
         };
+        // The unnamed portal takes the place of the one before.
+        if !names.portal.is_empty() && self.names_are_full(values.len()) {
+            return self.refuse(Instead::Execute, too_many_names(), None);
+        }
         let values = frame.slice_ref(values);
         let mut prepared = self.prepared(names.statement).await?;
         let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
@@ -254,18 +272,25 @@ impl Session {
             if frame.len() > self.services.bounds.bind_max {
                 return self.refuse(Instead::Execute, too_large(), Some(run));
             }
-            match self.clear(&mut run, Form::Bind(values.clone())).await? {
+            run.statement = Some(names.statement.into());
+            let cleared_now = match self.next_of_many(&mut run, &values).await? {
+                Some(next) => next,
+                None => self.clear(&mut run, Form::Bind(values.clone())).await?,
+            };
+            match cleared_now {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame, run),
                 Cleared::Go => cleared = Some(run),
             }
+        } else if self.is_given_up(&run) {
+            return self.refuse(Instead::Execute, given_up(), Some(run));
         }
         let tickets = match self.bind_tickets(&prepared, names, &values).await? {
             Ok(tickets) => tickets,
             Err(report) => return self.refuse(Instead::Execute, report, None),
         };
         let portal = Portal { statement: names.statement.into(), values, cleared, ..Portal::new(prepared) };
-        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), portal));
+        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), Box::new(portal)));
         Ok(())
     }
 
@@ -286,6 +311,7 @@ impl Session {
             match self.clear(&mut run, Form::Execute(values)).await? {
                 Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
                 Cleared::Skipped => return self.pass_unqueued(&frame, run),
+                Cleared::Go if self.is_given_up(&run) => return self.refuse(Instead::Execute, given_up(), Some(run)),
                 Cleared::Go => {}
             }
         }
@@ -316,6 +342,7 @@ impl Session {
         match self.clear_call(&mut run, values).await? {
             Cleared::Refused(report) => self.refuse(Instead::Call, report, Some(run)),
             Cleared::Skipped => self.pass_unqueued(&frame, run),
+            Cleared::Go if self.is_given_up(&run) => self.refuse(Instead::Call, given_up(), Some(run)),
             Cleared::Go => {
                 self.forward(&frame, Request::Call(run));
                 Ok(())
@@ -371,11 +398,16 @@ impl Session {
             // The client went away inside a frame: there is nothing left that could be answered.
             return Err(End::Client);
         }
-        Ok(Some(self.client.input.split_to(length).freeze()))
+        let frame = self.client.input.split_to(length).freeze();
+        if self.client.input.is_empty() {
+            // It would keep the frame's memory for as long as the session idles.
+            self.client.input = BytesMut::new();
+        }
+        Ok(Some(frame))
     }
 
     /// Passes a frame on, or drops it, as it comes in.
-    async fn stream(&mut self, header: Header, forward: Forward) -> Result<(), End> {
+    pub(super) async fn stream(&mut self, header: Header, forward: Forward) -> Result<(), End> {
         let mut left = header.frame_len();
         while left > 0 {
             self.run_until(|session, _| {
@@ -402,6 +434,8 @@ impl Session {
     /// Puts a frame on its way. An error may have arrived while the frame was coming in or being judged: then the server
     /// discards it, will never answer it, and nothing may wait for that answer.
     fn forward(&mut self, frame: &Bytes, mut request: Request) {
+        // From here on a cancel is for the server.
+        self.registration.judging(false);
         self.server.output.extend_from_slice(frame);
         if let Some(run) = request.run_mut() {
             self.note_writes(run);
@@ -423,7 +457,7 @@ impl Session {
 
     /// Sends a frame that is certain to fail in place of one that must not run.
     #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
-    fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
+    pub(super) fn refuse(&mut self, instead: Instead, report: Report, run: Option<Box<Run>>) -> Result<(), End> {
         if self.phase.skipping {
             if let Some(mut run) = run {
                 self.scribe.withheld(&mut run, Outcome::Withdrawn, SKIPPED.as_str());
@@ -433,7 +467,7 @@ impl Session {
         if instead == Instead::Query {
             self.names.simple_query();
         }
-        let refusal = Refusal::new(instead, report, run);
+        let refusal = Refusal::new(self.channel.refuses_by(instead), report, run);
         refusal.write(&mut self.server.output);
         self.phase.forwarded(Request::Refusal(Box::new(refusal)), Whose::Client);
         Ok(())
@@ -488,6 +522,12 @@ impl Session {
         Ok(())
     }
 
+    /// Whether there is no room for one name more that keeps so many bytes.
+    pub(super) fn names_are_full(&self, more: usize) -> bool {
+        let bounds = &self.services.bounds;
+        self.names.len() >= bounds.names_max || self.names.bytes().saturating_add(more) > bounds.names_bytes_max
+    }
+
     /// Whether the transaction has failed, so that Postgres answers everything with 25P02 by itself.
     pub(super) fn is_failed_transaction(&self) -> bool {
         self.phase.is_quiet() && self.phase.status == Status::Failed
@@ -516,7 +556,7 @@ enum Next {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Forward {
+pub(super) enum Forward {
     Pass,
     Drop,
 }
@@ -531,9 +571,11 @@ fn too_large() -> Report {
         .hint("Send less at once, or load data with COPY.")
 }
 
-fn too_many_names() -> Report {
+/// What a client is told whose session keeps as many names as it may, or as many bytes under them.
+pub(super) fn too_many_names() -> Report {
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements and portals in this session")
-        .hint("Close prepared statements that are no longer used.")
+        .detail("Their number is bounded by limits.names_max, their texts and values by limits.names_bytes_max.")
+        .hint("Close prepared statements and cursors that are no longer used.")
 }
 
 fn malformed_report(malformed: Malformed) -> Report {

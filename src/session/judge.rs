@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::meaning::{Plan, names_another};
 use super::names::{Epoch, Prepared};
-use super::phase::{Request, Status};
+use super::phase::Status;
 use super::relay::End;
 use super::run::{Revocable, Run};
 use super::sizes::{Sent, Size};
@@ -45,6 +45,9 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
+        if let Some(run) = self.judge_command(text).await? {
+            return Ok(Ok(run));
+        }
         self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
@@ -91,11 +94,7 @@ impl Session {
     async fn catch_up(&mut self) -> Result<(), End> {
         let touched = self.settings.touched || self.changed || self.own_changed;
         let revocable = if touched { Revocable::Yes } else { Revocable::No };
-        let moves = |request: &Request| match request {
-            Request::Query(run) | Request::Execute(run) | Request::Call(run) => run.changes_meaning(revocable),
-            _ => false,
-        };
-        if self.phase.requests().any(moves) { self.settle().await } else { Ok(()) }
+        if self.phase.changes_meaning(revocable) { self.settle().await } else { Ok(()) }
     }
 
     /// EXECUTE and FETCH mean what their names mean once all that comes before them has been answered.
@@ -108,8 +107,8 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn prepared(&mut self, name: &[u8]) -> Result<Prepared, End> {
-        if let Some(prepared) = self.parsed_in_batch(name) {
-            return Ok(prepared);
+        if let Some(prepared) = self.phase.parsed_in_batch(name) {
+            return Ok(prepared.clone());
         }
         if self.phase.has_older_batch() {
             // What an older batch did to names is known only from its answers.
@@ -117,13 +116,6 @@ impl Session {
         }
         let unknown = || Prepared::opaque(name, "no prepared statement of this name is known");
         Ok(self.names.statement(name).cloned().unwrap_or_else(unknown))
-    }
-
-    fn parsed_in_batch(&self, name: &[u8]) -> Option<Prepared> {
-        self.phase.batch().find_map(|request| match request {
-            Request::Parse(parsed, prepared) if **parsed == *name => Some(prepared.clone()),
-            _ => None,
-        })
     }
 
     /// The run of a portal that is to be executed.
@@ -170,7 +162,7 @@ impl Session {
         let (services, database) = (self.services.clone(), self.who.database.clone());
         if let Err(error) = self.wait_for(async move { services.databases.check(&database).await }).await? {
             tracing::warn!(%error, "the catalog could not be compared and is read again");
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
         }
         Ok(())
     }
@@ -184,6 +176,8 @@ impl Session {
         let was = run.verdict();
         let judged = if let Some(oid) = run.call {
             self.judge_call(oid).await?
+        } else if run.replicates {
+            self.judge(&run.text.clone()).await?
         } else {
             // The same size as before: nobody has asked for another one.
             self.plans.clone_from(&run.plans);
@@ -210,12 +204,12 @@ impl Session {
         }
         again.since = run.since;
         again.portal.clone_from(&run.portal);
+        again.statement.clone_from(&run.statement);
         again.sent.clone_from(&run.sent);
         *run = again;
         Ok(None)
     }
 
-    #[expect(clippy::unnecessary_box_returns, reason = "runs live in boxes: they wait in queues beside small entries")]
     pub(super) fn decide(&mut self, text: Bytes, facts: Arc<Facts>) -> Box<Run> {
         let policy = self.services.policy.load();
         let observes = !self.enforces();
@@ -268,7 +262,7 @@ impl Session {
         let now = self.services.clock.now();
         if now.since(self.looked_up_at) >= LOOK_UP_PAUSE {
             self.looked_up_at = now;
-            self.services.databases.database(&self.who.database).mark_stale();
+            self.database.mark_stale();
             self.snapshot = None;
             self.refresh().await?;
         }
@@ -287,7 +281,7 @@ impl Session {
     /// Views, functions and policies can be replaced in their place, and no description of a result shows it: they are
     /// compared with the server before what rests on them is judged, unless that was done a moment ago.
     async fn compare_definitions(&mut self, facts: &Facts) -> Result<Compared, End> {
-        let announced = self.services.databases.database(&self.who.database).is_announced();
+        let announced = self.database.is_announced();
         let rests = announced || facts.statements.iter().any(|facts| facts.defined || !facts.functions.is_empty());
         if rests { self.compare(DEFINITIONS_AGE).await } else { Ok(Compared::Same) }
     }
@@ -358,6 +352,7 @@ impl Session {
         Some(Context {
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
+            called: self.calling,
             statement_max: self.services.bounds.statement_max,
             work_max: read::QUICK_WORK_MAX,
             ..Context::new(&snapshot.catalog, &self.who.database, &names.search_path, &names.role)
@@ -388,7 +383,7 @@ impl Session {
         let uncommitted = self.changed && (self.phase.status == Status::Transaction || self.phase.executed);
         if uncommitted || self.private {
             // Not waited for: its reading may wait for locks that this very transaction holds.
-            let shared = self.services.databases.database(&self.who.database).current();
+            let shared = self.database.current();
             self.private_base = shared.map_or(0, |shared| shared.version);
         } else if self.services.databases.has_credential() {
             let (services, database) = (self.services.clone(), self.who.database.clone());
@@ -406,7 +401,7 @@ impl Session {
     fn is_current(&self) -> bool {
         let Some(mine) = &self.snapshot else { return false };
         let version = if self.private { self.private_base } else { mine.version };
-        let shared = self.services.databases.database(&self.who.database).current();
+        let shared = self.database.current();
         shared.map_or(self.private && version == 0, |shared| shared.version == version)
     }
 

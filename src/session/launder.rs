@@ -59,25 +59,23 @@ impl Session {
 
     /// The session's snapshot with the tags of now; what it shows is as old as before.
     pub(super) fn tag_again(&mut self, snapshot: &Snapshot) {
-        let databases = &self.services.databases;
-        let database = databases.database(&self.who.database);
-        let shared = database.current();
+        let shared = self.database.current();
         if !self.private
             && let Some(shared) = shared
         {
             self.snapshot = Some(shared);
             return;
         }
-        self.snapshot = Some(databases.tagged(&self.who.database, &database, &snapshot.catalog, &self.own));
+        let databases = &self.services.databases;
+        self.snapshot = Some(databases.tagged(&self.who.database, &self.database, &snapshot.catalog, &self.own));
     }
 
     /// A private snapshot follows what has come to be known of tags since it was read.
     pub(super) fn follow_tags(&mut self) {
-        let Some(mine) = self.snapshot.clone().filter(|_| self.private) else { return };
-        if mine.tags != self.services.databases.database(&self.who.database).tags() {
+        let Some(mine) = self.snapshot.as_ref().filter(|_| self.private) else { return };
+        if mine.tags != self.database.tags() {
             let databases = &self.services.databases;
-            let database = databases.database(&self.who.database);
-            self.snapshot = Some(databases.tagged(&self.who.database, &database, &mine.catalog, &self.own));
+            self.snapshot = Some(databases.tagged(&self.who.database, &self.database, &mine.catalog, &self.own));
         }
     }
 
@@ -118,8 +116,7 @@ impl Session {
                 break;
             }
             let databases = &self.services.databases;
-            let database = databases.database(&self.who.database);
-            self.snapshot = Some(databases.tagged(&self.who.database, &database, &snapshot.catalog, &tentative));
+            self.snapshot = Some(databases.tagged(&self.who.database, &self.database, &snapshot.catalog, &tentative));
             match self.read_text(text).await? {
                 Ok(again) => facts = again,
                 Err(_) => break,

@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
+use super::ring::Ring;
 use crate::analysis::Facts;
 use crate::policy::{Decision, Policy};
-
-/// How many statements a session remembers; one that uses more in turn decides them anew.
-const ENTRIES_MAX: usize = 16;
 
 /// The last few decisions.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    entries: Vec<Entry>,
-    /// The entry that gives way next.
-    oldest: usize,
+    entries: Ring<Entry>,
 }
 
 #[derive(Debug)]
@@ -34,10 +30,10 @@ impl Memo {
         policy: &Arc<Policy>,
         intent: Option<&str>,
     ) -> Option<&[Arc<Decision>]> {
-        let known = |entry: &&Entry| {
+        let known = |entry: &Entry| {
             Arc::ptr_eq(&entry.facts, facts) && Arc::ptr_eq(&entry.policy, policy) && entry.intent.as_deref() == intent
         };
-        self.entries.iter().find(known).map(|entry| entry.decisions.as_slice())
+        self.entries.find(known).map(|entry| entry.decisions.as_slice())
     }
 
     /// Remembers decisions that hang on nothing but these facts, this policy and who the session belongs to: not on the
@@ -58,11 +54,7 @@ impl Memo {
             intent: intent.map(ToOwned::to_owned),
             decisions: decisions.to_vec(),
         };
-        match self.entries.get_mut(self.oldest) {
-            Some(place) => *place = entry,
-            None => self.entries.push(entry),
-        }
-        self.oldest = (self.oldest + 1) % ENTRIES_MAX;
+        self.entries.keep(entry);
     }
 }
 
@@ -99,17 +91,5 @@ mod tests {
         let mut memo = Memo::default();
         memo.keep(&facts, &timed, None, &[]);
         assert!(memo.get(&facts, &timed, None).is_none());
-    }
-
-    #[test]
-    fn a_full_memo_lets_the_oldest_go() {
-        let plain = policy(PLAIN);
-        let all: Vec<_> = (0..=ENTRIES_MAX).map(|_| Arc::new(Facts::default())).collect();
-        let mut memo = Memo::default();
-        for facts in &all {
-            memo.keep(facts, &plain, None, &[]);
-        }
-        assert!(memo.get(&all[0], &plain, None).is_none());
-        assert!(all.iter().skip(1).all(|facts| memo.get(facts, &plain, None).is_some()));
     }
 }

@@ -7,19 +7,24 @@
 
 mod action;
 mod ask;
+mod bell;
 mod budget;
 mod bundle;
 mod call;
+mod cancel;
 mod card;
 mod charge;
 mod clear;
 mod copy;
+mod doing;
 mod end;
+mod foreseen;
 mod hold;
 mod impact;
 mod intercept;
 mod judge;
 mod launder;
+mod many;
 mod meaning;
 mod memo;
 mod names;
@@ -31,14 +36,17 @@ mod redact;
 mod refuse;
 pub mod registry;
 mod relay;
+mod ring;
 mod run;
 mod scribe;
 pub mod serve;
 mod settings;
 mod sheets;
 mod sizes;
+mod table;
 mod tickets;
 mod trip;
+mod walsender;
 mod watch;
 mod witness;
 
@@ -52,8 +60,9 @@ use crate::analysis;
 use crate::approvals::{Approvals, HoldEnd};
 use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
-use crate::backend::databases::{Databases, Snapshot};
-use crate::catalog::Remembered;
+use crate::backend::databases::{Database, Databases, Snapshot};
+use crate::backend::presence::Presence;
+use crate::catalog::{Oid, Remembered};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
 use crate::lineage::Literals;
@@ -95,8 +104,10 @@ pub struct Bounds {
     pub statement_max: usize,
     /// Bytes of a Bind whose values an operator must see.
     pub bind_max: usize,
-    /// Prepared statements and portals.
+    /// Prepared statements and portals, those of SQL among them.
     pub names_max: usize,
+    /// Bytes of their texts and values.
+    pub names_bytes_max: usize,
     /// Messages of a client that wait for their answers; beyond it, and beyond `statement_max` bytes of their texts and
     /// values, nothing more is read from it.
     pub pipeline_max: usize,
@@ -152,12 +163,18 @@ struct Who {
 /// One session after log-in.
 struct Session {
     services: Arc<Services>,
+    /// It is in its database.
+    _presence: Presence,
     who: Who,
+    /// What is known of the database that it leads to.
+    database: Arc<Database>,
     registration: registry::Registration,
     client: relay::Peer,
     server: relay::Peer,
     /// Bytes that the client's next frame needs.
     client_want: usize,
+    /// SQL, or replication.
+    channel: walsender::Channel,
     phase: phase::Phase,
     watch: watch::Watch,
     names: names::Names,
@@ -177,6 +194,8 @@ struct Session {
     own_changed: bool,
     /// Statements of the open transaction may have written, which other connections do not see yet.
     wrote: bool,
+    /// The function whose call is being judged, by the number that the client calls it by.
+    calling: Option<Oid>,
     /// What the planner said of the text that was judged last.
     plans: Option<Arc<sizes::Plans>>,
     /// What is remembered of this session's temporary relations.
@@ -185,12 +204,18 @@ struct Session {
     expecting: Vec<StatementId>,
     /// Decisions that were met before.
     decided: memo::Memo,
+    /// Descriptions that agreed with the facts.
+    foreseen: foreseen::Foreseen,
     /// When an unknown name last made this session read the catalog again.
     looked_up_at: Timestamp,
     /// Since when the open transaction is open.
     transaction_since: Option<Timestamp>,
+    /// What operators were shown last of what it does.
+    shown: doing::Shown,
     /// Approvals that were spent and whose statements have not ended.
     released: Vec<HoldId>,
+    /// What is left of an approval of several executions.
+    approved: Option<many::Approved>,
     /// Ends of holds that the store did not take.
     unfinished: Vec<(HoldId, HoldEnd)>,
     /// A statement of a bundle runs, or its end is being stored.

@@ -2,7 +2,6 @@
 //!
 //! The maps change only when the server confirms: `ParseComplete`, `BindComplete`, `CloseComplete`, `CommandComplete`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use super::phase::Described;
 use super::run::Run;
 use super::settings::NameContext;
+use super::table::Table;
 use crate::analysis::{Facts, SessionEffect, StatementFacts};
 use crate::clock;
 
@@ -78,6 +78,11 @@ impl Meaning {
 }
 
 impl Prepared {
+    /// Bytes that it keeps.
+    fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(&*self.types)
+    }
+
     /// OIDs of its parameters' types, as far as anybody has said.
     pub(super) fn value_types(&self) -> Arc<[u32]> {
         self.told_types.clone().unwrap_or_else(|| self.types.clone())
@@ -149,6 +154,12 @@ pub(super) struct Portal {
 }
 
 impl Portal {
+    /// Bytes that it keeps besides its statement's.
+    fn bytes(&self) -> usize {
+        let own = if self.prepared.by_sql { self.prepared.bytes() } else { 0 };
+        own + self.values.len()
+    }
+
     /// A cursor, or a portal of a statement without a name and without values.
     pub(super) fn new(prepared: Prepared) -> Self {
         Self { prepared, statement: Box::default(), shows: None, values: Bytes::new(), cleared: None, rows_sent: 0 }
@@ -158,8 +169,10 @@ impl Portal {
 /// The maps.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    statements: HashMap<Box<[u8]>, Prepared>,
-    portals: HashMap<Box<[u8]>, Portal>,
+    statements: Table<Prepared>,
+    portals: Table<Portal>,
+    /// Bytes of names, texts, types and values that are kept.
+    bytes: usize,
 }
 
 impl Names {
@@ -176,6 +189,8 @@ impl Names {
     }
 
     pub(super) fn set_statement(&mut self, name: Box<[u8]>, prepared: Prepared) {
+        self.close_statement(&name);
+        self.bytes += name.len() + prepared.bytes();
         self.statements.insert(name, prepared);
     }
 
@@ -213,25 +228,37 @@ impl Names {
     }
 
     pub(super) fn set_portal(&mut self, name: Box<[u8]>, portal: Portal) {
+        self.close_portal(&name);
+        self.bytes += name.len() + portal.bytes();
         self.portals.insert(name, portal);
     }
 
     pub(super) fn close_statement(&mut self, name: &[u8]) {
-        self.statements.remove(name);
+        if let Some(prepared) = self.statements.remove(name) {
+            self.bytes = self.bytes.saturating_sub(name.len() + prepared.bytes());
+        }
     }
 
     pub(super) fn close_portal(&mut self, name: &[u8]) {
-        self.portals.remove(name);
+        if let Some(portal) = self.portals.remove(name) {
+            self.bytes = self.bytes.saturating_sub(name.len() + portal.bytes());
+        }
     }
 
     /// A simple Query was begun: the server drops the unnamed statement (`exec_simple_query`).
     pub(super) fn simple_query(&mut self) {
-        self.statements.remove(&b""[..]);
+        self.close_statement(b"");
     }
 
     /// A transaction ended: portals of the protocol end with it. Cursors may have been declared WITH HOLD.
     pub(super) fn end_transaction(&mut self) {
-        self.portals.retain(|_, portal| portal.prepared.by_sql);
+        let mut gone = 0;
+        self.portals.retain(|name, portal| {
+            let stays = portal.prepared.by_sql;
+            gone += if stays { 0 } else { name.len() + portal.bytes() };
+            stays
+        });
+        self.bytes = self.bytes.saturating_sub(gone);
     }
 
     /// How many names there are; bounded by the session's limit.
@@ -239,13 +266,26 @@ impl Names {
         self.statements.len() + self.portals.len()
     }
 
+    /// How many bytes they keep; bounded by the session's limit.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// DISCARD ALL, or DEALLOCATE ALL for statements alone.
     pub(super) fn clear_statements(&mut self) {
         self.statements.clear();
+        self.count();
     }
 
     pub(super) fn clear_portals(&mut self) {
         self.portals.clear();
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let statements = self.statements.iter().map(|(name, prepared)| name.len() + prepared.bytes());
+        let portals = self.portals.iter().map(|(name, portal)| name.len() + portal.bytes());
+        self.bytes = statements.chain(portals).sum();
     }
 
     /// Applies what a completed statement did to the names.
@@ -286,7 +326,8 @@ pub(super) struct Made {
 impl Made {
     fn holding(&self, inner: &StatementFacts) -> Prepared {
         Prepared {
-            text: self.text.clone(),
+            // Its own bytes: the text that it stands in may be much longer.
+            text: Bytes::copy_from_slice(&self.text),
             types: Arc::default(),
             facts: Arc::new(Facts { statements: vec![inner.clone()] }),
             epoch: self.epoch,

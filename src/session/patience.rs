@@ -6,6 +6,7 @@ use super::Session;
 use super::ask::Answer;
 use super::phase::Status;
 use super::relay::End;
+use super::settings;
 use crate::approvals::Hold;
 use crate::clock;
 
@@ -65,6 +66,25 @@ impl Timeouts {
     }
 }
 
+/// How long a walsender's stream may stand still; `None`: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream(Option<Duration>);
+
+impl Stream {
+    /// Reads `wal_sender_timeout`. A client answers when half of it has passed; from then on the other half is left.
+    pub(super) fn of(setting: &str) -> Self {
+        Self(
+            settings::duration(setting)
+                .filter(|whole| !whole.is_zero())
+                .map(|whole| (whole / 2).saturating_sub(MARGIN)),
+        )
+    }
+
+    fn longest(self) -> Option<Duration> {
+        self.0
+    }
+}
+
 /// What the server does while the session waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
@@ -107,6 +127,7 @@ impl Session {
     pub(super) fn patience_of_stream(&self, since: std::time::Instant) -> Duration {
         let elapsed = self.elapsed(clock::monotonic().saturating_duration_since(since));
         let longest = self.settings.timeouts.longest(Server::AtWork, elapsed);
+        let longest = longest.into_iter().chain(self.settings.stream.longest()).min();
         longest.map_or(self.services.hold.stream_wait, |longest| longest.min(self.services.hold.stream_wait))
     }
 
@@ -117,7 +138,7 @@ impl Session {
     }
 }
 
-fn first(answer: Answer) -> String {
+pub(super) fn first(answer: Answer) -> String {
     answer.into_iter().flatten().flatten().next().unwrap_or_default()
 }
 
@@ -135,6 +156,12 @@ mod tests {
         assert_eq!(timeouts.longest(Server::IdleInTransaction, none), Some(SECONDS(8)));
         assert_eq!(timeouts.longest(Server::Idle, none), None);
         assert_eq!(timeouts.longest(Server::AtWork, none), Some(SECONDS(3)));
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_is_waited_for_as_long_as_the_server_surely_does() {
+        assert_eq!(Stream::of("1min").longest(), Some(SECONDS(28)));
+        assert_eq!(Stream::of("0").longest(), None);
     }
 
     #[test]

@@ -4,11 +4,18 @@
 //! matched with the front. After an error in the extended protocol the server discards all until Sync
 //! (`ignore_till_sync`), and so does the queue. Nothing here guesses: a message that does not fit the front leaves it.
 
+mod counts;
+mod recent;
+
 use std::collections::VecDeque;
+
+use counts::Counts;
+use recent::Recent;
 
 use super::names::{Portal, Prepared};
 use super::refuse::Refusal;
-use super::run::Run;
+use super::run::{Revocable, Run};
+use super::table::is_same;
 
 /// The transaction status of a `ReadyForQuery`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,9 +64,9 @@ pub(super) enum Request {
     /// A simple Query.
     Query(Box<Run>),
     /// A Parse: the name, and what it will mean once the server confirms it.
-    Parse(Box<[u8]>, Prepared),
+    Parse(Box<[u8]>, Box<Prepared>),
     /// A Bind: the portal's name, and what it will mean.
-    Bind(Box<[u8]>, Portal),
+    Bind(Box<[u8]>, Box<Portal>),
     /// A Describe.
     Describe(Described),
     /// A Describe of a portal of our own, right before its Execute.
@@ -68,6 +75,8 @@ pub(super) enum Request {
     Execute(Box<Run>),
     /// An Execute of our own.
     Own,
+    /// A simple Query of our own.
+    OwnQuery,
     /// A Close of a prepared statement.
     CloseStatement(Box<[u8]>),
     /// A Close of a portal.
@@ -92,10 +101,19 @@ impl Request {
         }
     }
 
+    /// The same to look at.
+    pub(super) fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Query(run) | Self::Execute(run) | Self::Call(run) => Some(run),
+            Self::Refusal(refusal) => refusal.run.as_deref(),
+            _ => None,
+        }
+    }
+
     /// It is answered with a `ReadyForQuery`.
     pub(super) fn ends_batch(&self) -> bool {
         match self {
-            Self::Query(_) | Self::Call(_) | Self::Sync => true,
+            Self::Query(_) | Self::Call(_) | Self::OwnQuery | Self::Sync => true,
             Self::Refusal(refusal) => refusal.ends_batch,
             _ => false,
         }
@@ -116,9 +134,15 @@ pub(super) enum Whose {
 pub(super) struct Expected {
     pub(super) request: Request,
     pub(super) whose: Whose,
+    /// What it was counted as.
+    counts: Counts,
 }
 
 impl Expected {
+    fn new(request: Request, whose: Whose) -> Self {
+        Self { counts: Counts::of(&request), request, whose }
+    }
+
     /// Bytes of text and values that it keeps, about.
     fn weight(&self) -> usize {
         match &self.request {
@@ -130,18 +154,28 @@ impl Expected {
     }
 }
 
+/// As many entries as the frames of one ordinary statement, and some.
+const FEW: usize = 8;
+
 /// The queue and the server's state as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Phase {
     queue: VecDeque<Expected>,
     /// What the questions in the queue weigh together.
     weight: usize,
+    /// What the queue holds.
+    counts: Counts,
+    /// How many have left the queue: the number of its front.
+    gone: u64,
+    recent: Recent,
     /// As the last `ReadyForQuery` said.
     pub(super) status: Status,
     /// The server has reported an error in the extended protocol and discards until a Sync that was not sent yet.
     pub(super) skipping: bool,
     /// The server reads COPY data.
     pub(super) copy_in: bool,
+    /// It streams, and reads data beside that (`CopyBothResponse`).
+    pub(super) copy_both: bool,
     /// Some was sent to it.
     pub(super) copy_data: bool,
     /// What the client sends up to its next Sync is dropped: the server would have, had we not sent a Sync of our own.
@@ -177,14 +211,16 @@ impl Phase {
                 self.executed = false;
                 self.in_batch = false;
             }
-            Request::Query(_) | Request::Call(_) | Request::SyncInCopy => {}
+            Request::Query(_) | Request::OwnQuery | Request::Call(_) | Request::SyncInCopy => {}
             Request::Execute(..) | Request::Bind(..) => {
                 self.executed = true;
                 self.in_batch = true;
             }
             _ => self.in_batch = true,
         }
-        self.push(Expected { request, whose });
+        let number = self.gone.saturating_add(u64::try_from(self.queue.len()).unwrap_or(u64::MAX));
+        self.recent.forwarded(&request, number);
+        self.push(Expected::new(request, whose));
     }
 
     /// A Flush was put on its way.
@@ -202,14 +238,36 @@ impl Phase {
         self.queue.front_mut()
     }
 
+    /// What is answered next, in order: the first few, so that a client's long pipeline is not walked at every turn.
+    pub(super) fn next_few(&self) -> impl Iterator<Item = &Request> {
+        self.queue.iter().take(FEW).map(|expected| &expected.request)
+    }
+
     /// The entries that follow the front, in order.
     pub(super) fn behind_front(&self) -> impl Iterator<Item = &Request> {
         self.queue.iter().skip(1).map(|expected| &expected.request)
     }
 
-    /// Everything that is unanswered, in order.
-    pub(super) fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.queue.iter().map(|expected| &expected.request)
+    /// The run at the front was judged anew.
+    pub(super) fn judged_again(&mut self, run: Run) {
+        let Some(front) = self.queue.front_mut() else { return };
+        if let Some(mine) = front.request.run_mut() {
+            *mine = run;
+            self.counts.subtract(front.counts);
+            front.counts = Counts::of(&front.request);
+            self.counts.add(front.counts);
+        }
+    }
+
+    /// Something that is unanswered may change what names mean. `taken_back`: the open transaction has changed that, and
+    /// its end may undo it.
+    pub(super) fn changes_meaning(&self, taken_back: Revocable) -> bool {
+        self.counts.changes_meaning > 0 || (taken_back == Revocable::Yes && self.counts.transaction > 0)
+    }
+
+    /// Something that is unanswered writes.
+    pub(super) fn writes(&self) -> bool {
+        self.counts.writes > 0
     }
 
     /// Entries that are unanswered since the last Sync, the newest first.
@@ -217,22 +275,31 @@ impl Phase {
         self.queue.iter().rev().map(|expected| &expected.request).take_while(|request| !request.ends_batch())
     }
 
+    /// The prepared statement of this name that a Parse of the current batch makes, not confirmed yet.
+    pub(super) fn parsed_in_batch(&self, name: &[u8]) -> Option<&Prepared> {
+        match &self.queue.get(self.place(self.recent.statement(name)?)?)?.request {
+            Request::Parse(parsed, prepared) if is_same(parsed, name) => Some(prepared),
+            _ => None,
+        }
+    }
+
     /// The portal of this name that a Bind of the current batch makes, not confirmed yet.
     pub(super) fn bound_in_batch(&mut self, name: &[u8]) -> Option<&mut Portal> {
-        self.queue
-            .iter_mut()
-            .rev()
-            .map(|expected| &mut expected.request)
-            .take_while(|request| !request.ends_batch())
-            .find_map(|request| match request {
-                Request::Bind(bound, portal) if **bound == *name => Some(portal),
-                _ => None,
-            })
+        let place = self.place(self.recent.portal(name)?)?;
+        match &mut self.queue.get_mut(place)?.request {
+            Request::Bind(bound, portal) if is_same(bound, name) => Some(portal),
+            _ => None,
+        }
+    }
+
+    /// Where the frame of this number stands in the queue; `None`: it was answered.
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.gone)?).ok()
     }
 
     /// Whether a Sync or Query is still unanswered: names before it are not settled.
     pub(super) fn has_older_batch(&self) -> bool {
-        self.queue.iter().any(|expected| expected.request.ends_batch())
+        self.counts.ends_batch > 0
     }
 
     /// The front was answered in full.
@@ -243,7 +310,7 @@ impl Phase {
     /// An error outside of a simple Query: everything until the next Sync is discarded by the server, and given back
     /// here, the failed one first.
     pub(super) fn failed(&mut self) -> Vec<Expected> {
-        self.copy_in = false;
+        self.copy_stops();
         let mut dropped = Vec::new();
         while let Some(front) = self.queue.front() {
             if matches!(front.request, Request::Sync | Request::SyncInCopy) {
@@ -263,22 +330,37 @@ impl Phase {
         self.failed_extended = false;
     }
 
+    /// It streams, too.
+    pub(super) fn stream_begins(&mut self) {
+        self.copy_begins();
+        self.copy_both = true;
+    }
+
+    /// The server reads no data any more.
+    pub(super) fn copy_stops(&mut self) {
+        self.copy_in = false;
+        self.copy_both = false;
+    }
+
     /// The client's data is complete, or given up: how the COPY ended is to be asked for.
     pub(super) fn copy_data_ends(&mut self) {
-        self.copy_in = false;
+        self.copy_stops();
         self.flushed = false;
     }
 
     /// A Sync was sent while COPY data is read. Before any data the COPY cannot have failed: it is ignored.
     pub(super) fn sync_in_copy(&mut self) {
         if self.copy_data {
-            self.push(Expected { request: Request::SyncInCopy, whose: Whose::Client });
+            self.push(Expected::new(Request::SyncInCopy, Whose::Client));
         }
     }
 
     /// A COPY came to its end: what was sent in its middle was ignored.
     pub(super) fn copy_ended(&mut self) {
-        self.queue.retain(|expected| !matches!(expected.request, Request::SyncInCopy));
+        if self.has_sync_in_copy() {
+            self.queue.retain(|expected| !matches!(expected.request, Request::SyncInCopy));
+            self.counts.syncs_in_copy = 0;
+        }
     }
 
     /// It is not known which Sync the next `ReadyForQuery` answers.
@@ -313,13 +395,13 @@ impl Phase {
 
     /// A Sync stands in the middle of a COPY of which it is not known yet how it ends.
     pub(super) fn has_sync_in_copy(&self) -> bool {
-        self.queue.iter().any(|expected| matches!(expected.request, Request::SyncInCopy))
+        self.counts.syncs_in_copy > 0
     }
 
     /// A `ReadyForQuery`: gives back the entry that it answers, and before it whatever the server never answered.
     pub(super) fn ready(&mut self, status: Status) -> Vec<Expected> {
         self.status = status;
-        self.copy_in = false;
+        self.copy_stops();
         let mut dropped = Vec::new();
         while let Some(front) = self.pop() {
             let last = front.request.ends_batch();
@@ -334,11 +416,14 @@ impl Phase {
 
     fn push(&mut self, expected: Expected) {
         self.weight = self.weight.saturating_add(expected.weight());
+        self.counts.add(expected.counts);
         self.queue.push_back(expected);
     }
 
     fn pop(&mut self) -> Option<Expected> {
         let expected = self.queue.pop_front()?;
+        self.gone = self.gone.saturating_add(1);
+        self.counts.subtract(expected.counts);
         self.weight = if self.queue.is_empty() { 0 } else { self.weight.saturating_sub(expected.weight()) };
         Some(expected)
     }
@@ -346,5 +431,66 @@ impl Phase {
     /// All that is left, at the end of the session.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Expected> + '_ {
         self.queue.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &[u8]) -> Request {
+        Request::Parse(name.into(), Box::new(Prepared::opaque(name, "of a test")))
+    }
+
+    #[test]
+    fn a_name_is_found_in_its_own_batch_until_it_is_answered() {
+        let mut phase = Phase::default();
+        phase.forwarded(parse(b"a"), Whose::Client);
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.forwarded(parse(b"b"), Whose::Client);
+        phase.forwarded(parse(b"c"), Whose::Client);
+        assert!(phase.has_older_batch());
+        assert!(phase.parsed_in_batch(b"a").is_none(), "of an older batch");
+        assert!(phase.parsed_in_batch(b"b").is_some() && phase.parsed_in_batch(b"c").is_some());
+        phase.answered();
+        phase.ready(Status::Idle);
+        assert!(!phase.has_older_batch());
+        assert!(phase.parsed_in_batch(b"b").is_some());
+        phase.answered();
+        assert!(phase.parsed_in_batch(b"b").is_none(), "answered");
+        assert!(phase.parsed_in_batch(b"c").is_some());
+        assert_eq!(phase.failed().len(), 1);
+        assert!(phase.parsed_in_batch(b"c").is_none(), "discarded");
+    }
+
+    #[test]
+    fn the_newest_of_a_name_counts() {
+        let mut phase = Phase::default();
+        phase.forwarded(parse(b""), Whose::Client);
+        phase
+            .forwarded(Request::Bind((*b"p").into(), Box::new(Portal::new(Prepared::opaque(b"", "x")))), Whose::Client);
+        phase.forwarded(Request::Parse((*b"").into(), Box::new(Prepared::opaque(b"", "newer"))), Whose::Client);
+        phase.answered();
+        assert!(phase.parsed_in_batch(b"").is_some() && phase.bound_in_batch(b"p").is_some());
+        phase.answered();
+        assert!(phase.bound_in_batch(b"p").is_none());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_in_the_queue() {
+        let mut phase = Phase::default();
+        phase.copy_begins();
+        phase.copy_data = true;
+        phase.sync_in_copy();
+        phase.sync_in_copy();
+        assert!(phase.has_sync_in_copy() && !phase.has_older_batch());
+        phase.copy_ended();
+        assert!(!phase.has_sync_in_copy() && phase.is_quiet());
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.forwarded(Request::Sync, Whose::Client);
+        phase.ready(Status::Idle);
+        assert!(phase.has_older_batch());
+        phase.ready(Status::Idle);
+        assert!(!phase.has_older_batch());
     }
 }

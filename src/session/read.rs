@@ -10,6 +10,7 @@ use super::settings::NameContext;
 use super::{Services, Session};
 use crate::analysis::{Context, Encoding, Facts, Rejected, StatementFacts};
 use crate::backend::databases::Snapshot;
+use crate::catalog::Oid;
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -29,6 +30,7 @@ struct Desk {
     database: Arc<str>,
     standard_conforming_strings: bool,
     encoding: Encoding,
+    called: Option<Oid>,
     text: Bytes,
 }
 
@@ -37,6 +39,7 @@ impl Desk {
         let context = Context {
             standard_conforming_strings: self.standard_conforming_strings,
             encoding: self.encoding,
+            called: self.called,
             statement_max: self.services.bounds.statement_max,
             ..Context::new(&self.snapshot.catalog, &self.database, &self.names.search_path, &self.names.role)
         };
@@ -88,6 +91,7 @@ impl Session {
             database: self.who.database.as_str().into(),
             standard_conforming_strings: self.settings.standard_conforming_strings,
             encoding: self.settings.encoding,
+            called: self.calling,
             text: text.clone(),
         })
     }

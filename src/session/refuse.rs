@@ -22,6 +22,8 @@ const NO_FUNCTION: u32 = 0;
 pub(super) enum Instead {
     /// A Query.
     Query,
+    /// A Query on a replication connection, where there may be no SQL.
+    Command,
     /// A Parse under the client's own statement name.
     Parse(Box<[u8]>),
     /// An Execute, for a Bind or an Execute.
@@ -44,7 +46,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(instead: Instead, report: Report, run: Option<Box<Run>>) -> Self {
-        let ends_batch = matches!(instead, Instead::Query | Instead::Call);
+        let ends_batch = matches!(instead, Instead::Query | Instead::Command | Instead::Call);
         Self { nonce: Nonce::new(), instead, report, run, ends_batch }
     }
 
@@ -53,6 +55,8 @@ impl Refusal {
         let nonce = self.nonce.as_str().as_bytes();
         match &self.instead {
             Instead::Query => build::query(out, nonce),
+            // Nothing has such a name.
+            Instead::Command => build::query(out, &[b"SHOW \"", nonce, b"\""].concat()),
             Instead::Parse(name) => build::parse(out, name, nonce),
             Instead::Execute => build::execute(out, nonce),
             Instead::Call => build::function_call(out, NO_FUNCTION),

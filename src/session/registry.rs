@@ -1,32 +1,19 @@
 //! The sessions that live now, how they are signalled, and by which key they are cancelled.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
 use dashmap::DashMap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use super::bell::Bell;
+pub use super::bell::Signal;
+use crate::approvals::Hold;
 use crate::backend::connect::Upstream;
 use crate::clock::Timestamp;
-use crate::ids::{SessionId, random_bytes};
-
-/// Signals that may wait for one session. More are dropped: one is enough to wake it.
-const SIGNALS_MAX: usize = 8;
-
-/// What a session is told from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Its client asked to cancel what runs.
-    Cancel,
-    /// An operator ends it.
-    Kill {
-        /// Who.
-        by: String,
-    },
-    /// The proxy drains: it ends as soon as nothing of it runs.
-    Drain,
-}
+use crate::ids::{HoldId, SessionId, random_bytes};
 
 /// A session as operators see it.
 #[derive(Clone, Debug)]
@@ -47,8 +34,64 @@ pub struct SessionRow {
     pub since: Timestamp,
     /// The backend's process id.
     pub backend_pid: u32,
-    /// A statement of it waits for a person.
-    pub holding: bool,
+    /// The human behind the principal, where one is known.
+    pub human: Option<String>,
+    /// What it does.
+    pub activity: Activity,
+}
+
+/// What a session does now, in the words of `pg_stat_activity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// In which state it is.
+    pub state: Doing,
+    /// Since when.
+    pub since: Timestamp,
+    /// The command of the statement that runs or waits; that of the last one where none does.
+    pub statement: Option<String>,
+    /// Since when its transaction is open.
+    pub transaction_since: Option<Timestamp>,
+    /// The hold on which it waits.
+    pub hold: Option<HoldId>,
+    /// `holdgate.agent`.
+    pub agent: Option<String>,
+}
+
+/// The state of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It waits for its client.
+    Idle,
+    /// The server works for it.
+    Active,
+    /// It waits for its client in an open transaction.
+    IdleInTransaction,
+    /// The same after an error.
+    Aborted,
+    /// A statement or a stream of it waits for a person.
+    Held,
+}
+
+impl Doing {
+    /// The word that operators read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Active => "active",
+            Self::IdleInTransaction => "idle in transaction",
+            Self::Aborted => "idle in transaction (aborted)",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl Activity {
+    /// Of a session that has just begun.
+    #[must_use]
+    pub const fn begun(since: Timestamp) -> Self {
+        Self { state: Doing::Idle, since, statement: None, transaction_since: None, hold: None, agent: None }
+    }
 }
 
 /// All live sessions.
@@ -66,9 +109,28 @@ pub type Backend = (Upstream, u32, Vec<u8>);
 struct Entry {
     row: SessionRow,
     backend: Backend,
+    live: Arc<Live>,
+}
+
+/// What a session and those outside share.
+#[derive(Debug)]
+struct Live {
     /// A hold or a paused stream waits: a cancel is for the hold, not for the backend.
-    holding: Arc<AtomicBool>,
-    signals: mpsc::Sender<Signal>,
+    holding: AtomicBool,
+    /// A statement is being judged that the backend knows nothing of: a cancel is for it.
+    judging: AtomicBool,
+    activity: Mutex<Activity>,
+    bell: Bell,
+}
+
+impl Live {
+    fn takes_cancels(&self) -> bool {
+        self.holding.load(Ordering::SeqCst) || self.judging.load(Ordering::SeqCst)
+    }
+
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A session's place in the registry; it leaves when this is dropped.
@@ -77,32 +139,34 @@ pub struct Registration {
     registry: Registry,
     id: SessionId,
     key: (u32, Vec<u8>),
-    holding: Arc<AtomicBool>,
-    /// What the session is told.
-    pub signals: mpsc::Receiver<Signal>,
+    live: Arc<Live>,
 }
 
 impl Registry {
     /// Enters a session; gives back the secret that its client will cancel with, of the length of the server's own.
     #[must_use]
     pub fn enter(&self, row: SessionRow, backend: Backend) -> (Registration, Vec<u8>) {
-        let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let secret = random_bytes(backend.2.len().clamp(4, 256));
         let (id, key) = (row.id, (row.backend_pid, secret.clone()));
-        let holding = Arc::new(AtomicBool::new(false));
+        let live = Arc::new(Live {
+            holding: AtomicBool::new(false),
+            judging: AtomicBool::new(false),
+            activity: Mutex::new(row.activity.clone()),
+            bell: Bell::default(),
+        });
         self.keys.insert(key.clone(), id);
-        self.sessions.insert(id, Entry { row, backend, holding: holding.clone(), signals: sender });
-        (Registration { registry: self.clone(), id, key, holding, signals }, secret)
+        self.sessions.insert(id, Entry { row, backend, live: live.clone() });
+        (Registration { registry: self.clone(), id, key, live }, secret)
     }
 
-    /// A client cancels: a session that waits for a person is told; otherwise the backend is given back that is to be
-    /// cancelled. A wrong key does nothing.
+    /// A client cancels: a session that waits for a person, or judges, is told; otherwise the backend is given back that
+    /// is to be cancelled. A wrong key does nothing.
     #[must_use]
     pub fn cancel(&self, pid: u32, key: &[u8]) -> Option<Backend> {
         let id = self.keys.get(&(pid, key.to_vec())).map(|entry| *entry.value())?;
-        let (holding, backend) =
-            self.sessions.get(&id).map(|entry| (entry.holding.load(Ordering::SeqCst), entry.backend.clone()))?;
-        if holding {
+        let (takes, backend) =
+            self.sessions.get(&id).map(|entry| (entry.live.takes_cancels(), entry.backend.clone()))?;
+        if takes {
             let _there = self.signal(id, Signal::Cancel);
             return None;
         }
@@ -112,9 +176,8 @@ impl Registry {
     /// Signals one session; false where it is not there.
     #[must_use]
     pub fn signal(&self, id: SessionId, signal: Signal) -> bool {
-        let sender = self.sessions.get(&id).map(|entry| entry.signals.clone());
-        // A full queue already wakes the session; a closed one belongs to a session that is ending.
-        sender.is_some_and(|sender| !matches!(sender.try_send(signal), Err(mpsc::error::TrySendError::Closed(_))))
+        let live = self.sessions.get(&id).map(|entry| entry.live.clone());
+        live.as_ref().map(|live| live.bell.ring(signal)).is_some()
     }
 
     /// Stops new statements of all sessions, or lets them go on.
@@ -137,9 +200,9 @@ impl Registry {
 
     /// Signals all sessions.
     pub fn signal_all(&self, signal: &Signal) {
-        let senders: Vec<_> = self.sessions.iter().map(|entry| entry.signals.clone()).collect();
-        for sender in senders {
-            drop(sender.try_send(signal.clone()));
+        let all: Vec<_> = self.sessions.iter().map(|entry| entry.live.clone()).collect();
+        for live in all {
+            live.bell.ring(signal.clone());
         }
     }
 
@@ -149,7 +212,7 @@ impl Registry {
         let mut rows: Vec<_> = self
             .sessions
             .iter()
-            .map(|entry| SessionRow { holding: entry.holding.load(Ordering::SeqCst), ..entry.row.clone() })
+            .map(|entry| SessionRow { activity: entry.live.activity().clone(), ..entry.row.clone() })
             .collect();
         rows.sort_by_key(|row| row.since);
         rows
@@ -176,7 +239,44 @@ impl Registration {
 
     /// Whether the session waits for a person.
     pub(super) fn holding(&self, holds: bool) {
-        self.holding.store(holds, Ordering::SeqCst);
+        self.live.holding.store(holds, Ordering::SeqCst);
+        if !holds {
+            self.live.activity().hold = None;
+        }
+    }
+
+    /// Whether a statement is being judged while nothing runs.
+    pub(super) fn judging(&self, judges: bool) {
+        self.live.judging.store(judges, Ordering::SeqCst);
+    }
+
+    /// Whether a cancel is for the session itself.
+    pub(super) fn takes_cancels(&self) -> bool {
+        self.live.takes_cancels()
+    }
+
+    /// What the session is told since it last asked; the task is woken by the next signal.
+    pub(super) fn signals(&self, cx: &Context<'_>) -> Vec<Signal> {
+        self.live.bell.answer(cx)
+    }
+
+    /// The same without being woken.
+    pub(super) fn signals_now(&self) -> Vec<Signal> {
+        self.live.bell.taken()
+    }
+
+    /// What it waits for.
+    pub(super) fn waits_for(&self, hold: &Hold) {
+        self.live.activity().hold = Some(hold.id.clone());
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.live.holding.load(Ordering::SeqCst)
+    }
+
+    /// What the session does, to be changed in place; never kept across an await.
+    pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.live.activity()
     }
 }
 
@@ -191,6 +291,10 @@ impl Drop for Registration {
 mod tests {
     use super::*;
 
+    fn told(registration: &Registration) -> Vec<Signal> {
+        registration.signals(&Context::from_waker(std::task::Waker::noop()))
+    }
+
     fn row() -> SessionRow {
         SessionRow {
             id: SessionId::new(),
@@ -201,7 +305,8 @@ mod tests {
             application_name: String::new(),
             since: Timestamp::from_micros(0),
             backend_pid: 7,
-            holding: false,
+            human: None,
+            activity: Activity::begun(Timestamp::from_micros(0)),
         }
     }
 
@@ -220,20 +325,31 @@ mod tests {
     #[test]
     fn a_wrong_cancel_key_does_nothing() {
         let registry = Registry::default();
-        let (mut registration, key) = registry.enter(row(), backend());
+        let (registration, key) = registry.enter(row(), backend());
         assert!(registry.cancel(8, &key).is_none());
         assert!(registry.cancel(7, b"nope").is_none());
         assert!(registry.cancel(7, &key).is_some());
-        assert!(registration.signals.try_recv().is_err());
+        assert_eq!(told(&registration), []);
     }
 
     #[test]
     fn a_cancel_withdraws_what_waits_for_a_person() {
         let registry = Registry::default();
-        let (mut registration, key) = registry.enter(row(), backend());
+        let (registration, key) = registry.enter(row(), backend());
         registration.holding(true);
         assert!(registry.cancel(7, &key).is_none());
-        assert_eq!(registration.signals.try_recv(), Ok(Signal::Cancel));
+        assert_eq!(told(&registration), [Signal::Cancel]);
+    }
+
+    #[test]
+    fn a_cancel_is_for_the_statement_that_is_being_judged() {
+        let registry = Registry::default();
+        let (registration, key) = registry.enter(row(), backend());
+        registration.judging(true);
+        assert!(registry.cancel(7, &key).is_none());
+        assert_eq!(told(&registration), [Signal::Cancel]);
+        registration.judging(false);
+        assert!(registry.cancel(7, &key).is_some());
     }
 
     #[test]

@@ -27,8 +27,8 @@ const DIRECT_MIN: usize = 4 * 1024;
 /// Bytes that may wait for a slow peer before the other one is read no more.
 const OUTPUT_MAX: usize = 256 * 1024;
 
-/// A buffer that has grown beyond this is given back when it is empty.
-const KEEP_MAX: usize = 16 * 1024;
+/// A buffer that has grown beyond this is given back when it is empty: most statements and their answers are smaller.
+const KEEP_MAX: usize = 256;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
@@ -150,6 +150,17 @@ pub(super) enum Pumped<T> {
     Tripped,
 }
 
+/// What a round over all directions did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    /// Nothing; all wakers are set.
+    Nothing,
+    /// Bytes left, and nothing came: all wakers are set, and only a goal that waits for room can have been reached.
+    Out,
+    /// Something came, or can come now.
+    Some,
+}
+
 impl Session {
     /// Moves bytes until `goal` is ready. What the goal put into the buffers is on its way before the pump waits.
     ///
@@ -160,6 +171,7 @@ impl Session {
         mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Result<Pumped<T>, End> {
         poll_fn(|cx| {
+            let mut settled = false;
             loop {
                 if self.watch.tripped.is_some() && !self.watch.paused {
                     return Poll::Ready(Ok(Pumped::Tripped));
@@ -167,8 +179,13 @@ impl Session {
                 if let Poll::Ready(value) = goal(self, cx) {
                     return Poll::Ready(Ok(Pumped::Reached(value)));
                 }
-                if !self.round(cx)? {
+                if settled && self.has_written() {
                     return Poll::Pending;
+                }
+                match self.round(cx)? {
+                    Moved::Nothing => return Poll::Pending,
+                    Moved::Out => settled = true,
+                    Moved::Some => settled = false,
                 }
             }
         })
@@ -184,12 +201,18 @@ impl Session {
         mut goal: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Result<T, End> {
         poll_fn(|cx| {
+            let mut settled = false;
             loop {
                 if let Poll::Ready(value) = goal(self, cx) {
                     return Poll::Ready(Ok(value));
                 }
-                if !self.round(cx)? {
+                if settled && self.has_written() {
                     return Poll::Pending;
+                }
+                match self.round(cx)? {
+                    Moved::Nothing => return Poll::Pending,
+                    Moved::Out => settled = true,
+                    Moved::Some => settled = false,
                 }
             }
         })
@@ -249,20 +272,36 @@ impl Session {
         }
     }
 
-    /// One round over all directions; false where nothing moved and all wakers are set.
-    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    /// One round over all directions.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
         let mut moved = self.poll_signals(cx);
-        moved |= self.poll_write_server(cx);
+        let mut wrote = self.poll_write_server(cx);
         moved |= self.poll_read_server(cx);
         if !self.keeps_answer() {
-            moved |= self.poll_write_client(cx)?;
+            // The server is read again once there is room for what it says.
+            let was_full = self.client.output.len() >= OUTPUT_MAX;
+            let wrote_client = self.poll_write_client(cx)?;
+            moved |= wrote_client && was_full;
+            wrote |= wrote_client;
         }
         moved |= self.poll_read_client(cx);
         let over = self.server.eof && self.client.output.is_empty() && !self.watch.is_stopped();
         if over || (self.watch.broken && !self.watch.ended) {
             return Err(End::Server);
         }
-        Ok(moved)
+        if !moved {
+            self.show_doing();
+        }
+        Ok(match (moved, wrote) {
+            (true, _) => Moved::Some,
+            (false, true) => Moved::Out,
+            (false, false) => Moved::Nothing,
+        })
+    }
+
+    /// Nothing waits to be written, so that another round would find nothing to do.
+    fn has_written(&self) -> bool {
+        self.server.output.is_empty() && self.client.output.is_empty()
     }
 
     /// The client hears of a bundle's statement once what is left of the bundle is bound to what is there then: whatever
@@ -273,16 +312,21 @@ impl Session {
     }
 
     fn poll_signals(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        while let Poll::Ready(Some(signal)) = self.registration.signals.poll_recv(cx) {
-            moved = true;
-            match signal {
-                Signal::Cancel => self.cancel_requested = true,
-                Signal::Kill { by } => self.killed = Some(by),
-                Signal::Drain => self.draining = true,
-            }
+        let signals = self.registration.signals(cx);
+        let moved = !signals.is_empty();
+        for signal in signals {
+            self.on_signal(signal);
         }
         moved
+    }
+
+    /// Something was said to the session from outside.
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Cancel => self.on_cancel(),
+            Signal::Kill { by } => self.killed = Some(by),
+            Signal::Drain => self.draining = true,
+        }
     }
 
     fn poll_write_server(&mut self, cx: &mut Context<'_>) -> bool {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::settings::Settings;
 use super::sizes::{Plans, Sent, Size};
-use crate::analysis::{Facts, Kind, StatementFacts};
+use crate::analysis::{Facts, Kind, SessionEffect, StatementFacts};
 use crate::catalog::Oid;
 use crate::clock;
 use crate::ids::{HoldId, StatementId};
@@ -55,12 +55,19 @@ impl Meter {
         let bytes_left = self.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(self.bytes));
         let most = input.len().min(usize::try_from(bytes_left).unwrap_or(usize::MAX));
         let (mut at, mut rows) = (0, 0_u64);
+        // Most rows have the header of the one before. A header that is only compared keeps nobody waiting for its length.
+        let (mut last, mut length) = ([0; HEADER_LEN], 0);
         while rows_left > 0
-            && let Some([b'D' | b'd', length @ ..]) = input.get(at..).and_then(<[u8]>::first_chunk::<HEADER_LEN>)
-            && let Ok(length @ 4..) = usize::try_from(u32::from_be_bytes(*length))
-            && at + 1 + length <= most
+            && let Some(header) = input.get(at..).and_then(<[u8]>::first_chunk::<HEADER_LEN>)
         {
-            at += 1 + length;
+            if length == 0 || *header != last {
+                let Some(row) = row_len(*header) else { break };
+                (last, length) = (*header, row);
+            }
+            if length > most - at {
+                break;
+            }
+            at += length;
             rows += 1;
             rows_left -= 1;
         }
@@ -94,6 +101,13 @@ impl Meter {
     }
 }
 
+/// Bytes of a row, its header with it; `None` where it is no row.
+fn row_len(header: [u8; HEADER_LEN]) -> Option<usize> {
+    let [b'D' | b'd', length @ ..] = header else { return None };
+    let length = usize::try_from(u32::from_be_bytes(length)).ok().filter(|length| *length >= 4)?;
+    length.checked_add(1)
+}
+
 /// One statement of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
@@ -120,6 +134,13 @@ pub(super) fn could_set(facts: &StatementFacts) -> bool {
     !facts.opaque.is_empty() || facts.functions.iter().any(own)
 }
 
+/// Whether the same statement behind it reads the same rows, on another connection too.
+pub(super) fn leaves_all_as_it_is(facts: &StatementFacts) -> bool {
+    let harmless = |kind: &Kind| matches!(kind, Kind::Read | Kind::Session | Kind::Transaction);
+    let calls = facts.functions.iter().any(|name| !name.starts_with("pg_catalog."));
+    facts.pure_read || (facts.kinds.iter().all(harmless) && facts.opaque.is_empty() && !calls)
+}
+
 /// One judged run.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -133,8 +154,14 @@ pub(super) struct Run {
     pub(super) since: Instant,
     /// The portal's name, where it is one.
     pub(super) portal: Option<Box<[u8]>>,
+    /// The name of the prepared statement, where it is a Bind.
+    pub(super) statement: Option<Box<[u8]>>,
+    /// The same approval covers another execution behind it.
+    pub(super) more_follow: bool,
     /// The OID of the function, where it is a `FunctionCall`.
     pub(super) call: Option<Oid>,
+    /// A command of a replication connection: it may give several results, and ends with its `ReadyForQuery`.
+    pub(super) replicates: bool,
     /// What the server says of its columns was compared with the facts.
     pub(super) witnessed: bool,
     /// What the planner said of it.
@@ -163,7 +190,10 @@ impl Run {
             current: 0,
             since: clock::monotonic(),
             portal: None,
+            statement: None,
+            more_follow: false,
             call: None,
+            replicates: false,
             witnessed: false,
             plans: None,
             sent: None,
@@ -210,8 +240,17 @@ impl Run {
     /// It reads data that the client sends behind it, or could.
     pub(super) fn reads_client_data(&self) -> bool {
         self.facts.statements.iter().any(|facts| {
-            !facts.opaque.is_empty() || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
+            !facts.opaque.is_empty()
+                || matches!(facts.command.as_str(), "START_REPLICATION" | "UPLOAD_MANIFEST")
+                || (facts.command.starts_with("COPY") && facts.kinds.contains(&Kind::Write))
         })
+    }
+
+    /// It leaves a prepared statement or a cursor behind.
+    pub(super) fn makes_names(&self) -> bool {
+        let makes =
+            |effect: &SessionEffect| matches!(effect, SessionEffect::Prepare { .. } | SessionEffect::Declare { .. });
+        self.facts.statements.iter().any(|facts| facts.effects.iter().any(makes))
     }
 
     /// One statement with a name or a form that is not known here: Postgres may refuse it anyway.
@@ -240,14 +279,19 @@ impl Run {
                 .any(|facts| facts.kinds.contains(&Kind::Transaction) || !facts.opaque.is_empty())
     }
 
-    /// Once it has run, names of relations, statements or cursors may mean something else. `taken_back`: the open
-    /// transaction has changed what they mean, which its end may undo.
-    pub(super) fn changes_meaning(&self, taken_back: Revocable) -> bool {
-        self.facts.statements.iter().any(|facts| {
-            could_set(facts)
-                || facts.effects.iter().any(Settings::is_moved_by)
-                || (taken_back == Revocable::Yes && facts.kinds.contains(&Kind::Transaction))
-        })
+    /// Once it has run, names of relations, statements or cursors may mean something else.
+    pub(super) fn changes_meaning(&self) -> bool {
+        self.facts.statements.iter().any(|facts| could_set(facts) || facts.effects.iter().any(Settings::is_moved_by))
+    }
+
+    /// One of its statements begins or ends a transaction, or goes back in it.
+    pub(super) fn has_transaction_statement(&self) -> bool {
+        self.facts.statements.iter().any(|facts| facts.kinds.contains(&Kind::Transaction))
+    }
+
+    /// It may leave behind what other connections do not see.
+    pub(super) fn writes(&self) -> bool {
+        !self.facts.statements.iter().all(leaves_all_as_it_is)
     }
 
     /// Nothing stands against the statement whose answer comes next.
@@ -286,7 +330,7 @@ mod tests {
         /// The quick way counts as the slow one does, whatever the rows and the limits.
         #[test]
         fn many_rows_are_admitted_as_one_after_the_other(
-            rows in prop::collection::vec((prop::sample::select(b"DdC".to_vec()), 0..40_usize), 0..12),
+            rows in prop::collection::vec((prop::sample::select(b"DdC\0".to_vec()), 0..40_usize), 0..12),
             cut in 0..8_usize,
             limits: (Option<u8>, Option<u8>, Option<u8>),
             before in 0..3_u64,

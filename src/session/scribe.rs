@@ -140,7 +140,12 @@ impl Scribe {
     /// The connection ended: what was forwarded and not answered is not known.
     pub(super) fn lost(&mut self, run: &mut Run) {
         for index in 0..run.parts.len() {
-            self.close(run, index, End::without_rows(Outcome::Unknown, None));
+            let mut end = End::without_rows(Outcome::Unknown, None);
+            // A stream of replication has no other end, often enough.
+            if let Some(meter) = run.parts.get(index).map(|part| part.meter).filter(|_| run.replicates) {
+                (end.rows, end.bytes) = (Some(meter.rows), Some(meter.bytes));
+            }
+            self.close(run, index, end);
         }
     }
 
@@ -163,7 +168,9 @@ impl Scribe {
             Outcome::Unknown => HoldEnd::Unknown,
             _ => HoldEnd::Failed,
         };
-        let last = run.parts.iter().all(|part| part.closed);
+        // Of several executions under one approval the last one ends it, or one that fails: the others are skipped then.
+        let goes_on = run.more_follow && outcome == Outcome::Complete;
+        let last = !goes_on && run.parts.iter().all(|part| part.closed);
         if let Some(hold) = part.hold.clone().filter(|_| last) {
             self.ended_holds.push((hold, end));
         }

@@ -7,11 +7,13 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::foreseen::Foreseen;
 use super::memo::Memo;
-use super::registry::SessionRow;
+use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
 use super::settings::Settings;
+use super::walsender::Channel;
 use super::{Services, Session, Who};
 use crate::auth::gate::{Admission, Caller};
 use crate::auth::login::{self, LoggedIn, LoginFailed};
@@ -31,8 +33,8 @@ use crate::telemetry::SessionGauge;
 use crate::wire::build;
 use crate::wire::startup::Parameters;
 
-/// Values of `replication` that ask for an ordinary connection.
-const OFF: [&str; 5] = ["false", "off", "no", "0", ""];
+/// What client rules call the database of those who replicate the whole server.
+const ALL_DATABASES: &str = "replication";
 
 /// Bytes of a name; what follows is cut off.
 const NAME_MAX: usize = 63;
@@ -48,8 +50,8 @@ struct Entered {
     seat: OwnedSemaphorePermit,
 }
 
-/// Serves one client from its start-up packet to the end of its session. `place` is its place among those that have not
-/// proved anything, and is given up once it has.
+/// Lets one client in, from its start-up packet on; its session lives in a task of its own, which holds nothing of the
+/// log-in. `place` is its place among those that have not proved anything, and is given up once it has.
 pub async fn serve(
     services: Arc<Services>,
     mut client: Stream,
@@ -74,8 +76,14 @@ pub async fn serve(
         }
     };
     drop(place);
-    let _gauge = SessionGauge::enter();
-    let Ok((mut session, _seat)) = Box::pin(greet(services, client, entered, caller)).await else { return };
+    let gauge = SessionGauge::enter();
+    if let Ok((session, seat)) = Box::pin(greet(services, client, entered, caller)).await {
+        tokio::spawn(live(session, (gauge, seat)));
+    }
+}
+
+/// The session itself. What it takes up counts as long as it lives.
+async fn live(mut session: Box<Session>, _counted: (SessionGauge, OwnedSemaphorePermit)) {
     let end = session.run().await;
     Box::pin(session.wind_up(&end)).await;
 }
@@ -97,7 +105,12 @@ async fn enter(
     if let Some(report) = not_served(services, parameters) {
         return Err(LoginFailed::Refused(report));
     }
-    let (user, database) = (name(parameters, "user").unwrap_or_default(), database(parameters));
+    let user = name(parameters, "user").unwrap_or_default();
+    let database = match Channel::of(parameters) {
+        // As in pg_hba.conf.
+        Channel::Cluster => ALL_DATABASES.to_owned(),
+        Channel::Sql | Channel::Database => database(parameters),
+    };
     let caller = Caller { address, parameters, user: &user, database: &database };
     let (principal, server, greeting, upstream) =
         match services.gate.admit(client, &caller, services.clock.now()).await? {
@@ -120,10 +133,8 @@ async fn enter(
 }
 
 fn not_served(services: &Services, parameters: &Parameters) -> Option<Report> {
-    let replication = parameters.text("replication").is_some_and(|value| !OFF.contains(&value.to_lowercase().as_str()));
-    if replication {
-        let text = "replication connections are not served: they carry whole tables past every rule";
-        return Some(Report::new(sqlstate::FEATURE_NOT_SUPPORTED, text).hint("Connect to the upstream itself."));
+    if Channel::of(parameters) == Channel::Cluster {
+        return None;
     }
     let served = services.database.as_deref()?;
     let wanted = database(parameters);
@@ -174,14 +185,18 @@ async fn greet(
     client: Stream,
     entered: Entered,
     (parameters, address): (&Parameters, SocketAddr),
-) -> Result<(Session, OwnedSemaphorePermit), End> {
+) -> Result<(Box<Session>, OwnedSemaphorePermit), End> {
     let Entered { principal, server, greeting, upstream, seat } = entered;
+    let channel = Channel::of(parameters);
+    // What replicates the whole server carries the database that is served, whatever it says.
+    let replicated = services.database.clone().filter(|_| channel == Channel::Cluster);
     let who = Who {
         principal,
         environment: services.environment.clone(),
         client: Some(address),
-        database: database(parameters),
+        database: replicated.unwrap_or_else(|| database(parameters)),
     };
+    let since = services.clock.now();
     let row = SessionRow {
         id: SessionId::new(),
         principal: who.principal.name.clone(),
@@ -189,9 +204,10 @@ async fn greet(
         database: who.database.clone(),
         client: Some(address),
         application_name: parameters.text("application_name").unwrap_or_default(),
-        since: services.clock.now(),
+        since,
         backend_pid: greeting.pid,
-        holding: false,
+        human: who.principal.human.clone(),
+        activity: Activity::begun(since),
     };
     let scribe = Scribe::new(template(&services, &who, &row), services.clone());
     let backend = (upstream, greeting.pid, greeting.key.clone());
@@ -200,13 +216,17 @@ async fn greet(
     for (name, value) in &greeting.parameters {
         settings.server_reports(name, value);
     }
-    let mut session = Session {
+    let presence = services.databases.enter(&who.database);
+    let mut session = Box::new(Session {
+        database: services.databases.database(&who.database),
         services,
+        _presence: presence,
         who,
         registration,
         client: Peer::new(client),
         server: Peer::new(server),
         client_want: 0,
+        channel,
         phase: super::phase::Phase::default(),
         watch: super::watch::Watch::default(),
         names: super::names::Names::default(),
@@ -219,26 +239,31 @@ async fn greet(
         changed: false,
         own_changed: false,
         wrote: false,
+        calling: None,
         plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
         decided: Memo::default(),
+        foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),
         transaction_since: None,
+        shown: super::doing::Shown::default(),
         released: Vec::new(),
+        approved: None,
         unfinished: Vec::new(),
         rebinds: false,
         backend,
         cancel_requested: false,
         draining: false,
         killed: None,
-    };
+    });
     session.scribe.claims(&session.settings);
     session.server.input = greeting.rest;
     session.client.output = greeting.greeting;
     build::key_data(&mut session.client.output, greeting.pid, &secret);
     // Asked before the first query, so that no question of ours comes between BEGIN and what follows it.
     session.learn_names().await?;
+    session.learn_stream_timeout().await?;
     build::ready(&mut session.client.output, b'I');
     Ok((session, seat))
 }
@@ -246,6 +271,8 @@ async fn greet(
 impl Session {
     async fn run(&mut self) -> End {
         loop {
+            // Frames that are here already are handled without waiting for anything: others get their turn between them.
+            tokio::task::coop::consume_budget().await;
             if let Err(end) = self.next_frame().await {
                 return end;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::patience::{self, Timeouts};
+use super::patience::{self, Stream, Timeouts};
 use crate::analysis::{Encoding, SessionEffect};
 use crate::ids::NAME;
 use crate::wire::startup::Parameters;
@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub(super) generation: u64,
     /// What the server ends the session or a statement with.
     pub(super) timeouts: Timeouts,
+    /// How long a walsender's stream may stand still.
+    pub(super) stream: Stream,
     /// How long a hold waits on the live connection; `None`: as configured.
     pub(super) wait: Option<Duration>,
     pub(super) intent: Option<String>,
@@ -54,6 +56,7 @@ impl Default for Settings {
             touched: false,
             generation: 0,
             timeouts: Timeouts::default(),
+            stream: Stream::default(),
             wait: None,
             intent: None,
             agent: None,
@@ -189,7 +192,7 @@ impl Settings {
 }
 
 /// A duration as Postgres writes settings: a number of seconds, or with `ms`, `s`, `min`, `h`.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
     let number: u64 = digits.parse().ok()?;

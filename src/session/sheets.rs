@@ -2,19 +2,15 @@
 
 use std::sync::Arc;
 
+use super::ring::Ring;
 use crate::analysis::Facts;
 use crate::lineage::Sheet;
 use crate::policy::Decision;
 
-/// How many statements a session remembers.
-const ENTRIES_MAX: usize = 16;
-
 /// The sheets that were used last. Whoever changes what all records of a session share clears them.
 #[derive(Debug, Default)]
 pub(super) struct Sheets {
-    entries: Vec<Entry>,
-    /// The entry that gives way next.
-    oldest: usize,
+    entries: Ring<Entry>,
 }
 
 #[derive(Debug)]
@@ -30,22 +26,18 @@ impl Sheets {
     /// The sheet of a statement that has the same facts and the same decision: those that are one in memory also have one
     /// masked text ([`crate::analysis::Cache`]).
     pub(super) fn get(&self, facts: &Arc<Facts>, index: usize, decision: &Arc<Decision>) -> Option<Arc<Sheet>> {
-        let known = |entry: &&Entry| {
+        let known = |entry: &Entry| {
             Arc::ptr_eq(&entry.facts, facts) && entry.index == index && Arc::ptr_eq(&entry.decision, decision)
         };
-        self.entries.iter().find(known).map(|entry| entry.sheet.clone())
+        self.entries.find(known).map(|entry| entry.sheet.clone())
     }
 
     pub(super) fn keep(&mut self, facts: &Arc<Facts>, index: usize, decision: &Arc<Decision>, sheet: &Arc<Sheet>) {
         let entry = Entry { facts: facts.clone(), index, decision: decision.clone(), sheet: sheet.clone() };
-        match self.entries.get_mut(self.oldest) {
-            Some(place) => *place = entry,
-            None => self.entries.push(entry),
-        }
-        self.oldest = (self.oldest + 1) % ENTRIES_MAX;
+        self.entries.keep(entry);
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.entries.clear();
     }
 }

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use super::Session;
 use super::judge::{Compared, DEFINITIONS_AGE};
 use super::names::{Epoch, Prepared};
-use super::phase::{Request, Status};
+use super::phase::Status;
 use super::relay::End;
-use super::run::Run;
-use crate::analysis::{self, Facts, Kind, SessionEffect, StatementFacts};
+use super::run::{Run, leaves_all_as_it_is};
+use crate::analysis::{self, Facts, SessionEffect, StatementFacts};
 use crate::backend::planner::{Planned, Question};
 use crate::clock::{self, Timestamp};
 use crate::policy::{self, Basis, Decision, Estimate, Policy};
@@ -245,20 +245,21 @@ impl Session {
 
     /// A run was put on its way: what it writes is seen by this connection alone until its transaction ends.
     pub(super) fn note_writes(&mut self, run: &Run) {
-        self.wrote |= writes(run);
+        self.wrote |= run.writes();
+        if run.facts.statements.iter().any(moves_databases) {
+            self.services.databases.make_way();
+        }
     }
 
     /// A transaction has ended; what is on its way may have begun the next one.
     pub(super) fn forget_writes(&mut self) {
-        self.wrote = self.phase.requests().any(|request| match request {
-            Request::Query(run) | Request::Execute(run) | Request::Call(run) => writes(run),
-            _ => false,
-        });
+        self.wrote = self.phase.writes();
     }
 }
 
-fn writes(run: &Run) -> bool {
-    !run.facts.statements.iter().all(leaves_all_as_it_is)
+/// It wants to be alone in the database that it drops, alters or copies.
+fn moves_databases(facts: &StatementFacts) -> bool {
+    matches!(facts.command.as_str(), "CREATE DATABASE" | "ALTER DATABASE" | "DROP DATABASE")
 }
 
 /// A query whose size no text proves.
@@ -273,11 +274,4 @@ fn fetched(facts: &StatementFacts) -> Option<&str> {
         SessionEffect::Fetch { name, rows: None, moves: false } => Some(name.as_str()),
         _ => None,
     })
-}
-
-/// Whether the same statement behind it reads the same rows, on another connection too.
-fn leaves_all_as_it_is(facts: &StatementFacts) -> bool {
-    let harmless = |kind: &Kind| matches!(kind, Kind::Read | Kind::Session | Kind::Transaction);
-    let calls = facts.functions.iter().any(|name| !name.starts_with("pg_catalog."));
-    facts.pure_read || (facts.kinds.iter().all(harmless) && facts.opaque.is_empty() && !calls)
 }

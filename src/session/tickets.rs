@@ -12,6 +12,7 @@ use super::names::Prepared;
 use super::phase::{Described, Request};
 use super::relay::End;
 use super::run::Run;
+use super::walsender::Channel;
 use crate::analysis::scan::{StringMode, tokens};
 use crate::approvals::{Hold, HoldFilter};
 use crate::ids::NAME;
@@ -86,7 +87,7 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn query_for_tickets(&mut self, run: &Run) -> Result<Result<Option<Bytes>, Report>, End> {
-        if !run.asks_for_tickets() {
+        if !run.asks_for_tickets() || self.channel == Channel::Cluster {
             return Ok(Ok(None));
         }
         Ok(self.tickets().await?.map(|rows| Some(query_frame(&rows))))

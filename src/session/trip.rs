@@ -235,7 +235,7 @@ impl Session {
 
     /// The statement had completed: an error in its place makes the server agree with what the client is told.
     fn refuse_afterwards(&mut self, report: Report, in_query: bool, sync_sent: bool) {
-        let instead = if in_query { Instead::Query } else { Instead::Execute };
+        let instead = self.channel.refuses_by(if in_query { Instead::Query } else { Instead::Execute });
         let refusal = Refusal::new(instead, report, None);
         refusal.write(&mut self.server.output);
         self.phase.forwarded(Request::Refusal(Box::new(refusal)), Whose::Client);

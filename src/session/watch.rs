@@ -237,6 +237,10 @@ impl Session {
                 self.phase.copy_begins();
                 Fate::Pass
             }
+            b'W' => {
+                self.phase.stream_begins();
+                Fate::Pass
+            }
             b'S' => {
                 self.on_parameter(body);
                 Fate::Pass
@@ -257,7 +261,12 @@ impl Session {
 
     /// RAISE NOTICE is a way out for values too.
     fn on_notice(&mut self, body: &[u8]) -> Fate {
-        match self.redacted_notice(&Fields::new(body)) {
+        let fields = Fields::new(body);
+        // Our own question told something (client_min_messages = debug1); a warning may be about the connection itself.
+        if self.front_is_ours() && !self.watch.asked_within && fields.field(b'V') != Some(b"WARNING") {
+            return Fate::Drop;
+        }
+        match self.redacted_notice(&fields) {
             Some(report) => Fate::ReplaceNotice(report),
             None => Fate::Pass,
         }
@@ -297,8 +306,8 @@ impl Session {
         }
         let Some(front) = self.phase.answered() else { return Fate::Pass };
         match front.request {
-            Request::Parse(name, prepared) => self.names.set_statement(name, prepared),
-            Request::Bind(name, portal) => self.names.set_portal(name, portal),
+            Request::Parse(name, prepared) => self.names.set_statement(name, *prepared),
+            Request::Bind(name, portal) => self.names.set_portal(name, *portal),
             Request::CloseStatement(name) => self.names.close_statement(&name),
             Request::ClosePortal(name) => self.names.close_portal(&name),
             Request::Describe(described) => self.described(&described, &[]),
@@ -313,6 +322,10 @@ impl Session {
         let ours = self.front_is_ours();
         if self.watch.cutting.is_some() {
             return self.on_cut_too_late();
+        }
+        if self.phase.front().and_then(|front| front.request.run_mut()).is_some_and(|run| run.replicates) {
+            // One of its results has come to an end. The whole has not.
+            return Fate::Pass;
         }
         self.phase.copy_ended();
         let (epoch, names) = (self.epoch(), self.settings.names.clone());
@@ -413,7 +426,7 @@ impl Session {
 
     /// The front failed: its run is closed, and so is what the server discards with it.
     fn fail_front(&mut self, sqlstate: &str) {
-        self.phase.copy_in = false;
+        self.phase.copy_stops();
         let Some(front) = self.phase.front() else { return };
         let outcome = match &front.request {
             Request::Refusal(refusal) => refusal.outcome(),
@@ -477,19 +490,27 @@ fn ends_or_rewinds(body: &[u8]) -> bool {
 
 /// The same error, of the frame that the client sent and not of ours.
 fn naming(tag: u8, body: &[u8]) -> Vec<u8> {
-    let ours = b"0x43 ";
     let mut body = body.to_vec();
-    if let Some(at) = body.windows(ours.len()).position(|text| text == ours)
-        && let Some(place) = body.get_mut(at..at + ours.len())
-    {
-        place.copy_from_slice(format!("0x{tag:02X} ").as_bytes());
+    for (ours, theirs) in [
+        ("0x43 ".to_owned(), format!("0x{tag:02X} ")),
+        ("0x51 ".to_owned(), format!("0x{tag:02X} ")),
+        ("\"Q\"".to_owned(), format!("\"{}\"", char::from(tag))),
+    ] {
+        if let Some(at) = body.windows(ours.len()).position(|text| text == ours.as_bytes())
+            && let Some(place) = body.get_mut(at..at + ours.len())
+        {
+            place.copy_from_slice(theirs.as_bytes());
+        }
     }
     let mut frame = BytesMut::new();
     build::frame(&mut frame, b'E', |out| out.extend_from_slice(&body));
     frame.into()
 }
 
-/// The COPY met a frame of another kind: "unexpected message type 0x%02X during COPY from stdin".
+/// The COPY met a frame of another kind: "unexpected message type 0x%02X during COPY from stdin", or, where it goes both
+/// ways, "invalid standby message type \"%c\"".
 fn is_unexpected_in_copy(fields: &Fields<'_>) -> bool {
-    fields.sqlstate() == sqlstate::PROTOCOL_VIOLATION.as_str() && fields.field(b'R') == Some(b"CopyGetData")
+    let reader = fields.field(b'R');
+    fields.sqlstate() == sqlstate::PROTOCOL_VIOLATION.as_str()
+        && (reader == Some(b"CopyGetData") || reader == Some(b"ProcessRepliesIfAny"))
 }

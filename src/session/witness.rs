@@ -11,6 +11,7 @@ use super::names::Shows;
 use super::phase::{Described, Request, Whose};
 use super::relay::End;
 use super::run::Run;
+use super::table::is_same;
 use super::trip::Trip;
 use super::watch::Fate;
 use crate::analysis::{self, Facts, StatementFacts, Unforeseen};
@@ -38,8 +39,8 @@ impl Session {
             },
         };
         let asked = |request: &Request| match request {
-            Request::Describe(Described::Portal(portal)) | Request::Witness(portal) => **portal == *name,
-            Request::Describe(Described::Statement(asked)) => *asked == statement,
+            Request::Describe(Described::Portal(portal)) | Request::Witness(portal) => is_same(portal, name),
+            Request::Describe(Described::Statement(asked)) => is_same(asked, &statement),
             _ => false,
         };
         let kept = self.names.statement(&statement).filter(|kept| kept.text == run.text);
@@ -108,7 +109,16 @@ impl Session {
         }
         let Some(run) = self.phase.front().and_then(|front| front.request.run_mut()) else { return false };
         let (facts, current) = (run.facts.clone(), run.current);
-        facts.statements.get(current).is_some_and(|facts| !self.unforeseen(columns, facts).is_empty())
+        let epoch = self.epoch();
+        if self.foreseen.has(&facts, current, epoch, columns) {
+            return false;
+        }
+        let Some(statement) = facts.statements.get(current) else { return false };
+        let differs = !self.unforeseen(columns, statement).is_empty();
+        if !differs {
+            self.foreseen.keep(facts, current, epoch, columns);
+        }
+        differs
     }
 
     fn unforeseen(&self, columns: &[(u32, i16)], facts: &StatementFacts) -> Unforeseen {
@@ -151,9 +161,7 @@ impl Session {
         (run.current, run.since, run.witnessed) = (old.current, old.since, true);
         run.portal.clone_from(&old.portal);
         run.sent.clone_from(&old.sent);
-        if let Some(mine) = self.phase.front().and_then(|front| front.request.run_mut()) {
-            *mine = *run;
-        }
+        self.phase.judged_again(*run);
         Ok(agrees)
     }
 
@@ -163,7 +171,7 @@ impl Session {
             return Ok(());
         }
         let (services, database) = (self.services.clone(), self.who.database.clone());
-        services.databases.database(&database).mark_stale();
+        self.database.mark_stale();
         match self.wait_for(async move { services.databases.fresh(&database).await }).await? {
             Ok(shared) if !self.private => self.snapshot = Some(shared),
             Ok(_) => {}

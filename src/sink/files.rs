@@ -37,7 +37,7 @@ impl Files {
     /// Notes that all before `next` is sent.
     pub(super) fn save(&self, next: u64) -> io::Result<()> {
         let temporary = self.position.with_extension("position.new");
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(format!("{next}\n").as_bytes())?;
         file.sync_data()?;
         fs::rename(&temporary, &self.position)

@@ -65,6 +65,9 @@ pub enum StartupError {
     /// A parameter that stands twice: the server would take the last, a reader the first.
     #[error("startup packet repeats a parameter")]
     Duplicate,
+    /// Nobody, or an empty name.
+    #[error("no PostgreSQL user name specified in startup packet")]
+    NoUser,
 }
 
 /// Bytes of the whole packet, from its first four.
@@ -116,6 +119,9 @@ fn parameters(version: u32, mut reader: Reader<'_>) -> Result<Parameters, Startu
         pairs.push((name.to_vec(), value.to_vec()));
     }
     reader.end().map_err(|_| StartupError::Layout)?;
+    if !pairs.iter().any(|(name, value)| name == b"user" && !value.is_empty()) {
+        return Err(StartupError::NoUser);
+    }
     Ok(Parameters { minor, pairs })
 }
 

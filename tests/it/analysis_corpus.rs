@@ -18,7 +18,8 @@ use holdgate::backend::catalog::{load, signature};
 use holdgate::catalog::Catalog;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use super::oracle::{Place, Truth};
+use super::harness::{bin, is_root, server_command};
+use super::oracle::{Place, Truth, printed};
 
 /// A server of this test's own, reached over a socket in its directory.
 pub(crate) struct Server {
@@ -26,20 +27,9 @@ pub(crate) struct Server {
     bin: PathBuf,
 }
 
-/// Where Debian keeps the servers, the newest last.
-fn binaries() -> PathBuf {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .expect("install a PostgreSQL server: apt-get install postgresql")
-        .map(|entry| entry.unwrap().path().join("bin"))
-        .filter(|bin| bin.join("initdb").exists())
-        .collect();
-    found.sort();
-    found.pop().expect("install a PostgreSQL server: apt-get install postgresql")
-}
-
 impl Server {
     pub(crate) fn start() -> Self {
-        let server = Self { home: tempfile::tempdir().unwrap(), bin: binaries() };
+        let server = Self { home: tempfile::tempdir().unwrap(), bin: bin() };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(server.home.path()));
         }
@@ -59,15 +49,8 @@ impl Server {
         self.home.path().join("data")
     }
 
-    /// A command of the server's, as a user that may run it.
     fn command(&self, name: &str) -> Command {
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(self.bin.join(name));
-            command
-        } else {
-            Command::new(self.bin.join(name))
-        };
+        let mut command = server_command(&self.bin, name);
         command.current_dir(self.home.path()).stdout(Stdio::null());
         command
     }
@@ -77,11 +60,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         run(self.command("pg_ctl").args(["-s", "-m", "immediate", "stop", "-D"]).arg(self.data()));
     }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    id.stdout.starts_with(b"0")
 }
 
 fn run(command: &mut Command) {
@@ -119,16 +97,18 @@ impl Session {
         truth
     }
 
+    /// The server's major version.
+    pub(crate) async fn version(&self) -> u32 {
+        let number: String = self.client.query_one("SHOW server_version_num", &[]).await.unwrap().get(0);
+        number.parse::<u32>().unwrap() / 10_000
+    }
+
     /// The same as whoever the session is.
     pub(crate) async fn truth_as_is(&self, query: &str) -> Result<Truth, tokio_postgres::Error> {
         self.client.batch_execute("SET debug_print_rewritten = on; SET client_min_messages = log").await?;
-        self.notices.lock().unwrap().clear();
-        let prepared = self.client.batch_execute(&format!("PREPARE truth AS {query}")).await;
-        let trees = std::mem::take(&mut *self.notices.lock().unwrap());
-        self.client.batch_execute("RESET debug_print_rewritten; RESET client_min_messages; DEALLOCATE ALL").await?;
-        prepared?;
-        let tree = trees.iter().rev().find(|tree| !tree.contains("PREPARESTMT")).expect("the server printed no tree");
-        Ok(Truth::read(tree))
+        let tree = printed(&self.client, &self.notices, query).await;
+        self.client.batch_execute("RESET debug_print_rewritten; RESET client_min_messages").await?;
+        Ok(Truth::read(&tree?))
     }
 }
 

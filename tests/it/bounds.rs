@@ -1,5 +1,7 @@
 //! Texts that are made to be slow or to overflow a stack, through the proxy: refused or run, and nobody else notices.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
 use crate::harness::conn::{Conn, bind, execute, parse, query, sync};
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
 
@@ -34,6 +36,45 @@ fn a_hostile_text_is_an_error_of_its_own_session_and_of_no_other() {
         assert!(matches!(error.as_deref(), Some("54000" | "42601" | "54001")), "{error:?} for {}", &text[..40]);
         assert_eq!(other.query("SELECT 1").unwrap(), ["1"]);
     }
+}
+
+/// Files under a directory that somebody else could read.
+fn readable(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    let found = entries.flat_map(|entry| match entry.metadata().unwrap() {
+        metadata if metadata.is_dir() => readable(&entry.path()),
+        metadata if metadata.mode() & 0o077 == 0 => Vec::new(),
+        _ => vec![entry.path()],
+    });
+    found.collect()
+}
+
+#[test]
+fn files_in_a_state_directory_that_others_may_enter_are_the_owners_alone() {
+    let db = TestDb::new("open_state");
+    let state = tempfile::TempDir::new().unwrap();
+    std::fs::set_permissions(state.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let proxy = Proxy::start_in(state, &db.dsn(), &db.name, Options::default());
+    proxy.connect().query("SELECT email FROM customers WHERE id = 1").unwrap();
+    let open = readable(proxy.state.path());
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn a_long_pipeline_is_answered_in_full_and_others_are_served_beside_it() {
+    const STATEMENTS: usize = 5000;
+    let db = TestDb::new("long_pipeline");
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    let statements = (0..STATEMENTS).flat_map(|number| parse(&format!("s{number}"), "SELECT 1"));
+    conn.send(&statements.chain(sync()).collect::<Vec<u8>>());
+    assert_eq!(proxy.connect().query("SELECT 1").unwrap(), ["1"]);
+    assert_eq!(conn.tags(), "1".repeat(STATEMENTS) + "ZI");
+    // Each Bind names a statement of an older batch, and none is confirmed before the Sync.
+    let runs = (0..STATEMENTS).flat_map(|number| [bind("", &format!("s{number}")), execute("", 0)].concat());
+    conn.send(&runs.chain(sync()).collect::<Vec<u8>>());
+    assert_eq!(proxy.connect().query("SELECT 1").unwrap(), ["1"]);
+    assert_eq!(conn.tags(), "2DC".repeat(STATEMENTS) + "ZI");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn asked(db: &TestDb, api: &Api, sql: &str) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-fn approved(db: &TestDb, proxy: &Proxy, sql: &str) -> String {
+pub fn approved(db: &TestDb, proxy: &Proxy, sql: &str) -> String {
     let (status, hold) = asked(db, &proxy.api(), sql);
     assert_eq!(status, 201, "{hold}");
     let id = hold["id"].as_str().unwrap().to_owned();
@@ -44,7 +44,7 @@ fn approved(db: &TestDb, proxy: &Proxy, sql: &str) -> String {
 }
 
 /// A second person with a token of their own.
-fn with_carol(label: &str) -> (TestDb, Proxy, Client, Api, tempfile::TempDir) {
+pub fn with_carol(label: &str) -> (TestDb, Proxy, Client, Api, tempfile::TempDir) {
     let db = TestDb::new(label);
     let dir = tempfile::TempDir::new().unwrap();
     let token = "carol-token-0123456789abcdef";
@@ -284,4 +284,71 @@ fn an_admin_pauses_resumes_kills_reloads_and_explains_in_psql_and_each_act_is_a_
     for word in ["pause", "resume", "reload", "kill"] {
         assert!(log.contains(&format!("\"verdict\":\"{word}\"")), "{word}: {log}");
     }
+}
+
+#[test]
+fn a_ticket_is_spent_by_whichever_protocol_the_same_text_comes() {
+    let (_db, proxy, client) = start("ticket_forms");
+    let extended = |sql: &str| client.wait(client.inner.query(sql, &[])).map(drop);
+    for (table, first_is_simple) in [("t_simple", true), ("t_extended", false)] {
+        let sql = format!("CREATE TABLE {table} (a int)");
+        let (first, second) = if first_is_simple {
+            (client.fails(&sql), fault(&extended(&sql).unwrap_err()))
+        } else {
+            (fault(&extended(&sql).unwrap_err()), client.fails(&sql))
+        };
+        assert_eq!((first.0.as_str(), second.0.as_str()), ("57H01", "57H01"));
+        let id = proxy.api().wait_for_hold(table)["id"].as_str().unwrap().to_owned();
+        assert!(first.1.contains(&id) && second.1.contains(&id), "one hold: {first:?} {second:?}");
+        assert_eq!(proxy.api().decide(&id, "approve", "seen").0, 200);
+        if first_is_simple {
+            extended(&sql).unwrap();
+        } else {
+            client.query(&sql).unwrap();
+        }
+        assert_eq!(client.fails(&sql).0, "57H01", "an approval is spent once");
+    }
+}
+
+#[test]
+fn a_denial_by_a_person_says_in_json_who_and_why() {
+    let (_db, proxy, client) = start("denied_json");
+    client.query("SET holdgate.wait = '30s'").unwrap();
+    let denying = proxy.api().decide_later("t_denied", "deny");
+    let error = client.query("CREATE TABLE t_denied (a int)").unwrap_err();
+    let hold = denying.join().unwrap();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "42501");
+    let detail: Value = serde_json::from_str(error.detail().unwrap()).unwrap();
+    assert_eq!((&detail["hold"], detail["state"].as_str()), (&hold["id"], Some("denied")));
+    assert_eq!((detail["reason"].as_str(), &detail["rule"]), (Some("reason of the test"), &hold["rule"]));
+    assert!(detail["by"].is_string() && detail["decided_at"].is_string(), "{detail}");
+}
+
+#[test]
+fn show_sessions_says_who_does_what_since_when_and_on_which_hold_it_waits() {
+    let (_db, proxy, client) = start("sessions");
+    let row = |part: &'static str| {
+        let rows = proxy.admin("SHOW SESSIONS");
+        rows.lines().find(|row| row.contains(part)).map(|row| row.split('|').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let [state, agent, statement, transaction, hold] = [6, 9, 11, 12, 13];
+    client.query("SET holdgate.agent = 'reporter \u{202e}7'").unwrap();
+    client.query("SELECT 1 FROM orders LIMIT 1").unwrap();
+    let idle = eventually("it is idle", || row("reporter").filter(|row| row[state] == "idle"));
+    assert_eq!((idle[agent].as_str(), idle[statement].as_str()), ("reporter \\u{202e}7", "SELECT"));
+    assert_eq!((idle[transaction].as_str(), idle[hold].as_str()), ("", ""));
+    client.query("BEGIN").unwrap();
+    let begun = eventually("a transaction", || row("reporter").filter(|row| row[state] == "idle in transaction"));
+    assert!(!begun[transaction].is_empty());
+    client.query("SELECT nothing").unwrap_err();
+    eventually("it is aborted", || row("reporter").filter(|row| row[state] == "idle in transaction (aborted)"));
+    client.query("ROLLBACK").unwrap();
+    client.query("SET holdgate.wait = '30s'").unwrap();
+    let running = std::thread::spawn(move || client.query("CREATE TABLE t_held (a int)").map(drop));
+    let held = eventually("it is held", || row("reporter").filter(|row| row[state] == "held" && !row[hold].is_empty()));
+    let id = proxy.api().wait_for_hold("t_held")["id"].as_str().unwrap().to_owned();
+    assert_eq!((held[hold].as_str(), held[statement].as_str()), (id.as_str(), "CREATE TABLE"));
+    proxy.api().decide(&id, "approve", "seen");
+    running.join().unwrap().unwrap();
 }

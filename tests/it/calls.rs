@@ -12,6 +12,7 @@ fn start(label: &str, policy: Option<&str>) -> (TestDb, Proxy) {
     let db = TestDb::new(label);
     db.direct(
         "CREATE FUNCTION leak(int) RETURNS text LANGUAGE sql AS 'SELECT email FROM customers WHERE id = $1';
+         CREATE FUNCTION leak(text) RETURNS text LANGUAGE sql AS 'SELECT upper($1)';
          CREATE FUNCTION leak(text, text) RETURNS text LANGUAGE sql AS 'SELECT $1 || $2';
          CREATE FUNCTION asked(int, text) RETURNS text LANGUAGE sql AS 'SELECT $2 || $1'",
     );
@@ -48,6 +49,21 @@ fn a_call_is_judged_by_the_body_of_that_function() {
     assert!(frames.iter().any(|frame| frame.tag == 'V' && frame.body.ends_with(b"mine")), "{frames:?}");
     conn.send(&query("SELECT 1"));
     assert_eq!(conn.tags(), "TDCZI");
+}
+
+#[test]
+fn of_functions_of_one_name_and_as_many_arguments_the_one_that_is_called_counts() {
+    let (db, proxy) = start("call_overload", Some(POLICY));
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    for _ in 0..2 {
+        conn.send(&call(oid(&db, "leak(text)"), &["harmless"]));
+        let frames = conn.until('Z');
+        assert!(frames.iter().any(|frame| frame.tag == 'V' && frame.body.ends_with(b"HARMLESS")), "{frames:?}");
+        conn.send(&call(oid(&db, "leak(int)"), &["7"]));
+        assert_eq!(conn.until('Z')[0].field(b'C'), "42501");
+    }
+    conn.send(&query("SELECT leak(CAST('harmless' AS text))"));
+    assert_eq!(conn.until('Z')[0].field(b'C'), "42501", "a query may mean either");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::node::{self, run};
 const PACKAGES: [&str; 2] = ["psycopg[binary]==3.2.9", "asyncpg==0.30.0"];
 
 /// A Python with the drivers, made at first use.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let lock = File::create(target.join("python.lock")).unwrap();
     lock.lock().unwrap();
@@ -27,7 +27,7 @@ fn python() -> PathBuf {
 const NODE_PACKAGES: [&str; 3] = ["pg@8.16.3", "pg-cursor@2.15.3", "pg-copy-streams@7.0.0"];
 
 /// A folder with Node's drivers, made at first use.
-fn node_modules() -> PathBuf {
+pub fn node_modules() -> PathBuf {
     node::modules("node", &NODE_PACKAGES)
 }
 

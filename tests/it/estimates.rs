@@ -25,10 +25,21 @@ const MANY: &str = "SELECT email FROM customers WHERE city <> 'nowhere'";
 /// All of a table, of which the catalog has a count.
 const ALL: &str = "SELECT email FROM customers";
 
+/// A planner that is waited for until it answers, however busy the machine is.
+const WAIT: Duration = Duration::from_mins(1);
+
 fn start(label: &str) -> (TestDb, Proxy) {
     let db = TestDb::new(label);
-    let proxy = Proxy::start(&db, Options { policy: Some(POLICY), ..Options::default() });
+    let proxy = start_as(&db, &db.dsn());
     (db, proxy)
+}
+
+fn start_as(db: &TestDb, dsn: &str) -> Proxy {
+    let dir = tempfile::TempDir::new().unwrap();
+    let config = dir.path().join("holdgate.yaml");
+    std::fs::write(&config, format!("limits: {{ planner_wait: {}s }}\n", WAIT.as_secs())).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    Proxy::start_to(dsn, &db.name, Options { policy: Some(POLICY), arguments: &arguments, ..Options::default() })
 }
 
 fn client(proxy: &Proxy) -> Client {
@@ -116,8 +127,7 @@ fn code_of_peoples_never_runs_to_make_an_estimate() {
          CREATE DOMAIN d AS text CHECK (trace(value)); ANALYZE",
     );
     let dsn = format!("postgres://agent_trust@127.0.0.1:{}/{}", db.port, db.name);
-    let options = Options { policy: Some(POLICY), ..Options::default() };
-    let proxy = Proxy::start_to(&dsn, &db.name, options);
+    let proxy = start_as(&db, &dsn);
     let client = Client::connect(&proxy.dsn("agent_trust"));
     client.query("SET holdgate.wait = '0s'").unwrap();
     // The proxy's connections do ask the planner, and planning does run the function.
@@ -240,7 +250,7 @@ fn several_statements_of_one_text_are_planned_each_by_itself() {
     assert_eq!(source(&held(&proxy, &client, &sql)), "counted", "what comes before it writes");
 }
 
-fn databases(db: &TestDb, connections_max: usize) -> Databases {
+fn databases(db: &TestDb, connections_max: usize, wait: Duration) -> Databases {
     let upstream = Upstream {
         host: "127.0.0.1".into(),
         port: db.port,
@@ -251,7 +261,7 @@ fn databases(db: &TestDb, connections_max: usize) -> Databases {
     };
     let credential = Credential { user: "postgres".into(), password: None };
     Databases::new(upstream, Some(credential), TagRules::default(), Memory::passing().unwrap())
-        .with_planners(connections_max)
+        .with_planners(connections_max, wait)
 }
 
 fn question(query: &str) -> Question {
@@ -267,7 +277,7 @@ fn question(query: &str) -> Question {
 #[tokio::test]
 async fn two_commands_never_go() {
     let db = TestDb::new("est_two");
-    let databases = databases(&db, 2);
+    let databases = databases(&db, 2, WAIT);
     assert!(databases.plan(&db.name, &question("SELECT 1")).await.is_ok());
     for text in
         ["SELECT 1; SELECT 2", "SELECT 1; COMMIT; CREATE TABLE made (a int)", "ANALYZE SELECT pg_advisory_lock(1)"]
@@ -284,7 +294,7 @@ async fn two_commands_never_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn planners_are_few_and_waited_for_within_bounds() {
     let db = TestDb::new("est_pool");
-    let databases = std::sync::Arc::new(databases(&db, 1));
+    let databases = std::sync::Arc::new(databases(&db, 1, Duration::from_secs(2)));
     let (other, connection) = tokio_postgres::connect(&db.dsn(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     other.batch_execute("BEGIN; LOCK TABLE customers IN ACCESS EXCLUSIVE MODE").await.unwrap();

@@ -35,7 +35,7 @@ fn a_denial_in_autocommit_names_rule_hold_and_reason_and_leaves_the_session_usab
     let (code, text) = client.fails("DROP TABLE orders");
     let hold = decided.join().unwrap();
     assert_eq!(code, "42501");
-    for part in ["ddl-needs-a-dba", hold["id"].as_str().unwrap(), "Reason of the test"] {
+    for part in ["ddl-needs-a-dba", hold["id"].as_str().unwrap(), "reason of the test"] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(client.query("SELECT 1").unwrap(), ["1"]);

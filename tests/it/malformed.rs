@@ -58,6 +58,27 @@ fn bytes_in_clear_behind_an_ssl_request_are_refused() {
 }
 
 #[test]
+fn bytes_in_clear_behind_a_gss_request_are_refused() {
+    let (db, proxy) = start("clear_gss");
+    let request = [&8_u32.to_be_bytes()[..], &80_877_104_u32.to_be_bytes()].concat();
+    let mut conn = Conn::open(&proxy.postgres);
+    conn.send(&[request.clone(), startup(&[("user", "agent_trust"), ("database", &db.name)])].concat());
+    let frame = conn.frame().unwrap();
+    assert_eq!(frame.field(b'C'), "08P01", "{frame:?}");
+    assert!(conn.is_closed());
+    others_are_served(&proxy);
+}
+
+#[test]
+fn a_user_without_a_name_is_told_so() {
+    let (_db, proxy) = start("nameless");
+    let mut conn = Conn::open(&proxy.postgres);
+    conn.send(&startup(&[("user", "")]));
+    assert_eq!(conn.frame().unwrap().field(b'C'), "28000");
+    assert!(conn.is_closed());
+}
+
+#[test]
 fn a_query_with_bytes_after_its_nul_is_one_error_and_no_second_query() {
     let (db, proxy) = start("smuggle");
     let mut conn = Conn::session(&proxy.postgres, &db.name);
@@ -139,16 +160,4 @@ fn all_problems_of_a_configuration_come_at_once_and_nothing_starts() {
     for part in ["holdgate.yaml:1", "holdgate.yaml:2", "holdgate.yaml:3", "holdgate.yaml:4"] {
         assert!(said.contains(part), "{part} in {said}");
     }
-}
-
-#[test]
-fn a_replication_connection_is_refused() {
-    let (db, proxy) = start("replication");
-    for value in ["true", "database", "1", "on"] {
-        let mut conn = Conn::open(&proxy.postgres);
-        conn.send(&startup(&[("user", "postgres"), ("database", &db.name), ("replication", value)]));
-        assert_eq!(conn.frame().unwrap().field(b'C'), "0A000");
-        assert!(conn.is_closed());
-    }
-    others_are_served(&proxy);
 }

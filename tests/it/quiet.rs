@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use crate::harness::conn::{Conn, bind, execute, parse, sync};
 use crate::harness::{Options, Proxy, TestDb};
 
 const SEPARATOR: &str = "-- statement\n";
@@ -35,9 +36,18 @@ struct Bothered {
     verdict: String,
     rule: String,
     columns: Vec<String>,
-    /// Read by whoever looks at a failure.
-    #[expect(dead_code, reason = "printed where an assertion fails")]
     opaque: Vec<String>,
+}
+
+impl Bothered {
+    /// Whether it is opaque for this alone: the server's own catalog has no such name in this version.
+    fn is_of_another_version(&self, version: u32) -> bool {
+        let other = !self.opaque.is_empty() && self.opaque.iter().all(|why| why.ends_with("is not in the catalog"));
+        if other {
+            eprintln!("skipped on version {version}: {}", self.sql);
+        }
+        other
+    }
 }
 
 fn fixture(name: &str) -> String {
@@ -104,7 +114,13 @@ fn bothered_of(tool: &str, least: usize) -> Vec<Bothered> {
     let in_session: Vec<String> =
         (0..statements.len()).map(|at| with_names(&statements[..at], statements[at])).collect();
     let in_session: Vec<&str> = in_session.iter().map(String::as_str).collect();
-    bothered(&db, &in_session)
+    let mut found = bothered(&db, &in_session);
+    // A tool asks each version for what its catalog has.
+    let version = db.version();
+    if !text.contains(&format!("PostgreSQL {version}.")) {
+        found.retain(|it| !it.is_of_another_version(version));
+    }
+    found
 }
 
 /// A statement behind whatever made the prepared statement or cursor that it names: each text is a session of its own.
@@ -199,8 +215,58 @@ quiet! {
     knex_is_never_bothered: "knex", 20;
     typeorm_is_never_bothered: "typeorm", 30;
     drizzle_is_never_bothered: "drizzle", 8;
+    sqlx_is_never_bothered: "sqlx", 13;
     postgraphile_is_never_bothered: "postgraphile", 1;
     an_application_is_never_bothered: "application", 150;
+}
+
+/// A checker of queries asks for the plan of what it has only prepared, by the name that Parse gave it.
+#[test]
+fn the_plan_of_a_statement_that_parse_named_is_let_through() {
+    let db = shop("quiet_named");
+    let proxy = Proxy::start(&db, Options::default());
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    for (name, sql) in [("a", "SELECT id, city FROM customers WHERE id = $1"), ("b", "SELECT count(*) FROM orders")] {
+        conn.send(&[parse(name, sql), sync()].concat());
+        conn.until('Z');
+    }
+    for explain in ["EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE a (NULL)", "EXPLAIN (FORMAT JSON) EXECUTE b"] {
+        conn.send(&[parse("", explain), bind("", ""), execute("", 0), sync()].concat());
+        assert_eq!(conn.tags(), "12DCZI", "{explain}");
+    }
+}
+
+/// Queries in the manner of what servers of APIs and consoles ask a catalog: rows of it as values, lists of names that
+/// come as JSON, recursion over types, trees of definitions, rights by name, sizes, and who waits for whom.
+const CONSOLES: &[&str] = &[
+    "SELECT n.oid, n.*, d.description FROM pg_namespace n LEFT JOIN pg_description d ON d.objoid = n.oid ORDER BY 2",
+    "SELECT r.oid, r.*, s.description FROM pg_roles r LEFT JOIN pg_shdescription s ON s.objoid = r.oid",
+    "SELECT c.*, pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid) FROM pg_class c WHERE c.relnamespace = $1",
+    "SELECT i.*, pg_get_expr(i.indexprs, i.indrelid, true), pg_stat_get_numscans(i.indexrelid) FROM pg_index i",
+    "SELECT json_build_object('columns', coalesce(a.names, '[]')) FROM jsonb_to_recordset($1) AS t (name text) \
+     LEFT JOIN pg_class c ON c.relname = t.name LEFT JOIN LATERAL (SELECT jsonb_agg(attname) AS names \
+     FROM pg_attribute WHERE attrelid = c.oid) a ON true",
+    "SELECT information_schema._pg_char_max_length(information_schema._pg_truetypid(a.*, t.*), \
+     information_schema._pg_truetypmod(a.*, t.*)) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid",
+    "WITH RECURSIVE base AS (SELECT oid, typbasetype FROM pg_type UNION SELECT b.oid, t.typbasetype FROM base b \
+     JOIN pg_type t ON t.oid = b.typbasetype) SELECT array_agg((oid, typbasetype)) FROM base WHERE typbasetype = 0",
+    "SELECT p.oid, array_agg((name, type::regtype::text) ORDER BY place) FROM pg_proc p, \
+     unnest(proargnames, proargtypes, proargmodes) WITH ORDINALITY AS a (name, type, mode, place) GROUP BY p.oid",
+    "SELECT (replace(r.ev_action::text, '{', '[')::json -> 0) ->> 'resno' FROM pg_rewrite r \
+     JOIN pg_class c ON c.oid = r.ev_class WHERE c.relkind = 'v'",
+    "SELECT substr(s, strpos(s, '=') + 1) FROM pg_db_role_setting, unnest(setconfig) s WHERE setrole = current_user::regrole",
+    "SELECT schemaname, has_table_privilege(current_user, format('%I.%I', schemaname, tablename), 'SELECT') FROM pg_tables",
+    "SELECT true FROM public.customers WHERE 1 <> 1 LIMIT 0",
+    "SELECT pid, state, wait_event_type || ': ' || wait_event, pg_blocking_pids(pid) FROM pg_stat_activity",
+    "SELECT row_to_json(t) FROM (SELECT count(*) FILTER (WHERE state = 'active') AS active FROM pg_stat_activity) t",
+    "SELECT pg_size_pretty(pg_total_relation_size(c.oid)), s.n_live_tup FROM pg_class c \
+     JOIN pg_stat_user_tables s ON s.relid = c.oid",
+];
+
+#[test]
+fn a_console_over_the_catalog_is_never_bothered() {
+    let bothered = bothered(&shop("quiet_consoles"), CONSOLES);
+    assert!(bothered.is_empty(), "{bothered:#?}");
 }
 
 #[test]
@@ -351,7 +417,11 @@ fn pg_dump_writes_the_same_schema_through_the_proxy() {
     for arguments in
         [&["--schema-only"][..], &["--schema-only", "--schema=warehouse"], &["--schema-only", "-t", "orders"]]
     {
-        let (ok, direct, _) = client("pg_dump", &db, db.port, arguments);
+        let (ok, direct, said) = client("pg_dump", &db, db.port, arguments);
+        if said.contains("server version mismatch") {
+            eprintln!("skipped on version {}: {said}", db.version());
+            return;
+        }
         assert!(ok && direct.contains("CREATE TABLE"));
         let (ok, through, said) = client("pg_dump", &db, proxy.port, arguments);
         assert!(ok, "{said}");

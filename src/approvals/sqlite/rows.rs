@@ -1,16 +1,23 @@
 //! The statements over the store's tables; no rule of a hold is here.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::approvals::{
-    Before, Counts, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, OutboxRow, Page, Seal, Secret,
+    Before, Counts, Hold, HoldChange, HoldEnd, HoldFilter, HoldState, NewHold, Once, OutboxRow, Page, Seal, Secret,
     StoreError, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::ids::{HoldId, StatementId};
 use crate::lineage::StatementRecord;
+
+/// How long the answer of a request is kept under its key.
+const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Answers that are kept; the oldest goes first.
+const ANSWERS_MAX: u32 = 4096;
 
 /// One row of `hold`.
 #[derive(Clone, Debug)]
@@ -45,12 +52,7 @@ impl Row {
     pub(super) fn hold(&self) -> Hold {
         let mut hold = self.shown.clone();
         if let Some(secret) = &self.secret {
-            hold.statement.clone_from(&secret.statement);
-            hold.parameters.clone_from(&secret.parameters);
-            let steps = hold.bundle.iter_mut().flat_map(|bundle| &mut bundle.steps);
-            for (step, text) in steps.zip(&secret.steps) {
-                step.statement.clone_from(text);
-            }
+            reveal(&mut hold, secret);
         }
         hold
     }
@@ -72,7 +74,7 @@ impl Row {
     }
 }
 
-const COLUMNS: &str = "seq, state, shown, sealed, record";
+const COLUMNS: &str = "state, shown, sealed, record";
 
 pub(super) fn find(db: &Connection, seal: &Seal, id: &HoldId) -> Result<Option<Row>, StoreError> {
     let raw = db
@@ -82,24 +84,81 @@ pub(super) fn find(db: &Connection, seal: &Seal, id: &HoldId) -> Result<Option<R
     raw.map(|raw| raw.row(seal)).transpose()
 }
 
-/// The states are compiled into the text: they are words of ours, and the index is chosen by them.
 pub(super) fn page(db: &Connection, seal: &Seal, filter: &HoldFilter) -> Result<Page, StoreError> {
-    let states = if filter.states.is_empty() { &HoldState::ALL } else { filter.states.as_slice() };
-    let of = if filter.principal.is_some() { "principal = ?3" } else { "?3 IS NULL" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM hold WHERE state IN ({}) AND seq < ?1 AND {of} ORDER BY seq DESC LIMIT ?2",
-        state_list(states)
-    );
     let limit = usize::try_from(filter.limit.max(1)).unwrap_or(usize::MAX);
     let before = filter.before.unwrap_or(i64::MAX);
-    let mut statement = db.prepare_cached(&sql)?;
-    // One more than asked tells whether there is a next page.
-    let raws = statement
-        .query_map(params![before, i64::from(filter.limit.max(1)) + 1, filter.principal], Raw::read)?
+    let mut statement = db.prepare_cached(&places(filter))?;
+    // One more than asked tells whether there is a next page; it is not read.
+    let places = statement
+        .query_map(params![before, i64::from(filter.limit.max(1)) + 1, filter.principal], |row| row.get::<_, i64>(0))?
         .collect::<Result<Vec<_>, _>>()?;
-    let next = raws.get(limit).and_then(|_| raws.get(limit - 1)).map(|raw| raw.seq);
-    let holds = raws.into_iter().take(limit).map(|raw| Ok(raw.row(seal)?.hold()));
+    let next = places.get(limit).and_then(|_| places.get(limit - 1)).copied();
+    let mut row = db.prepare_cached("SELECT shown, sealed FROM hold WHERE seq = ?1")?;
+    let holds = places.into_iter().take(limit).map(|place| {
+        let (shown, sealed) =
+            row.query_row([place], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))?;
+        let mut hold: Hold = from_json(&shown)?;
+        if let Some(sealed) = sealed {
+            let secret = seal.open(&hold.id, &sealed)?;
+            reveal(&mut hold, &secret);
+        }
+        Ok(hold)
+    });
     Ok(Page { holds: holds.collect::<Result<_, StoreError>>()?, next })
+}
+
+/// The places of a page: of each state as many as the page has at most, by its index, so that neither history nor the
+/// other pages are read. The states are compiled into the text: they are words of ours.
+fn places(filter: &HoldFilter) -> String {
+    let states = if filter.states.is_empty() { &HoldState::ALL } else { filter.states.as_slice() };
+    let of = if filter.principal.is_some() { "principal = ?3" } else { "?3 IS NULL" };
+    let one = |state: &HoldState| {
+        let of_state = format!("state = '{}' AND {of} AND seq < ?1", state.as_str());
+        format!("SELECT seq FROM (SELECT seq FROM hold WHERE {of_state} ORDER BY seq DESC LIMIT ?2)")
+    };
+    let all = states.iter().map(one).collect::<Vec<_>>().join(" UNION ");
+    format!("SELECT seq FROM ({all}) ORDER BY seq DESC LIMIT ?2")
+}
+
+/// The answer of a key that is not too old: what was asked, and the hold as it stood then, masked.
+pub(super) fn answer(
+    db: &Connection,
+    (operator, key): (&str, &str),
+    at: Timestamp,
+) -> Result<Option<(Vec<u8>, Hold)>, StoreError> {
+    let found = db
+        .prepare_cached("SELECT request, shown FROM answer WHERE operator = ?1 AND key = ?2 AND at > ?3")?
+        .query_row(params![operator, key, at.before(ANSWERS_KEPT).as_micros()], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    found.map(|(request, shown)| Ok((request, from_json(&shown)?))).transpose()
+}
+
+/// Keeps an answer under its key; those that are too old or too many go.
+pub(super) fn note_answer(
+    db: &Connection,
+    (operator, once): (&str, &Once),
+    shown: &Hold,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT OR REPLACE INTO answer (operator, key, request, shown, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![operator, once.key, once.request, json(shown)?, at.as_micros()])?;
+    db.prepare_cached(
+        "DELETE FROM answer WHERE at <= max(?1, ifnull((SELECT at FROM answer ORDER BY at DESC LIMIT 1 OFFSET ?2), ?1))",
+    )?
+    .execute(params![at.before(ANSWERS_KEPT).as_micros(), ANSWERS_MAX])?;
+    Ok(())
+}
+
+/// Text and values in their places.
+pub(super) fn reveal(hold: &mut Hold, secret: &Secret) {
+    hold.statement.clone_from(&secret.statement);
+    hold.parameters.clone_from(&secret.parameters);
+    let steps = hold.bundle.iter_mut().flat_map(|bundle| &mut bundle.steps);
+    for (step, text) in steps.zip(&secret.steps) {
+        step.statement.clone_from(text);
+    }
 }
 
 pub(super) fn insert(db: &Connection, seal: &Seal, row: &Row) -> Result<(), StoreError> {
@@ -282,7 +341,6 @@ pub(super) fn outbox_holds(db: &Connection, id: &HoldId) -> Result<bool, StoreEr
 
 /// One row as it lies in the file.
 struct Raw {
-    seq: i64,
     state: String,
     shown: String,
     sealed: Option<Vec<u8>>,
@@ -291,7 +349,7 @@ struct Raw {
 
 impl Raw {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { seq: row.get(0)?, state: row.get(1)?, shown: row.get(2)?, sealed: row.get(3)?, record: row.get(4)? })
+        Ok(Self { state: row.get(0)?, shown: row.get(1)?, sealed: row.get(2)?, record: row.get(3)? })
     }
 
     fn row(self, seal: &Seal) -> Result<Row, StoreError> {
@@ -329,3 +387,7 @@ fn json(value: &impl Serialize) -> Result<String, StoreError> {
 fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Storage(format!("a row cannot be read: {error}")))
 }
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

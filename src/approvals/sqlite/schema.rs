@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::approvals::StoreError;
 
 /// The form that this build reads and writes; kept in the file as `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// `shown` is the hold as history may show it (JSON, text and values masked); `sealed` is there while it is open.
 const TABLES: &str = "
@@ -45,7 +45,20 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_hold ON outbox (hold);
 CREATE INDEX hold_by_step ON hold (next_step) WHERE next_step IS NOT NULL;
 CREATE INDEX hold_history ON hold (principal, state);
-PRAGMA user_version = 2;
+";
+
+/// What requests under a key were answered: the hold as it stood then, masked.
+const ANSWERS: &str = "
+CREATE TABLE answer (
+    operator TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request BLOB NOT NULL,
+    shown TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (operator, key)
+) STRICT;
+CREATE INDEX answer_by_age ON answer (at);
+PRAGMA user_version = 3;
 ";
 
 /// From form 1: bundles came, and the history of a principal is asked for. `next_step` is the digest of the statement of
@@ -54,7 +67,6 @@ const FROM_1: &str = "
 ALTER TABLE hold ADD COLUMN next_step TEXT;
 CREATE INDEX hold_by_step ON hold (next_step) WHERE next_step IS NOT NULL;
 CREATE INDEX hold_history ON hold (principal, state);
-PRAGMA user_version = 2;
 ";
 
 /// A store that lives as long as its process, for tests of the rules and not of the disk.
@@ -93,8 +105,9 @@ fn prepare(connection: Connection) -> Result<Connection, StoreError> {
 fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
-        0 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?),
-        1 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} COMMIT;"))?),
+        0 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} {ANSWERS} COMMIT;"))?),
+        1 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} {ANSWERS} COMMIT;"))?),
+        2 => Ok(connection.execute_batch(&format!("BEGIN IMMEDIATE; {ANSWERS} COMMIT;"))?),
         VERSION => {
             // Takes the lock at once, so that two starts cannot both succeed.
             Ok(connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")?)
@@ -116,7 +129,7 @@ mod tests {
             .replace("    record TEXT NOT NULL,\n    next_step TEXT\n) STRICT;", "    record TEXT NOT NULL\n) STRICT;")
             .replace("CREATE INDEX hold_by_step ON hold (next_step) WHERE next_step IS NOT NULL;", "")
             .replace("CREATE INDEX hold_history ON hold (principal, state);", "")
-            .replace("user_version = 2", "user_version = 1");
+            + "PRAGMA user_version = 1;";
         old.execute_batch(&first).unwrap();
         old.execute_batch("INSERT INTO hold VALUES (1, 'a', 'denied', 'h', 'p', 'd', 0, '{}', NULL, '{}')").unwrap();
         drop(old);

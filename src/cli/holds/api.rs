@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
 use super::Target;
@@ -12,6 +12,8 @@ use crate::ids::NAME;
 
 /// The longest that one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(35);
+/// The longest silence of a stream: the proxy says something each quarter of a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Pages that a list follows at most.
 const PAGES_MAX: usize = 100;
 
@@ -55,10 +57,12 @@ impl ApiError {
     }
 }
 
-/// One proxy, as one operator.
-#[derive(Debug)]
+/// One proxy, as one operator. Clones share connections.
+#[derive(Clone, Debug)]
 pub(in crate::cli) struct Api {
     client: Client,
+    /// Without a bound on the whole answer.
+    streams: Client,
     base: Url,
     token: String,
 }
@@ -71,16 +75,9 @@ impl Api {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())
             .ok_or_else(|| ApiError::Url(target.url.clone()))?;
-        let agent = format!("{NAME}/{}", env!("CARGO_PKG_VERSION"));
-        let client = Client::builder()
-            .timeout(ANSWER_MAX)
-            .user_agent(agent)
-            .redirect(reqwest::redirect::Policy::none())
-            // The token goes to the address that was given, and to nobody in between.
-            .no_proxy()
-            .build()
-            .map_err(|error| ApiError::Failed(error.to_string()))?;
-        Ok(Self { client, base, token: target.token.clone() })
+        let client = built(Client::builder().timeout(ANSWER_MAX))?;
+        let streams = built(Client::builder().connect_timeout(ANSWER_MAX).read_timeout(SILENCE_MAX))?;
+        Ok(Self { client, streams, base, token: target.token.clone() })
     }
 
     /// All holds in these states (separated by commas; empty for any), the newest first.
@@ -122,6 +119,25 @@ impl Api {
         }
     }
 
+    /// The stream of holds, from the step after the place that is named.
+    pub(super) async fn stream(&self, after: Option<&str>) -> Result<Response, ApiError> {
+        let request = self.streams.get(self.url(&["holds", "stream"])?).bearer_auth(&self.token);
+        let request = after.into_iter().fold(request, |request, place| request.header("Last-Event-ID", place));
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::UNAUTHORIZED => Err(ApiError::Unauthorized),
+            status => {
+                let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+                Err(failure(status, &serde_json::from_slice(&body).unwrap_or_default()))
+            }
+        }
+    }
+
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> ApiError {
+        ApiError::Unreachable { url: self.base.to_string(), error: root_cause(error) }
+    }
+
     /// Asks for a bundle; `None` where no statement of it needs an approval.
     pub(in crate::cli) async fn request_bundle(&self, body: &Value) -> Result<Option<Value>, ApiError> {
         let request = self.request(Method::POST, &["requests"], &[])?.json(body);
@@ -156,13 +172,18 @@ impl Api {
         if status == StatusCode::OK { Ok(answer) } else { Err(failure(status, &answer)) }
     }
 
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, ApiError> {
+    fn url(&self, path: &[&str]) -> Result<Url, ApiError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| ApiError::Url(self.base.to_string()))?
             .pop_if_empty()
             .extend(["api", "v1"])
             .extend(path);
+        Ok(url)
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, ApiError> {
+        let mut url = self.url(path)?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -170,11 +191,9 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Value), ApiError> {
-        let unreachable =
-            |error: reqwest::Error| ApiError::Unreachable { url: self.base.to_string(), error: root_cause(&error) };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(unreachable)?;
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status == StatusCode::UNAUTHORIZED {
             return Err(ApiError::Unauthorized);
         }
@@ -184,6 +203,16 @@ impl Api {
             body => Ok((status, body.unwrap_or_default())),
         }
     }
+}
+
+fn built(client: ClientBuilder) -> Result<Client, ApiError> {
+    client
+        .user_agent(format!("{NAME}/{}", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        // The token goes to the address that was given, and to nobody in between.
+        .no_proxy()
+        .build()
+        .map_err(|error| ApiError::Failed(error.to_string()))
 }
 
 fn failure(status: StatusCode, body: &Value) -> ApiError {

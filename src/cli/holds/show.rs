@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::api::ApiError;
-use crate::approvals::Hold;
+use crate::approvals::{Hold, HoldState};
 use crate::control::card::{self, printable};
 
 /// Columns of a list, and the widest that the last may be.
@@ -55,6 +55,17 @@ pub(in crate::cli) fn lines(values: &[Value], out: &mut impl Write) -> Result<()
     Ok(())
 }
 
+/// One hold on one line: id, state, principal, database, rule, statement.
+pub(in crate::cli) fn line(value: &Value) -> Result<String, ApiError> {
+    Ok(row(&hold(value)?).join("  "))
+}
+
+/// Whether no further step of the hold is possible.
+pub(in crate::cli) fn is_closed(value: &Value) -> bool {
+    let state = value.get("state").and_then(Value::as_str).and_then(HoldState::parse);
+    state.is_some_and(HoldState::is_closed)
+}
+
 /// The hold's id.
 pub(in crate::cli) fn id(value: &Value) -> String {
     value.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -68,15 +79,21 @@ pub(in crate::cli) fn sentence(value: &Value) -> String {
     format!("hold {} is {}{by}", text(value.get("id")), text(value.get("state")))
 }
 
-fn hold(value: &Value) -> Result<Hold, ApiError> {
+/// The hold as it was sent.
+pub(in crate::cli) fn hold(value: &Value) -> Result<Hold, ApiError> {
     serde_json::from_value(value.clone()).map_err(|error| ApiError::Failed(format!("a hold of another form: {error}")))
 }
 
 fn row(hold: &Hold) -> [String; COLUMNS.len()] {
-    let one_line = hold.statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    let one_line = one_line(hold);
     let mut statement: String = one_line.chars().take(STATEMENT_MAX).collect();
     if statement.len() < one_line.len() {
         statement.push('…');
     }
     [hold.id.as_str(), hold.state.as_str(), &hold.principal.name, &hold.database, &hold.rule, &statement].map(printable)
+}
+
+/// The statement with its white space as single blanks.
+pub(in crate::cli) fn one_line(hold: &Hold) -> String {
+    hold.statement.split_whitespace().collect::<Vec<_>>().join(" ")
 }

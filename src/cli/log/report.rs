@@ -80,8 +80,13 @@ const HEAD: [&str; 12] = [
 
 impl Report {
     pub(super) fn run(self, dir: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+        let filters = now(*self.filters)?;
+        anyhow::ensure!(
+            filters.limit.is_none() && filters.cursor.is_none(),
+            "a report counts all records that match: name a time by --since and --until instead of --limit or --cursor"
+        );
         index::catch_up(dir);
-        let summary = Summary::of(dir, &now(*self.filters))?;
+        let summary = Summary::of(dir, &filters)?;
         match self.format {
             ReportFormat::Table => summary.table(out)?,
             ReportFormat::Csv => summary.csv(out)?,

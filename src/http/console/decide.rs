@@ -73,7 +73,7 @@ async fn decided(site: &Site, visitor: &Visitor, id: &str, form: &Filled) -> Res
         Word::Approve => Answer::Approve,
         Word::Deny => Answer::Deny,
     };
-    let request = DecisionRequest { verdict, reason, method: Method::Web };
+    let request = DecisionRequest { verdict, reason, method: Method::Web, once: None };
     site.control.decide(visitor.operator(), id, request).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -46,6 +46,7 @@ pub(super) async fn form(State(site): State<Site>, Pairs(pairs): Pairs) -> Respo
 pub(super) async fn sign_in(
     State(site): State<Site>,
     headers: HeaderMap,
+    extensions: Extensions,
     form: Result<Form<Token>, FormRejection>,
 ) -> Response {
     let Ok(Form(form)) = form else {
@@ -56,7 +57,12 @@ pub(super) async fn sign_in(
     if !site.place.is_own(&headers) {
         return asked(&site, StatusCode::FORBIDDEN, Some("The form was sent by another site."), next);
     }
+    if let Some(wait) = site.attempts.wait(&extensions, &headers) {
+        telemetry::sign_in_failed(Method::Web.as_str());
+        return refusal(&Problem::too_many_attempts(wait));
+    }
     let Some(operator) = site.control.authenticate(form.token.trim()) else {
+        site.attempts.failed(&extensions, &headers);
         telemetry::sign_in_failed(Method::Web.as_str());
         return asked(&site, StatusCode::UNAUTHORIZED, Some("The token is no operator's."), next);
     };

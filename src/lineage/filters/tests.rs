@@ -112,6 +112,8 @@ fn a_query_string_with_a_wrong_filter_is_refused_in_words() {
         (&[("limit", "many")], "many"),
         (&[("since", "soon")], "not a time"),
         (&[("tag", "a"), ("tag", "b")], "twice"),
+        (&[("since", "2026-11-21"), ("until", "2026-11-20")], "is not before"),
+        (&[("since", "1h"), ("until", "1h")], "is not before"),
     ] {
         let error = from(wrong).unwrap_err();
         assert!(error.contains(word), "{error}");

@@ -1,10 +1,12 @@
 //! The index's file: its tables, its version, and how far in the log it is.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
+use super::super::disk::PRIVATE;
 use super::{BUSY, Place};
 
 /// Another number is another form: such a file is made anew.
@@ -37,6 +39,8 @@ pub(super) struct Stand {
 
 /// Opens or makes the file; a file of another version loses what it holds.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite gives its own files the mode of the database: create it before SQLite does. Where that fails, SQLite says so.
+    let _ = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).open(path);
     let mut file = Connection::open(path)?;
     file.busy_timeout(BUSY)?;
     file.pragma_update(None, "journal_mode", "WAL")?;

@@ -8,8 +8,10 @@ use tokio::sync::Semaphore;
 
 use super::api::Api;
 use super::blocks::{APPROVE, DENY, REASON};
+use super::clicks::{Clicks, Kept};
 use super::operators::Accounts;
 use crate::approvals::{Answer, DecideError, Hold};
+use crate::clock::Clock;
 
 /// Clicks that are worked on at once.
 const AT_ONCE_MAX: usize = 32;
@@ -34,6 +36,8 @@ pub struct Click {
     pub answer: Answer,
     /// What was typed.
     pub reason: Option<String>,
+    /// The same each time that it is worked on.
+    pub id: String,
 }
 
 /// Where clicks end up, by whatever way they come. Clones are one.
@@ -42,6 +46,7 @@ pub struct Interactions {
     api: Api,
     accounts: Arc<Accounts>,
     decide: Arc<dyn Decide>,
+    clicks: Clicks,
     room: Arc<Semaphore>,
 }
 
@@ -51,38 +56,59 @@ pub struct Interactions {
 pub struct Busy;
 
 impl Interactions {
-    /// Between the API with the bot's token, its people, and where answers are counted.
+    /// Between the API with the bot's token, its people, where answers are counted, and where clicks lie until then.
     #[must_use]
-    pub fn new(api: Api, accounts: Accounts, decide: Arc<dyn Decide>) -> Self {
-        Self { api, accounts: Arc::new(accounts), decide, room: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+    pub fn new(api: Api, accounts: Accounts, decide: Arc<dyn Decide>, clicks: Clicks) -> Self {
+        Self { api, accounts: Arc::new(accounts), decide, clicks, room: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
     }
 
-    /// Takes a payload that was found to be Slack's, and returns at once: Slack waits three seconds at most.
+    /// Takes a payload that was found to be Slack's, and returns once it is on disk: Slack waits three seconds at most, and
+    /// never sends again what was acknowledged.
     ///
     /// # Errors
-    /// Too many are worked on.
-    pub fn take(&self, payload: Value) -> Result<(), Busy> {
+    /// Too many are worked on, or the disk does not take it.
+    pub async fn take(&self, payload: &Value) -> Result<(), Busy> {
+        let Some(kept) = read(payload) else { return Ok(()) };
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Busy)?;
+        let id = self.clicks.keep(&kept, Clock::System.now()).await.map_err(|error| {
+            tracing::error!(%error, "a click in Slack could not be kept");
+            Busy
+        })?;
         let own = self.clone();
         tokio::spawn(async move {
-            own.answer(&payload).await;
+            own.answer(id, kept).await;
             drop(permit);
         });
         Ok(())
     }
 
-    async fn answer(&self, payload: &Value) {
-        let Some((user, click)) = read(payload) else { return };
-        let Some(word) = self.decided(&user, click).await else { return };
-        let url = payload.get("response_url").and_then(Value::as_str).unwrap_or_default();
-        if let Err(error) = self.api.whisper(url, &word).await {
+    /// Answers the clicks that an earlier process had acknowledged and not answered.
+    pub async fn resume(self) {
+        match self.clicks.left().await {
+            Ok(left) => {
+                for (id, kept) in left {
+                    self.answer(id, kept).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "clicks in Slack that were acknowledged cannot be read"),
+        }
+    }
+
+    async fn answer(&self, id: String, kept: Kept) {
+        let url = kept.response_url.clone();
+        if let Some(word) = self.decided(id.clone(), kept).await
+            && let Err(error) = self.api.whisper(&url, &word).await
+        {
             tracing::warn!(%error, "whoever clicked in Slack could not be told what came of it");
+        }
+        if let Err(error) = self.clicks.done(&id).await {
+            tracing::error!(%error, "an answered click in Slack is answered again at the next start");
         }
     }
 
     /// What whoever clicked must be told. Nothing where the answer counted: the message itself changes.
-    async fn decided(&self, user: &str, mut click: Click) -> Option<String> {
-        click.operator = match self.accounts.operator(&self.api, user).await {
+    async fn decided(&self, id: String, kept: Kept) -> Option<String> {
+        let operator = match self.accounts.operator(&self.api, &kept.user).await {
             Ok(Some(name)) => name,
             Ok(None) => return Some("You are no operator of Holdgate: nothing was decided.".to_owned()),
             Err(error) => {
@@ -90,6 +116,8 @@ impl Interactions {
                 return Some("Slack did not say who you are: nothing was decided. Try again.".to_owned());
             }
         };
+        let answer = if kept.answer == Answer::Approve.as_str() { Answer::Approve } else { Answer::Deny };
+        let click = Click { operator, hold: kept.hold, action: kept.action, answer, reason: kept.reason, id };
         if click.answer == Answer::Deny && click.reason.is_none() {
             return Some("A denial needs its reason, which whoever asked reads: nothing was decided.".to_owned());
         }
@@ -109,8 +137,8 @@ impl Interactions {
     }
 }
 
-/// The user and the answer of a click; `None` for everything else that Slack sends.
-fn read(payload: &Value) -> Option<(String, Click)> {
+/// The answer of a click; `None` for everything else that Slack sends.
+fn read(payload: &Value) -> Option<Kept> {
     if payload.get("type")?.as_str()? != "block_actions" {
         return None;
     }
@@ -125,5 +153,7 @@ fn read(payload: &Value) -> Option<(String, Click)> {
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let reason = payload.pointer(&format!("/state/values/{REASON}/{REASON}/value")).and_then(Value::as_str);
     let reason = reason.filter(|reason| !reason.trim().is_empty()).map(str::to_owned);
-    Some((user, Click { operator: String::new(), hold: text("hold")?, action: text("action")?, answer, reason }))
+    let response_url = payload.get("response_url").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let answer = answer.as_str().to_owned();
+    Some(Kept { user, hold: text("hold")?, action: text("action")?, answer, reason, response_url })
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod blocks;
+mod clicks;
 mod operators;
 mod signature;
 mod socket;
@@ -14,6 +15,7 @@ mod target;
 
 pub use answer::{Busy, Click, Decide, Interactions};
 pub use api::{Api, SlackError};
+pub use clicks::Clicks;
 pub use operators::Accounts;
 pub use signature::SigningSecret;
 pub use socket::Socket;

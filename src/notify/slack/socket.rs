@@ -116,7 +116,8 @@ impl Socket {
         }
     }
 
-    /// Acknowledges first, works afterwards. What cannot be worked on now is not acknowledged, so that it is sent again.
+    /// Acknowledges once it is on disk, works afterwards. What cannot be worked on now is not acknowledged, so that it is sent
+    /// again.
     async fn envelope(
         &self,
         socket: &mut WebSocketStream<Box<dyn Stream>>,
@@ -126,8 +127,11 @@ impl Socket {
         match text("type") {
             "disconnect" => return Ok(After::Reconnect),
             "interactive" => {
-                let payload = envelope.get("payload").cloned().unwrap_or_default();
-                if self.interactions.take(payload).is_err() {
+                let taken = match envelope.get("payload") {
+                    Some(payload) => self.interactions.take(payload).await,
+                    None => Ok(()),
+                };
+                if taken.is_err() {
                     return Ok(After::Continue);
                 }
             }

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::approvals::{Answer, DecideError, DecisionRequest, Hold, Method, samples};
+use crate::approvals::{Answer, DecideError, DecisionRequest, Hold, Method, Once, samples};
 use crate::ids::HoldId;
 use crate::notify::testing::{Asked, Room, Server, status};
 use crate::notify::{NotifyOptions, Reach, Sender};
@@ -78,7 +78,8 @@ impl Decide for Desk {
     fn decide(&self, click: Click) -> BoxFuture<'_, Option<Result<Hold, DecideError>>> {
         Box::pin(async move {
             let operator = (click.operator == "ada").then(samples::ada)?;
-            let request = DecisionRequest { verdict: click.answer, reason: click.reason, method: Method::Slack };
+            let once = Some(Once { key: click.id, request: Vec::new() });
+            let request = DecisionRequest { verdict: click.answer, reason: click.reason, method: Method::Slack, once };
             Some(self.0.decide(&HoldId::parse(&click.hold)?, &operator, request).await)
         })
     }
@@ -89,7 +90,8 @@ fn interactions(room: &Room, url: &str) -> Interactions {
         by_user: HashMap::from([("U1".to_owned(), "ada".to_owned())]),
         by_email: HashMap::from([("ada@example.com".to_owned(), "ada".to_owned())]),
     };
-    Interactions::new(api(url), accounts, Arc::new(Desk(room.approvals.clone())))
+    let clicks = Clicks::open(&room.dir.path().join("clicks.db")).unwrap();
+    Interactions::new(api(url), accounts, Arc::new(Desk(room.approvals.clone())), clicks)
 }
 
 /// A click on a button of a message, as Slack sends it.
@@ -178,7 +180,7 @@ async fn a_click_counts_for_a_known_operator_and_everybody_else_is_told_why_not(
         ("UFAR", "approve", None, "no operator"),
         ("U1", "deny", Some(" "), "needs its reason"),
     ] {
-        interactions.take(click(&server.url, user, &button(name), reason)).unwrap();
+        interactions.take(&click(&server.url, user, &button(name), reason)).await.unwrap();
         let mut asked = server.next().await;
         if asked.path == "/api/users.info" {
             asked = server.next().await;
@@ -189,10 +191,10 @@ async fn a_click_counts_for_a_known_operator_and_everybody_else_is_told_why_not(
     }
     assert_eq!(room.approvals.get(&id).await.unwrap().unwrap().state.as_str(), "pending");
     let mut watch = room.approvals.subscribe(&id).await.unwrap().unwrap();
-    interactions.take(click(&server.url, "U7", &button("approve"), Some("by e-mail"))).unwrap();
+    interactions.take(&click(&server.url, "U7", &button("approve"), Some("by e-mail"))).await.unwrap();
     assert_eq!(watch.decided().await.as_str(), "approved");
     assert_eq!(server.next().await.path, "/api/users.info");
-    interactions.take(click(&server.url, "U1", &button("deny"), Some("late"))).unwrap();
+    interactions.take(&click(&server.url, "U1", &button("deny"), Some("late"))).await.unwrap();
     let told = server.next().await;
     assert!(told.json()["text"].as_str().unwrap().contains("approved already"));
     let decision = room.approvals.get(&id).await.unwrap().unwrap().decision.unwrap();
@@ -204,7 +206,7 @@ async fn nobody_approves_their_own_by_a_button_either() {
     let (room, mut server) = (Room::new(), Server::start(vec![Box::new(slack)]).await);
     let id = room.park(|hold| hold.principal.human = Some("ada@example.com".to_owned())).await;
     let button = json!({"action_id": "approve", "value": json!({"hold": id, "action": "aa"}).to_string()});
-    interactions(&room, &server.url).take(click(&server.url, "U1", &button, None)).unwrap();
+    interactions(&room, &server.url).take(&click(&server.url, "U1", &button, None)).await.unwrap();
     assert!(server.next().await.json()["text"].as_str().unwrap().contains("your own"));
 }
 
@@ -215,10 +217,47 @@ async fn what_is_told_to_whoever_clicked_goes_to_slack_alone() {
     let id = room.park(|_| ()).await;
     let button = json!({"action_id": "deny", "value": json!({"hold": id, "action": "aa"}).to_string()});
     let interactions = interactions(&room, &server.url);
-    interactions.take(click(&other.url, "U1", &button, None)).unwrap();
-    interactions.take(click(&server.url, "U1", &button, None)).unwrap();
+    interactions.take(&click(&other.url, "U1", &button, None)).await.unwrap();
+    interactions.take(&click(&server.url, "U1", &button, None)).await.unwrap();
     server.next().await;
     assert!(other.was_left_alone());
+}
+
+#[tokio::test]
+async fn a_click_that_was_acknowledged_before_a_crash_is_answered_at_the_next_start_and_counts_once() {
+    let (room, mut server) = (Room::new(), Server::start(vec![Box::new(slack)]).await);
+    let (first, second) = (room.park(|_| ()).await, room.park(|hold| hold.action_hash = "bb".to_owned()).await);
+    let clicks = Clicks::open(&room.dir.path().join("clicks.db")).unwrap();
+    let kept = |hold: &HoldId| super::clicks::Kept {
+        user: "U1".to_owned(),
+        hold: hold.to_string(),
+        action: "aa".to_owned(),
+        answer: "approve".to_owned(),
+        reason: None,
+        response_url: format!("{}/answered", server.url),
+    };
+    // One whose decision was stored before the process ended, and one of which nothing was done.
+    let (done, left) = (kept(&first), kept(&second));
+    let at = samples::start();
+    let id = clicks.keep(&done, at).await.unwrap();
+    clicks.keep(&left, at).await.unwrap();
+    let click = Click {
+        operator: "ada".to_owned(),
+        hold: first.to_string(),
+        action: "aa".to_owned(),
+        answer: Answer::Approve,
+        reason: None,
+        id,
+    };
+    let before = Desk(room.approvals.clone()).decide(click).await.unwrap().unwrap();
+    interactions(&room, &server.url).resume().await;
+    for hold in [first, second] {
+        let hold = room.approvals.get(&hold).await.unwrap().unwrap();
+        assert_eq!(hold.decision.map(|decision| decision.by).as_deref(), Some("ada"), "{}", hold.id);
+    }
+    assert_eq!(room.approvals.get(&before.id).await.unwrap().unwrap().decision, before.decision, "it counted once");
+    assert!(clicks.left().await.unwrap().is_empty());
+    assert!(server.was_left_alone(), "nobody is told that nothing was decided");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::maker::Maker;
 use super::random::Random;
 use super::schema::Schema;
 use crate::harness::TestDb;
-use crate::oracle::{Place, Truth};
+use crate::oracle::{Place, Truth, printed};
 
 /// Failures after which a run has said enough.
 const FAILURES_MAX: usize = 12;
@@ -113,15 +113,10 @@ impl Judge {
 
     /// What Postgres's tree says, and whether a field is taken out of a row in it; the error where it refuses the statement.
     async fn truth(&self, sql: &str) -> Result<(Truth, bool), String> {
-        self.notices.lock().unwrap().clear();
-        let prepared = self.client.batch_execute(&format!("PREPARE truth AS {sql}")).await;
-        let trees = std::mem::take(&mut *self.notices.lock().unwrap());
-        if let Err(error) = prepared {
-            return Err(error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned()));
-        }
-        self.client.batch_execute("DEALLOCATE truth").await.unwrap();
-        let tree = trees.iter().rev().find(|tree| !tree.contains("PREPARESTMT")).expect("the server printed no tree");
-        Ok((Truth::read(tree), tree.contains("{FIELDSELECT")))
+        let tree = printed(&self.client, &self.notices, sql).await.map_err(|error| {
+            error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+        })?;
+        Ok((Truth::read(&tree), tree.contains("{FIELDSELECT")))
     }
 
     /// The difference on a statement; the error where Postgres refuses it.

@@ -30,6 +30,8 @@ impl Frame {
 /// A raw client.
 pub struct Conn {
     stream: TcpStream,
+    /// What a cancel shows: process id and secret.
+    key: Vec<u8>,
 }
 
 impl Conn {
@@ -37,7 +39,7 @@ impl Conn {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream }
+        Self { stream, key: Vec::new() }
     }
 
     /// Opens a session as the superuser, up to its first `ReadyForQuery`.
@@ -45,13 +47,28 @@ impl Conn {
         let mut conn = Self::open(address);
         conn.send(&startup(&[("user", "postgres"), ("database", database)]));
         let frames = conn.until('Z');
-        assert!(frames.iter().any(|frame| frame.tag == 'K'), "{frames:?}");
+        let key = frames.iter().find(|frame| frame.tag == 'K').unwrap_or_else(|| panic!("{frames:?}"));
+        conn.key.clone_from(&key.body);
         conn
+    }
+
+    /// Asks over a connection of its own to cancel what this one waits for.
+    pub fn cancel(&self, address: &str) {
+        let length = u32::try_from(8 + self.key.len()).unwrap().to_be_bytes();
+        let code = 80_877_102_u32.to_be_bytes();
+        Self::open(address).send(&[length.as_slice(), &code, &self.key].concat());
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
         // The peer may have closed already: what it said before is still to be read.
         drop(self.stream.write_all(bytes));
+    }
+
+    /// One byte that is no frame.
+    pub fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte).ok()?;
+        Some(byte[0])
     }
 
     /// The next frame; `None` at the end of the stream.

@@ -10,7 +10,7 @@ mod proxy;
 pub mod transcript;
 
 pub use api::Api;
-pub use postgres::TestDb;
+pub use postgres::{TestDb, bin, is_root, server_command};
 pub use proxy::postgres_client::Client;
 pub use proxy::postgres_client::fault as postgres_client_fault;
 pub use proxy::{ALLOW_ALL, Options, Proxy, STDOUT};

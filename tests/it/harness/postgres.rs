@@ -4,6 +4,7 @@
 //! stops it when no test process has been there for a while, so that nothing is left behind.
 
 use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -14,6 +15,9 @@ use super::eventually;
 pub const SUPERUSER: &str = "postgres";
 /// The password of all `agent_*` roles.
 pub const PASSWORD: &str = "correct horse";
+
+/// The directory of `initdb`, `pg_ctl` and `postgres` of the server to test against.
+const BIN_VARIABLE: &str = "HOLDGATE_PG_BIN";
 
 /// Seconds without a test process after which the server is stopped.
 const IDLE_SECONDS: u32 = 45;
@@ -51,6 +55,11 @@ impl TestDb {
         let output = psql(self.port, &self.name, sql);
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The server's major version.
+    pub fn version(&self) -> u32 {
+        self.direct("SHOW server_version_num").parse::<u32>().unwrap() / 10_000
     }
 
     /// The server's own log, where statements of this database stand from now on (`log_statement`).
@@ -109,10 +118,13 @@ fn server() -> u16 {
     })
 }
 
-/// Reachable for the server's own user, and different for each checkout.
+/// Reachable for the server's own user, and different for each checkout and each server.
 fn home() -> PathBuf {
     let checkout = env!("CARGO_MANIFEST_DIR").replace('/', "_");
-    std::env::temp_dir().join(format!("holdgate-it{checkout}"))
+    // A socket's path has little room.
+    let mut server = std::hash::DefaultHasher::new();
+    std::env::var_os(BIN_VARIABLE).hash(&mut server);
+    std::env::temp_dir().join(format!("holdgate-it{checkout}_{:x}", server.finish()))
 }
 
 fn note_use(home: &Path) {
@@ -150,6 +162,7 @@ fn configure(data: &Path, home: &Path, port: u16) {
     let settings = format!(
         "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
          synchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\nmax_prepared_transactions = 10\n\
+         wal_level = logical\nmax_wal_senders = 50\nmax_replication_slots = 50\n\
          autovacuum = off\nlog_min_messages = fatal\n",
         home.display()
     );
@@ -227,7 +240,7 @@ fn watch(home: &Path, bin: &Path, data: &Path) {
         .expect("setsid is part of util-linux");
 }
 
-fn server_command(bin: &Path, program: &str) -> Command {
+pub fn server_command(bin: &Path, program: &str) -> Command {
     let program = bin.join(program);
     // Postgres refuses to run as root.
     let mut command = if is_root() {
@@ -241,12 +254,18 @@ fn server_command(bin: &Path, program: &str) -> Command {
     command
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
     id.stdout.trim_ascii() == b"0"
 }
 
-fn bin() -> PathBuf {
+/// Where the server's programs are: what [`BIN_VARIABLE`] names, else the newest that Debian has installed.
+pub fn bin() -> PathBuf {
+    if let Some(bin) = std::env::var_os(BIN_VARIABLE) {
+        let bin = PathBuf::from(bin);
+        assert!(bin.join("initdb").exists(), "{BIN_VARIABLE} names {}, where no initdb is", bin.display());
+        return bin;
+    }
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut bins: Vec<_> =
         installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();

@@ -2,7 +2,8 @@
 //!
 //! A word is a message, its arguments follow: bare words, `"text"` with `\n \t \0 \" \\ \xHH`, or `null`. `@b` before a message
 //! sends it on a second connection. `Startup` opens a connection with other parameters than the usual ones and is the
-//! first message of it. `Read Z` reads up to a frame with that tag, `Read Z 3` up to the third, `Read end` up to the end
+//! first message of it. `SSLRequest` and `GSSENCRequest` open one too, and its `Startup` follows. `Cancel a` asks for what
+//! runs on connection a to be cancelled, once all before it is sent. `Read Z` reads up to a frame with that tag, `Read Z 3` up to the third, `Read end` up to the end
 //! of the stream.
 
 use super::conn::frame;
@@ -12,6 +13,10 @@ use super::conn::frame;
 pub enum Step {
     /// Opens the connection with a start-up packet of its own.
     Startup(Vec<u8>),
+    /// Opens the connection with a question that is answered by one byte.
+    Ask(Vec<u8>),
+    /// Cancels what runs on another connection.
+    Cancel(char),
     /// Sends a message.
     Send(Vec<u8>),
     /// Reads until this many frames with a tag have come; to the end where there is no tag.
@@ -50,6 +55,12 @@ fn message(name: &str, mut given: Arguments) -> Step {
     let sent = match name {
         "Read" => return reading(&given.text(), given.rest.next().map_or(1, |count| count.text().parse().unwrap())),
         "Startup" => return Step::Startup(given.startup()),
+        "SSLRequest" => return Step::Ask([8_u32, 80_877_103].map(u32::to_be_bytes).concat()),
+        "GSSENCRequest" => return Step::Ask([8_u32, 80_877_104].map(u32::to_be_bytes).concat()),
+        "Cancel" => return Step::Cancel(given.text().parse().unwrap()),
+        "Password" => frame('p', &given.c_string()),
+        "SASLInitialResponse" => frame('p', &[given.c_string(), sized(&given.bytes())].concat()),
+        "SASLResponse" => frame('p', &given.bytes()),
         "Query" => frame('Q', &given.c_string()),
         "Parse" => frame('P', &[given.c_string(), given.c_string(), given.types()].concat()),
         "Bind" => {

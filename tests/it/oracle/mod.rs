@@ -12,6 +12,9 @@ mod resolve;
 mod tree;
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use tokio_postgres::{Client, Error};
 
 use resolve::{Flow, Levels};
 use tree::Tree;
@@ -117,6 +120,18 @@ impl Truth {
             }
         }
     }
+}
+
+/// The rewritten tree of a statement, as a client's notices have it that has switched `debug_print_rewritten` on.
+///
+/// Every version prints it for a Parse, those before 15 not for PREPARE.
+pub(crate) async fn printed(client: &Client, notices: &Mutex<Vec<String>>, sql: &str) -> Result<String, Error> {
+    notices.lock().unwrap().clear();
+    let prepared = client.prepare(sql).await;
+    let trees = std::mem::take(&mut *notices.lock().unwrap());
+    prepared?;
+    // What the driver itself asks of types follows.
+    Ok(trees.into_iter().next().expect("the server printed no tree"))
 }
 
 /// Whether all columns of a query reach somebody, or those alone that a Var names.

@@ -255,3 +255,7 @@ async fn answer(request: RequestBuilder) -> Result<(reqwest::StatusCode, Vec<u8>
     }
     Ok((response.status(), body))
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+"""The suites by name, in the order in which they run."""
+
+from suites import postgres, python, rust
+
+SUITES = {
+    suite.name: suite
+    for suite in [
+        postgres.Regress(),
+        postgres.Isolation(),
+        postgres.Pipeline(),
+        python.Psycopg3(),
+        python.Psycopg2(),
+        python.Asyncpg(),
+        python.SqlAlchemy(),
+        python.Django(),
+        rust.RustPostgres(),
+    ]
+}
