@@ -41,6 +41,10 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+
+    fn place(&mut self, bound: u64) -> usize {
+        usize::try_from(self.below(bound)).unwrap()
+    }
 }
 
 #[tokio::main]
@@ -87,7 +91,7 @@ fn record(random: &mut Random, shape: u64, session: SessionId, event: Event) -> 
 /// The same, of tagged columns; one in forty was held and approved.
 fn tagged(random: &mut Random, shape: u64, session: SessionId) -> StatementRecord {
     let mut record = record(random, shape, session, Event::Closed);
-    let tag = TAGS[random.below(5) as usize].to_owned();
+    let tag = TAGS[random.place(5)].to_owned();
     let column = format!("shop.public.table_{}.{}", shape % TABLES, tag.rsplit('.').next().unwrap());
     let access = vec![Access::Reveal];
     record.columns.insert(column, RecordColumn { tags: vec![tag.clone()], access, ..RecordColumn::default() });
@@ -134,7 +138,7 @@ async fn fill(dir: &Path, count: u64, tagged_every: u64) {
             ending(&mut random).apply(&mut record);
             Line::from(record)
         } else {
-            let sheet = Arc::clone(&sheets[random.below(40) as usize]);
+            let sheet = Arc::clone(&sheets[random.place(40)]);
             Closing { id: StatementId::new(), ending: ending(&mut random), sheet }.into()
         };
         log.append(line).await.unwrap();

@@ -47,7 +47,8 @@ impl Value {
 
     /// A row of these fields.
     pub(super) fn row(fields: Arc<[Field]>) -> Self {
-        Self { fields: Some(Arc::clone(&fields)), ..Self::all(&fields).turned(Turn::Transform) }
+        let whole = Self::all(&fields).turned(Turn::Transform);
+        Self { fields: Some(fields), ..whole }
     }
 
     /// Fields of these names, each made from all that this value is made from.

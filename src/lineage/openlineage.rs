@@ -176,18 +176,20 @@ impl<'a> Touched<'a> {
         if let Some(flows) = &record.flows {
             let made = flows.get(&format!("{}.{relation}.{column}", self.database)).into_iter().flatten();
             return made
-                .filter_map(|(path, ways)| self.input_field(path, ways.iter().copied().map(made_so).collect()))
+                .filter_map(|(path, ways)| {
+                    self.input_field(path, &ways.iter().copied().map(made_so).collect::<Vec<_>>())
+                })
                 .collect();
         }
         let output = record.outputs.iter().find(|output| output.name == column);
-        let direct = |path: &str| self.input_field(path, vec![made_so(Way::Transformation)]);
+        let direct = |path: &str| self.input_field(path, &[made_so(Way::Transformation)]);
         match output {
             Some(output) => output.sources.iter().filter_map(|path| direct(path)).collect(),
             None => with_access(record, Access::Reveal).filter_map(direct).collect(),
         }
     }
 
-    fn input_field(&self, path: &str, transformations: Vec<Value>) -> Option<Value> {
+    fn input_field(&self, path: &str, transformations: &[Value]) -> Option<Value> {
         let (relation, column) = split_column(path)?;
         Some(json!({
             "namespace": self.namespace,
@@ -269,7 +271,8 @@ fn column_lineage(record: &StatementRecord, touched: &Touched<'_>, relation: &st
     };
     let fields: Map<_, _> = touched.written_columns(record, relation).into_iter().map(field).collect();
     let probes = record.columns.iter().filter(|(_, column)| column.access.contains(&Access::Probe));
-    let probes: Vec<_> = probes.filter_map(|(path, column)| touched.input_field(path, decides(&column.uses))).collect();
+    let probes: Vec<_> =
+        probes.filter_map(|(path, column)| touched.input_field(path, &decides(&column.uses))).collect();
     official("1-2-0", "ColumnLineageDatasetFacet", json!({ "fields": fields, "dataset": probes }))
 }
 

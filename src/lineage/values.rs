@@ -1,6 +1,8 @@
 //! A Bind value as the literal that it stands for: binary forms of common types as their text, so that a value has one tag
 //! however it was sent.
 
+use std::fmt::Write;
+
 use std::borrow::Cow;
 
 /// The text of a value in its type's binary form (`*send` in the server's `utils/adt`); `None` where the type is unknown,
@@ -71,11 +73,16 @@ fn numeric(bytes: &[u8]) -> Option<Cow<'static, str>> {
         let index = usize::try_from(weight - place).ok();
         index.and_then(|index| digits.get(index)).copied().unwrap_or(0)
     };
-    let whole: String = (0..=weight).rev().map(|place| format!("{:04}", group(place))).collect();
+    let four = |mut text: String, place: i32| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{:04}", group(place));
+        text
+    };
+    let whole = (0..=weight).rev().fold(String::new(), four);
     let whole = whole.trim_start_matches('0');
     let scale = usize::from(scale);
     let groups = i32::try_from(scale.div_ceil(4)).ok()?;
-    let mut fraction: String = (1..=groups).map(|place| format!("{:04}", group(-place))).collect();
+    let mut fraction = (-groups..=-1).rev().fold(String::new(), four);
     fraction.truncate(scale);
     let point = if scale > 0 { "." } else { "" };
     let whole = if whole.is_empty() { "0" } else { whole };

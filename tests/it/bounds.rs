@@ -43,7 +43,7 @@ fn readable(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
     let found = entries.flat_map(|entry| match entry.metadata().unwrap() {
         metadata if metadata.is_dir() => readable(&entry.path()),
-        metadata if metadata.mode() & 0o077 == 0 => Vec::new(),
+        metadata if metadata.mode().trailing_zeros() >= 6 => Vec::new(),
         _ => vec![entry.path()],
     });
     found.collect()

@@ -346,9 +346,10 @@ fn show_sessions_says_who_does_what_since_when_and_on_which_hold_it_waits() {
     client.query("ROLLBACK").unwrap();
     client.query("SET holdgate.wait = '30s'").unwrap();
     let running = std::thread::spawn(move || client.query("CREATE TABLE t_held (a int)").map(drop));
-    let held = eventually("it is held", || row("reporter").filter(|row| row[state] == "held" && !row[hold].is_empty()));
+    let waits = |row: &Vec<String>| row[state] == "held" && !row[hold].is_empty();
+    let waiting = eventually("it is held", || row("reporter").filter(waits));
     let id = proxy.api().wait_for_hold("t_held")["id"].as_str().unwrap().to_owned();
-    assert_eq!((held[hold].as_str(), held[statement].as_str()), (id.as_str(), "CREATE TABLE"));
+    assert_eq!((waiting[hold].as_str(), waiting[statement].as_str()), (id.as_str(), "CREATE TABLE"));
     proxy.api().decide(&id, "approve", "seen");
     running.join().unwrap().unwrap();
 }

@@ -53,7 +53,7 @@ fn a_page_opens_what_it_shows_and_nothing_else() {
     }
     // All but the two newest are sealed with a key that is not this one.
     db.execute("UPDATE hold SET sealed = x'00' WHERE seq <= 4", []).unwrap();
-    let page = |limit, before| page(&db, &seal, &HoldFilter { limit, before, ..HoldFilter::default() });
+    let page = |limit, before| page(&db, &seal, &HoldFilter { before, limit, ..HoldFilter::default() });
     let first = page(2, None).unwrap();
     assert_eq!((first.holds.len(), first.next), (2, Some(5)));
     assert_eq!(first.holds[0].statement, hold(agent()).statement);

@@ -185,5 +185,4 @@ async fn every_one_of_many_random_changes_is_found_and_named() {
     }
     assert!(unnamed.is_empty(), "{}", unnamed.join("\n"));
     assert!(verify(&room.log(), &VerifyOptions::default()).unwrap().is_intact());
-    println!("{edits} changes, all found and named");
 }

@@ -134,8 +134,12 @@ impl Follow {
 /// Whether another attempt cannot help. A proxy that drains or starts answers 5xx, or not at all.
 pub(super) fn is_final(error: &ApiError) -> bool {
     match error {
-        ApiError::Unauthorized | ApiError::Forbidden(_) | ApiError::NotFound(_) => true,
-        ApiError::Url(_) | ApiError::Usage(_) | ApiError::Output(_) => true,
+        ApiError::Unauthorized
+        | ApiError::Forbidden(_)
+        | ApiError::NotFound(_)
+        | ApiError::Url(_)
+        | ApiError::Usage(_)
+        | ApiError::Output(_) => true,
         ApiError::Unreachable { .. } | ApiError::Failed(_) => false,
     }
 }

@@ -46,6 +46,7 @@ fn file(path: &Path, name: &str, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(&vec![0; (BLOCK - filled) % BLOCK])
 }
 
+#[derive(Clone, Copy)]
 enum Member {
     Folder,
     File(u64),
