@@ -13,7 +13,7 @@ use super::clear::{Cleared, Form, sentence};
 use super::hold::{Stored, stored};
 use super::relay::End;
 use super::run::Run;
-use crate::analysis::{bundle_basis, bundle_digest};
+use crate::analysis::{Replay, bundle_basis, bundle_digest};
 use crate::approvals::{BundleStep, Hold, HoldEnd, HoldState, ReleaseError, Spend, StepState};
 use crate::ids::HoldId;
 use crate::lineage::Event;
@@ -98,11 +98,33 @@ impl Session {
         let parts = bundle.bundle.as_ref()?;
         let places = parts.covered(&digests)?;
         let same_path = self.settings.names.as_ref()?.search_path == parts.path_of(places.start);
-        let waits = |step: &BundleStep| step.state == StepState::Waiting;
-        let steps = parts.steps.get(places.clone())?.iter();
-        let asked =
-            run.parts.iter().zip(steps).all(|(part, step)| part.decision.verdict != Verdict::Hold || waits(step));
-        (same_path && asked).then_some(Covered { bundle, places, digests })
+        let asked = same_path && self.asks_for_no_more(run, parts.steps.get(places.clone())?);
+        asked.then_some(Covered { bundle, places, digests })
+    }
+
+    /// Whether nothing is held that the bundle takes for allowed. What a statement makes is in no catalog yet for those
+    /// behind it in the same message: then they are judged as the bundle was, each with what those before it make.
+    fn asks_for_no_more(&self, run: &Run, steps: &[BundleStep]) -> bool {
+        let fits = |verdict: Verdict, step: &BundleStep| match verdict {
+            Verdict::Allow => true,
+            Verdict::Hold => step.state == StepState::Waiting,
+            Verdict::Deny => false,
+        };
+        if run.parts.iter().zip(steps).all(|(part, step)| fits(part.decision.verdict, step)) {
+            return true;
+        }
+        let Some((snapshot, names)) = self.snapshot.as_ref().zip(self.settings.names.as_ref()) else { return false };
+        let policy = self.services.policy.load();
+        let (catalog, rules) = ((*snapshot.catalog).clone(), policy.tag_rules().clone());
+        let mut replay = Replay::new(catalog, rules, names.search_path.clone(), names.role.clone());
+        let Ok(facts) = replay.run(&run.text) else { return false };
+        self.settings.standard_conforming_strings
+            && facts.statements.len() == steps.len()
+            && facts
+                .statements
+                .iter()
+                .zip(steps)
+                .all(|(facts, step)| fits(policy.evaluate(&self.request(facts)).verdict, step))
     }
 
     fn basis(&self, bundle: &Hold) -> String {

@@ -228,7 +228,7 @@ impl Session {
     }
 
     /// What the policy is asked about a statement.
-    fn request<'a>(&'a self, facts: &'a StatementFacts) -> Request<'a> {
+    pub(super) fn request<'a>(&'a self, facts: &'a StatementFacts) -> Request<'a> {
         Request {
             principal: &self.who.principal,
             database: &self.who.database,
