@@ -53,9 +53,7 @@ impl Sender {
     /// # Errors
     /// The system's trust anchors cannot be read.
     pub fn new(reach: Reach) -> Result<Self, SendError> {
-        // An error means that it was done before.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder().timeout(ANSWER_MAX).redirect(redirect::Policy::none()).no_proxy();
+        let builder = crate::net::http_client().timeout(ANSWER_MAX).redirect(redirect::Policy::none()).no_proxy();
         let client = builder.user_agent(crate::ids::NAME).dns_resolver(Arc::new(Guarded(reach))).build();
         Ok(Self { client: client.map_err(|error| SendError::Unreachable(error.to_string()))?, reach })
     }

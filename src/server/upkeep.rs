@@ -85,7 +85,12 @@ async fn retire_due(dir: &Path, retention: Retention, log: &Log) -> Result<(), L
 /// Sends the newest checkpoint to one place off the box on a schedule, and once more at the end. Each place has a task of
 /// its own: one that is slow keeps none of the others from theirs.
 pub(super) async fn send_checkpoints(options: LogOptions, sink: CheckpointSink, stop: CancellationToken) {
-    let client = reqwest::Client::builder().timeout(SEND_WAIT).build().unwrap_or_default();
+    let client = match crate::net::http_client().timeout(SEND_WAIT).build() {
+        Ok(client) => client,
+        Err(error) => {
+            return tracing::error!(%sink, %error, "no checkpoints are sent: there is no client to send them by");
+        }
+    };
     let mut sent = String::new();
     loop {
         // Cancel-safe: both branches only wait.

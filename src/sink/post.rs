@@ -7,6 +7,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 
 use super::{SinkError, SinkOptions};
+use crate::net::http_client;
 
 /// A receiver may ask for a longer pause than ours, up to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
@@ -31,9 +32,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(options: &SinkOptions) -> Result<Self, SinkError> {
-        // Twice in one process is not an error: the provider is there.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let client = http_client()
             .timeout(options.timeout)
             .redirect(reqwest::redirect::Policy::none())
             .build()

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::keys::{KeySet, KeysError, SET_MAX};
 use crate::clock;
+use crate::net::http_client;
 
 /// Keys that are older than this are read again before they are used.
 const FRESH: Duration = Duration::from_secs(15 * 60);
@@ -60,10 +61,8 @@ impl Source {
         if !(parsed.scheme() == "https" || parsed.scheme() == "http" && is_local(&parsed)) {
             return Err(fault("keys are fetched by https, or by http from this machine"));
         }
-        // An error means that it was done before.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         // A redirect could lead to anywhere: the address is the one that was written down.
-        let mut builder = Client::builder().timeout(FETCH_MAX).redirect(reqwest::redirect::Policy::none());
+        let mut builder = http_client().timeout(FETCH_MAX).redirect(reqwest::redirect::Policy::none());
         if let Some(pem) = ca {
             let authorities = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| fault("its CA is no PEM"))?;
             builder = builder.tls_certs_merge(authorities);

@@ -9,6 +9,7 @@ use super::Target;
 use crate::cli::exit;
 use crate::control::card::printable;
 use crate::ids::NAME;
+use crate::net::http_client;
 
 /// The longest that one answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(35);
@@ -69,14 +70,12 @@ pub(in crate::cli) struct Api {
 
 impl Api {
     pub(in crate::cli) fn new(target: &Target) -> Result<Self, ApiError> {
-        // An error means that it was done before.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let base = Url::parse(&target.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base())
             .ok_or_else(|| ApiError::Url(target.url.clone()))?;
-        let client = built(Client::builder().timeout(ANSWER_MAX))?;
-        let streams = built(Client::builder().connect_timeout(ANSWER_MAX).read_timeout(SILENCE_MAX))?;
+        let client = built(http_client().timeout(ANSWER_MAX))?;
+        let streams = built(http_client().connect_timeout(ANSWER_MAX).read_timeout(SILENCE_MAX))?;
         Ok(Self { client, streams, base, token: target.token.clone() })
     }
 

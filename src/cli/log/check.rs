@@ -11,6 +11,7 @@ use super::output::Format;
 use crate::cli::exit;
 use crate::clock::Clock;
 use crate::log::{self, Depth, KeptCheckpoints, LogError, Proofs, VerifyOptions};
+use crate::net::http_client;
 
 /// What to check against.
 #[derive(Debug, Args)]
@@ -83,9 +84,7 @@ fn kept(place: &str) -> anyhow::Result<KeptCheckpoints> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let text = runtime.block_on(async {
-        // Twice in one process is not an error: the provider is there.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
+        let client = http_client().timeout(std::time::Duration::from_secs(30)).build()?;
         client.get(place).send().await?.error_for_status()?.text().await
     });
     Ok(KeptCheckpoints { name: place.to_owned(), text: text.with_context(|| place.to_owned())? })

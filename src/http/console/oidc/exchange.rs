@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::pending::Pending;
 use crate::auth::oidc::{Expectation, Source, TokenError, Verifier};
 use crate::clock::Clock;
+use crate::net::http_client;
 
 /// How long one request to the provider may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -104,9 +105,7 @@ impl Provider {
     /// # Errors
     /// The system's trust anchors cannot be read.
     pub fn new(options: OidcOptions, clock: Clock) -> Result<Self, ProviderError> {
-        // An error means that it was done before.
-        let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder().timeout(ANSWER_MAX).redirect(reqwest::redirect::Policy::none());
+        let builder = http_client().timeout(ANSWER_MAX).redirect(reqwest::redirect::Policy::none());
         let client = builder.build().map_err(|error| ProviderError::Unreachable(error.to_string()))?;
         Ok(Self { options, client, clock, found: OnceCell::new() })
     }
