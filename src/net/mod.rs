@@ -10,7 +10,6 @@ pub use end_point::end_point;
 pub use stream::{Stream, configure};
 
 /// The beginning of every HTTP client of ours: TLS of the same library as everywhere.
-#[must_use]
 pub fn http_client() -> reqwest::ClientBuilder {
     // An error means that it was done before.
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
