@@ -76,6 +76,9 @@ fn by_number(case: &Case<'_>) -> Option<Problem> {
             (Tamper::Reordered, format!("record {seq} stands where {place} is due"))
         }
         _ if due_later => (Tamper::Inserted, format!("a line with number {seq} was put in before record {place}")),
+        seq if seq < place && is_longer && due.is_none() => {
+            (Tamper::Inserted, format!("a line with number {seq} was put in behind the last"))
+        }
         seq if seq > place => (Tamper::Deleted, format!("records {place} to {} are missing", seq - 1)),
         _ => (Tamper::Edited, format!("carries number {seq} where {place} is due")),
     };
