@@ -96,6 +96,8 @@ pub(super) struct Shared {
     durable: AtomicU64,
     /// Milliseconds from `opened` to when the writer turned to the disk, plus one; 0: it is idle.
     busy_since: AtomicU64,
+    /// Somebody has waited as long as one may; until the disk answers nobody else does.
+    late: AtomicBool,
 }
 
 impl Shared {
@@ -111,6 +113,7 @@ impl Shared {
             sync_timeout,
             durable: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
+            late: AtomicBool::new(false),
         }
     }
 
@@ -127,13 +130,14 @@ impl Shared {
     /// The disk has answered.
     pub(super) fn set_idle(&self) {
         self.busy_since.store(0, Ordering::Relaxed);
+        self.late.store(false, Ordering::Relaxed);
     }
 
     /// For how long the disk has not answered, where that is too long.
     fn stalled(&self) -> Option<Duration> {
         let since = self.busy_since.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.millis().saturating_sub(since)))
-            .filter(|busy| *busy > STALLED.min(self.sync_timeout))
+            .filter(|busy| self.late.load(Ordering::Relaxed) || *busy > STALLED.min(self.sync_timeout))
     }
 
     fn millis(&self) -> u64 {
@@ -302,6 +306,11 @@ impl Log {
     /// Something was refused because the log cannot be written: the note of the gap counts it.
     pub fn note_refused(&self) {
         self.shared().refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A strict append was waited for in vain: from here on nothing is forwarded until the disk answers.
+    pub fn note_late(&self) {
+        self.shared().late.store(true, Ordering::Relaxed);
     }
 
     /// How many records are durable: all with a lower `seq` stay.

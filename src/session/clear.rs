@@ -179,6 +179,7 @@ impl Session {
     }
 
     fn late(&self) -> String {
+        self.services.log.note_late();
         format!("the log did not answer in {:?}", self.services.log.sync_timeout())
     }
 
