@@ -26,6 +26,8 @@ pub struct SqliteStore {
     seal: Seal,
     bounds: Bounds,
     changes: Vec<HoldChange>,
+    /// What was counted last, and after how many changes: nobody else writes here.
+    counted: Option<(u64, Counts)>,
 }
 
 impl SqliteStore {
@@ -36,13 +38,14 @@ impl SqliteStore {
     pub fn open(dir: &Path, bounds: Bounds) -> Result<Self, StoreError> {
         let seal = Seal::from_file(&dir.join("store.key"))?;
         let connection = schema::connect(&dir.join("store.db"))?;
-        Ok(Self { connection, seal, bounds, changes: Vec::new() })
+        Ok(Self { connection, seal, bounds, changes: Vec::new(), counted: None })
     }
 
     /// A store in memory, for tests of the rules alone.
     #[cfg(test)]
     pub(super) fn in_memory(key: &Path, bounds: Bounds) -> Result<Self, StoreError> {
-        Ok(Self { connection: schema::in_memory()?, seal: Seal::from_file(key)?, bounds, changes: Vec::new() })
+        let (connection, seal) = (schema::in_memory()?, Seal::from_file(key)?);
+        Ok(Self { connection, seal, bounds, changes: Vec::new(), counted: None })
     }
 
     /// Runs one transaction; its steps are published only once it is committed.
@@ -208,7 +211,13 @@ impl Store for SqliteStore {
     }
 
     fn counts(&mut self) -> Result<Counts, StoreError> {
-        rows::counts(&self.connection)
+        let changes = self.connection.total_changes();
+        if let Some((_, counts)) = self.counted.filter(|(then, _)| *then == changes) {
+            return Ok(counts);
+        }
+        let counts = rows::counts(&self.connection)?;
+        self.counted = Some((changes, counts));
+        Ok(counts)
     }
 
     fn take_changes(&mut self) -> Vec<HoldChange> {
