@@ -121,8 +121,6 @@ struct Checked {
 #[derive(Debug, Default)]
 pub(super) struct Loader {
     pub(super) client: Option<Client>,
-    /// Changes whenever a definition changes.
-    signature: String,
     /// Stays the same as long as nobody has written anything.
     moment: String,
 }
@@ -323,12 +321,17 @@ impl Databases {
     async fn compare(&self, name: &str, database: &Database, loader: &mut Loader) -> Result<(), CatalogFailure> {
         let at = clock::monotonic();
         database.announced.store(false, Ordering::SeqCst);
-        let (signature, known) = (loader.signature.clone(), loader.moment.clone());
+        let known = loader.moment.clone();
+        let base = database.latest();
         let client = self.client(name, &mut loader.client).await?;
         let asked = async {
             // Asked first: what is written from here on is found by the next comparison.
             let moment = catalog::moment(client).await?;
-            let same = moment == known || catalog::signature(client).await? == signature;
+            let same = match base {
+                _ if moment == known => true,
+                Some(base) => catalog::is_same(client, &base).await?,
+                None => false,
+            };
             Ok((moment, same))
         };
         match asked.await {
@@ -351,7 +354,14 @@ impl Databases {
     fn install(&self, name: &str, database: &Database, catalog: &Catalog, view: &View) -> Arc<Snapshot> {
         self.observe(catalog, view);
         let _one = database.install_lock();
-        let snapshot = self.tagged(name, database, catalog, &Remembered::default());
+        let mut snapshot = self.tagged(name, database, catalog, &Remembered::default());
+        if let Some(known) = database.snapshot.load_full()
+            && known.tags == snapshot.tags
+            && known.catalog.says_the_same_as(&snapshot.catalog)
+        {
+            // Whoever has the known one need not look again: the new one has been read later, and that is all.
+            snapshot = Arc::new(Snapshot { version: known.version, ..Snapshot::clone(&snapshot) });
+        }
         database.snapshot.store(Some(snapshot.clone()));
         snapshot
     }
@@ -361,11 +371,10 @@ impl Databases {
         let at = clock::monotonic();
         // Asked first: a change that comes in between is found again by the next check.
         let moment = catalog::moment(client).await?;
-        let signature = catalog::signature(client).await?;
-        let took = clock::monotonic().saturating_duration_since(at);
-        let catalog = catalog::load(client).await?;
-        (loader.signature, loader.moment) = (signature, moment);
-        self.database(name).note_check(at, took);
+        let database = self.database(name);
+        let catalog = catalog::follow(client, database.latest().as_ref()).await?;
+        loader.moment = moment;
+        database.note_check(at, clock::monotonic().saturating_duration_since(at));
         Ok(catalog)
     }
 
@@ -424,6 +433,12 @@ impl Database {
     pub fn current(&self) -> Option<Arc<Snapshot>> {
         let unsure = self.stale.load(Ordering::SeqCst) || self.unwatched.load(Ordering::SeqCst);
         if unsure { None } else { self.snapshot.load_full() }
+    }
+
+    /// The catalog that was read last, whether or not anything has changed since.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Catalog>> {
+        self.snapshot.load().as_ref().map(|snapshot| Arc::clone(&snapshot.catalog))
     }
 
     /// The state of the tags; a snapshot with another one is outdated.

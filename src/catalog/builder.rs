@@ -1,14 +1,15 @@
 //! Rows of the catalog queries become a [`Catalog`].
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::model::{Store, Type};
+use super::model::{Rows, Store, Thing};
 use super::{
-    Cast, Catalog, Expression, Function, Key, Operator, Policy, Reference, Relation, Rule, Trigger, source, tagging,
+    Cast, Catalog, Expression, Function, Key, Oid, Operator, Policy, Reference, Relation, Rule, Trigger, Type, source,
+    tagging,
 };
 
 /// Why a catalog cannot be read.
@@ -25,6 +26,9 @@ pub enum CatalogError {
         /// What is wrong with the row.
         source: serde_json::Error,
     },
+    /// What the server said of its own tables is not what was asked.
+    #[error("what has changed in the catalog cannot be read: {0}")]
+    Survey(String),
     /// A snapshot file is not one.
     #[error("it is no catalog snapshot")]
     Snapshot(#[from] serde_json::Error),
@@ -33,10 +37,13 @@ pub enum CatalogError {
     Version(u32),
 }
 
-/// Collects rows.
+/// Collects rows, beside those of another catalog or from none.
 #[derive(Debug, Default)]
 pub struct CatalogBuilder {
     store: Store,
+    /// It began with another catalog.
+    over: bool,
+    things: BTreeMap<Thing, Vec<(&'static str, Arc<str>)>>,
     relations: Vec<Relation>,
     keys: Vec<Key>,
     rules: Vec<Rule>,
@@ -44,19 +51,31 @@ pub struct CatalogBuilder {
     triggers: Vec<Trigger>,
     expressions: Vec<Expression>,
     references: Vec<Reference>,
-    hash: DefaultHasher,
+    sizes: HashMap<Oid, Size>,
 }
 
 #[derive(Deserialize)]
 struct Database {
     name: Arc<str>,
     #[serde(default)]
-    oid: super::Oid,
+    oid: Oid,
 }
 
 #[derive(Deserialize)]
 struct Named {
     name: Arc<str>,
+}
+
+#[derive(Deserialize)]
+struct Support {
+    function: Oid,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Size {
+    oid: Oid,
+    tuples: f64,
+    pages: i64,
 }
 
 impl CatalogBuilder {
@@ -66,13 +85,38 @@ impl CatalogBuilder {
         Self::default()
     }
 
-    /// The search path under which the rows were read, where it was not `pg_catalog` alone: names that are visible in it
-    /// come without their schemas.
-    pub fn printed_under(&mut self, path: &[String]) {
-        self.store.printed_under = path.to_vec();
-        for name in path {
-            self.hash.write(name.as_bytes());
+    /// A builder with all that a catalog has.
+    pub(super) fn over(base: &Catalog) -> Self {
+        Self { store: Store::clone(&base.store), over: true, ..Self::default() }
+    }
+
+    pub(super) fn forget_relations(&mut self, oids: &BTreeSet<Oid>) {
+        for oid in oids {
+            self.store.take_relation(*oid);
         }
+    }
+
+    pub(super) fn forget_types(&mut self, oids: &BTreeSet<Oid>) {
+        for oid in oids {
+            self.store.take_type(*oid);
+        }
+    }
+
+    pub(super) fn forget_functions(&mut self, oids: &BTreeSet<Oid>) {
+        for oid in oids {
+            self.store.take_function(*oid);
+        }
+    }
+
+    /// Forgets what is read as a whole.
+    pub(super) fn forget_rest(&mut self) {
+        let store = &mut self.store;
+        store.schemas.clear();
+        store.operators.clear();
+        store.casts.clear();
+        store.support.clear();
+        store.roles.clear();
+        store.rows.retain(|thing, _| !matches!(thing, Thing::Rest(_)));
     }
 
     /// Adds one row of the named query: the JSON text of its only column.
@@ -89,16 +133,52 @@ impl CatalogBuilder {
         let row = serde_json::from_str(row)
             .map(|row: serde_json::Value| row.to_string())
             .map_err(|source| CatalogError::Row { query, source })?;
-        self.read(query, &row).map_err(|source| CatalogError::Row { query, source })?;
-        if query != source::SIZES {
-            self.hash.write(query.as_bytes());
-            self.hash.write(row.as_bytes());
-        }
-        self.store.rows.push((query, row.into()));
+        let thing = self.read(query, &row).map_err(|source| CatalogError::Row { query, source })?;
+        self.things.entry(thing).or_default().push((query, row.into()));
         Ok(())
     }
 
-    fn read(&mut self, query: &'static str, row: &str) -> Result<(), serde_json::Error> {
+    fn read(&mut self, query: &'static str, row: &str) -> Result<Thing, serde_json::Error> {
+        fn relation<T: for<'d> Deserialize<'d>>(
+            rows: &mut Vec<T>,
+            row: &str,
+            owner: impl Fn(&T) -> Oid,
+        ) -> Result<Thing, serde_json::Error> {
+            let row: T = serde_json::from_str(row)?;
+            let thing = Thing::Relation(owner(&row));
+            rows.push(row);
+            Ok(thing)
+        }
+        match query {
+            source::RELATIONS => relation(&mut self.relations, row, |row| row.oid),
+            source::KEYS => relation(&mut self.keys, row, |row| row.relation),
+            source::RULES => relation(&mut self.rules, row, |row| row.relation),
+            source::POLICIES => relation(&mut self.policies, row, |row| row.relation),
+            source::TRIGGERS => relation(&mut self.triggers, row, |row| row.relation),
+            source::EXPRESSIONS => relation(&mut self.expressions, row, |row| row.relation),
+            source::REFERENCES => relation(&mut self.references, row, |row| row.relation),
+            source::SIZES => {
+                let size: Size = serde_json::from_str(row)?;
+                self.sizes.insert(size.oid, size);
+                Ok(Thing::Relation(size.oid))
+            }
+            source::TYPES => {
+                let row: Type = serde_json::from_str(row)?;
+                let thing = Thing::Type(row.oid);
+                self.store.put_type(row);
+                Ok(thing)
+            }
+            source::FUNCTIONS => {
+                let row: Function = serde_json::from_str(row)?;
+                let thing = Thing::Function(row.oid);
+                self.store.put_function(Arc::new(row));
+                Ok(thing)
+            }
+            _ => self.read_rest(query, row).map(|()| Thing::Rest(query)),
+        }
+    }
+
+    fn read_rest(&mut self, query: &'static str, row: &str) -> Result<(), serde_json::Error> {
         match query {
             source::DATABASE => {
                 let row: Database = serde_json::from_str(row)?;
@@ -106,17 +186,7 @@ impl CatalogBuilder {
                 self.store.database_oid = row.oid;
             }
             source::SCHEMAS => drop(self.store.schemas.insert(serde_json::from_str::<Named>(row)?.name)),
-            source::RELATIONS => self.relations.push(serde_json::from_str(row)?),
-            source::SIZES => self.size(&serde_json::from_str(row)?),
-            source::KEYS => self.keys.push(serde_json::from_str(row)?),
-            source::RULES => self.rules.push(serde_json::from_str(row)?),
-            source::POLICIES => self.policies.push(serde_json::from_str(row)?),
-            source::TRIGGERS => self.triggers.push(serde_json::from_str(row)?),
-            source::EXPRESSIONS => self.expressions.push(serde_json::from_str(row)?),
-            source::REFERENCES => self.references.push(serde_json::from_str(row)?),
             source::SUPPORT => self.store.support.push(serde_json::from_str::<Support>(row)?.function),
-            source::TYPES => self.add_type(serde_json::from_str(row)?),
-            source::FUNCTIONS => self.add_function(serde_json::from_str(row)?),
             source::OPERATORS => {
                 let operator: Operator = serde_json::from_str(row)?;
                 self.store.operators.entry(Arc::clone(&operator.name)).or_default().push(operator);
@@ -131,88 +201,93 @@ impl CatalogBuilder {
         Ok(())
     }
 
-    fn size(&mut self, size: &Size) {
-        if let Some(relation) = self.relations.iter_mut().rev().find(|relation| relation.oid == size.oid) {
-            relation.tuples = size.tuples;
-            relation.pages = size.pages;
-        }
-    }
-
-    fn add_type(&mut self, row: Type) {
-        if row.relation != 0 {
-            self.store.row_types.insert(row.relation, row.oid);
-        }
-        let names = self.store.type_names.entry(Arc::clone(&row.schema)).or_default();
-        names.insert(Arc::clone(&row.name), row.oid);
-        if row.category == 'A' && row.element != 0 {
-            self.store.array_types.insert(row.element, row.oid);
-        }
-        self.store.types.insert(row.oid, row);
-    }
-
-    fn add_function(&mut self, row: Function) {
-        let row = Arc::new(row);
-        let names = self.store.functions.entry(Arc::clone(&row.schema)).or_default();
-        names.entry(Arc::clone(&row.name)).or_default().push(Arc::clone(&row));
-        self.store.function_oids.insert(row.oid, row);
-    }
-
     /// The catalog, tagged by column comments and by what is known of the server's own statistics views.
     #[must_use]
     pub fn finish(mut self) -> Catalog {
-        let mut places = HashMap::new();
-        for (place, relation) in self.relations.iter().enumerate() {
-            places.insert(relation.oid, place);
+        self.attach_all();
+        for relation in std::mem::take(&mut self.relations) {
+            self.store.put_relation(relation);
         }
-        attach(&mut self.relations, &places, self.keys, |row| row.relation, |relation| &mut relation.keys);
-        attach(&mut self.relations, &places, self.rules, |row| row.relation, |relation| &mut relation.rules);
-        attach(&mut self.relations, &places, self.policies, |row| row.relation, |relation| &mut relation.policies);
-        attach(&mut self.relations, &places, self.triggers, |row| row.relation, |relation| &mut relation.triggers);
-        attach(
-            &mut self.relations,
-            &places,
-            self.expressions,
-            |row| row.relation,
-            |relation| &mut relation.expressions,
-        );
-        attach(&mut self.relations, &places, self.references, |row| row.relation, |relation| &mut relation.references);
-        for relation in self.relations {
-            let names = self.store.relation_names.entry(Arc::clone(&relation.schema)).or_default();
-            names.insert(Arc::clone(&relation.name), relation.oid);
-            for parent in &relation.parents {
-                self.store.children.entry(*parent).or_default().push(relation.oid);
+        self.note_sizes();
+        for (thing, rows) in std::mem::take(&mut self.things) {
+            let of_nothing = matches!(thing, Thing::Relation(oid) if !self.store.relations.contains_key(&oid));
+            if !of_nothing {
+                self.store.rows.insert(thing, Arc::new(Rows::of(rows)));
             }
-            self.store.relations.insert(relation.oid, Arc::new(relation));
+        }
+        if self.over {
+            self.store.forget_parsed();
         }
         let tags = tagging::own_tags(&self.store);
-        let content = self.hash.finish();
+        let mut hash = DefaultHasher::new();
+        for (thing, rows) in &self.store.rows {
+            (thing, rows.hash).hash(&mut hash);
+        }
+        let content = hash.finish();
         Catalog {
             store: Arc::new(self.store),
+            ledger: None,
             tags: Arc::new(tags),
             content,
             signature: content,
             vouched: Arc::new([]),
         }
     }
+
+    fn attach_all(&mut self) {
+        let relations = &mut self.relations;
+        let places: HashMap<Oid, usize> =
+            relations.iter().enumerate().map(|(place, relation)| (relation.oid, place)).collect();
+        let places = &places;
+        attach(relations, places, std::mem::take(&mut self.keys), |row| row.relation, |relation| &mut relation.keys);
+        attach(relations, places, std::mem::take(&mut self.rules), |row| row.relation, |relation| &mut relation.rules);
+        let policies = std::mem::take(&mut self.policies);
+        attach(relations, places, policies, |row| row.relation, |relation| &mut relation.policies);
+        let triggers = std::mem::take(&mut self.triggers);
+        attach(relations, places, triggers, |row| row.relation, |relation| &mut relation.triggers);
+        let expressions = std::mem::take(&mut self.expressions);
+        attach(relations, places, expressions, |row| row.relation, |relation| &mut relation.expressions);
+        let references = std::mem::take(&mut self.references);
+        attach(relations, places, references, |row| row.relation, |relation| &mut relation.references);
+    }
+
+    /// Sizes come for more relations than have changed.
+    fn note_sizes(&mut self) {
+        for size in std::mem::take(&mut self.sizes).into_values() {
+            let Some(known) = self.store.relations.get_mut(&size.oid) else { continue };
+            #[expect(clippy::float_cmp, reason = "it is the same number, or another one")]
+            if known.tuples != size.tuples || known.pages != size.pages {
+                let changed = Arc::make_mut(known);
+                (changed.tuples, changed.pages) = (size.tuples, size.pages);
+            }
+            let Some(rows) = self.store.rows.get(&Thing::Relation(size.oid)) else { continue };
+            // Rows of a relation that has not changed: its size alone was read.
+            if let Some(new) = self.things.remove(&Thing::Relation(size.oid)) {
+                let mut rows = Rows::clone(rows);
+                rows.rows.retain(|(query, _)| *query != source::SIZES);
+                rows.rows.extend(new);
+                self.store.rows.insert(Thing::Relation(size.oid), Arc::new(rows));
+            }
+        }
+    }
 }
 
-#[derive(Deserialize)]
-struct Support {
-    function: super::Oid,
-}
-
-#[derive(Deserialize)]
-struct Size {
-    oid: super::Oid,
-    tuples: f64,
-    pages: i64,
+impl Rows {
+    fn of(rows: Vec<(&'static str, Arc<str>)>) -> Self {
+        let mut hash = DefaultHasher::new();
+        for (query, row) in rows.iter().filter(|(query, _)| *query != source::SIZES) {
+            hash.write(query.as_bytes());
+            hash.write(row.as_bytes());
+        }
+        Self { hash: hash.finish(), rows }
+    }
 }
 
 fn attach<T>(
     relations: &mut [Relation],
-    places: &HashMap<super::Oid, usize>,
+    places: &HashMap<Oid, usize>,
     rows: Vec<T>,
-    owner: impl Fn(&T) -> super::Oid,
+    owner: impl Fn(&T) -> Oid,
     slot: impl Fn(&mut Relation) -> &mut Vec<T>,
 ) {
     for row in rows {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::model::{FIRST_USER_OID, Store, Type};
+use super::model::{FIRST_USER_OID, Store, Type, names_in};
 use super::tags::TagRules;
 use super::{Catalog, Function, Oid, Relation, RelationKind, Tag};
 
@@ -20,8 +20,7 @@ impl Catalog {
     pub fn put_relation(&mut self, relation: Relation) {
         let store = self.edit(&relation.name);
         store.forget(relation.oid);
-        let names = store.relation_names.entry(Arc::clone(&relation.schema)).or_default();
-        names.insert(Arc::clone(&relation.name), relation.oid);
+        names_in(&mut store.relation_names, &relation.schema).insert(Arc::clone(&relation.name), relation.oid);
         for parent in &relation.parents {
             store.children.entry(*parent).or_default().push(relation.oid);
         }
@@ -60,7 +59,7 @@ impl Catalog {
         self.remove_functions(&function.schema, &function.name, Some(function.arguments.len()));
         let store = self.edit(&function.name);
         let function = Arc::new(function);
-        let names = store.functions.entry(Arc::clone(&function.schema)).or_default();
+        let names = names_in(&mut store.functions, &function.schema);
         names.entry(Arc::clone(&function.name)).or_default().push(Arc::clone(&function));
         store.function_oids.insert(function.oid, function);
     }
@@ -69,7 +68,7 @@ impl Catalog {
     pub fn remove_functions(&mut self, schema: &str, name: &str, arguments: Option<usize>) {
         let goes = |function: &Function| arguments.is_none_or(|count| function.arguments.len() == count);
         let store = self.edit(name);
-        if let Some(found) = store.functions.get_mut(schema).and_then(|names| names.get_mut(name)) {
+        if let Some(found) = store.functions.get_mut(schema).and_then(|names| Arc::make_mut(names).get_mut(name)) {
             found.retain(|function| !goes(function));
         }
         store.function_oids.retain(|_, known| &*known.schema != schema || &*known.name != name || !goes(known));
@@ -101,17 +100,13 @@ impl Catalog {
         (self.signature, what).hash(&mut hash);
         self.signature = hash.finish();
         self.content = self.signature;
+        self.ledger = None;
         let store = Arc::make_mut(&mut self.store);
         store.rows.clear();
         let read: Vec<Arc<Function>> =
             store.function_oids.values().filter(|function| function.parsed.is_kept()).map(Arc::clone).collect();
-        for function in read {
-            let fresh = Arc::new(Function::clone(&function));
-            let names = store.functions.get_mut(&function.schema).and_then(|names| names.get_mut(&function.name));
-            for known in names.into_iter().flatten().filter(|known| known.oid == function.oid) {
-                *known = Arc::clone(&fresh);
-            }
-            store.function_oids.insert(function.oid, fresh);
+        for function in &read {
+            store.renew_function(function);
         }
         store
     }
@@ -122,12 +117,12 @@ impl Store {
     fn forget(&mut self, oid: Oid) {
         let Some(old) = self.relations.get(&oid) else { return };
         if let Some(names) = self.relation_names.get_mut(&old.schema) {
-            names.retain(|_, named| *named != oid);
+            Arc::make_mut(names).retain(|_, named| *named != oid);
         }
         if let Some(names) = self.type_names.get_mut(&old.schema)
             && names.get(&old.name).and_then(|named| self.types.get(named)).is_some_and(|row| row.relation == oid)
         {
-            names.remove(&old.name);
+            Arc::make_mut(names).remove(&old.name);
         }
         for parent in &old.parents {
             if let Some(children) = self.children.get_mut(parent) {
@@ -159,9 +154,8 @@ impl Store {
             subtype: 0,
             checks: Vec::new(),
         };
-        let names = self.type_names.entry(Arc::clone(&row.schema)).or_default();
-        names.insert(Arc::clone(&row.name), oid);
+        names_in(&mut self.type_names, &row.schema).insert(Arc::clone(&row.name), oid);
         self.row_types.insert(relation.oid, oid);
-        self.types.insert(oid, row);
+        self.types.insert(oid, Arc::new(row));
     }
 }

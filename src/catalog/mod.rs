@@ -6,10 +6,12 @@ mod builder;
 mod edit;
 mod model;
 mod names;
+pub mod refresh;
 mod remembered;
 mod roles;
 mod snapshot;
 pub mod source;
+mod store;
 mod tagging;
 pub mod tags;
 mod vouched;
@@ -37,6 +39,8 @@ pub const PG_TEMP: &str = "pg_temp";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     store: Arc<model::Store>,
+    /// What the next one is compared with; `None` where it was not read by [`refresh`].
+    ledger: Option<Arc<refresh::Ledger>>,
     tags: Arc<tagging::Tags>,
     /// A hash of the definitions alone.
     content: u64,
@@ -78,6 +82,13 @@ impl Catalog {
     #[must_use]
     pub const fn signature(&self) -> u64 {
         self.signature
+    }
+
+    /// Whether another one differs in nothing but when it was read, the sizes of relations included.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let sizes = |catalog: &Self| catalog.ledger.as_ref().map(|ledger| ledger.sizes().to_owned());
+        self.signature == other.signature && sizes(self) == sizes(other)
     }
 
     /// A relation by its OID.
@@ -123,7 +134,7 @@ impl Catalog {
     /// A type by its OID.
     #[must_use]
     pub fn type_of(&self, oid: Oid) -> Option<&Type> {
-        self.store.types.get(&oid)
+        self.store.types.get(&oid).map(|row| &**row)
     }
 
     /// The types of that name that people made, in whatever schema.

@@ -1,6 +1,6 @@
 //! The things that a catalog holds, each as one row of [`super::source::QUERIES`] brings it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -496,10 +496,26 @@ pub struct Cast {
     pub function: Oid,
 }
 
-/// The functions of a schema by name.
-pub(super) type FunctionNames = HashMap<Arc<str>, Vec<Arc<Function>>>;
+/// What a schema has, by name.
+pub(super) type Names<T> = HashMap<Arc<str>, Arc<HashMap<Arc<str>, T>>>;
 
-/// Everything, indexed.
+/// The rows that one thing was read from, as they came, and their hash.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) rows: Vec<(&'static str, Arc<str>)>,
+    pub(super) hash: u64,
+}
+
+/// What rows were read of: relations, types, functions by their OIDs; all else by the name of its query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Thing {
+    Rest(&'static str),
+    Relation(Oid),
+    Type(Oid),
+    Function(Oid),
+}
+
+/// Everything, indexed. Cheap enough to clone for each change: what is large in it is shared.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     pub(super) database: Arc<str>,
@@ -508,20 +524,26 @@ pub(super) struct Store {
     pub(super) row_types: HashMap<Oid, Oid>,
     pub(super) schemas: HashSet<Arc<str>>,
     pub(super) relations: HashMap<Oid, Arc<Relation>>,
-    pub(super) relation_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
+    pub(super) relation_names: Names<Oid>,
+    /// In the order of their OIDs.
     pub(super) children: HashMap<Oid, Vec<Oid>>,
-    pub(super) types: HashMap<Oid, Type>,
+    pub(super) types: HashMap<Oid, Arc<Type>>,
     /// The array type of each element type.
     pub(super) array_types: HashMap<Oid, Oid>,
-    pub(super) type_names: HashMap<Arc<str>, HashMap<Arc<str>, Oid>>,
-    pub(super) functions: HashMap<Arc<str>, FunctionNames>,
+    pub(super) type_names: Names<Oid>,
+    /// Of one name in the order of their OIDs.
+    pub(super) functions: Names<Vec<Arc<Function>>>,
     pub(super) function_oids: HashMap<Oid, Arc<Function>>,
     pub(super) operators: HashMap<Arc<str>, Vec<Operator>>,
     pub(super) casts: Vec<Cast>,
     pub(super) support: Vec<Oid>,
-    /// The search path that decided which names the server printed without their schemas; `pg_catalog` goes without saying.
-    pub(super) printed_under: Vec<String>,
-    pub(super) rows: Vec<(&'static str, Box<str>)>,
+    /// What it was read from; nothing once it was edited.
+    pub(super) rows: BTreeMap<Thing, Arc<Rows>>,
     /// Empty in a database without row-level security.
     pub(super) roles: HashMap<Oid, super::Role>,
+}
+
+/// The names of a schema, to be changed.
+pub(super) fn names_in<'n, T: Clone>(names: &'n mut Names<T>, schema: &Arc<str>) -> &'n mut HashMap<Arc<str>, T> {
+    Arc::make_mut(names.entry(Arc::clone(schema)).or_default())
 }

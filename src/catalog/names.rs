@@ -48,10 +48,11 @@ impl SearchPath {
         Self(schemas)
     }
 
-    /// The path of definitions that the server prints: everything but `pg_catalog` is qualified in them.
+    /// The path of definitions that the server prints: everything but `pg_catalog` is qualified in them, and the session's
+    /// own temporary relations where they are not hidden by it.
     #[must_use]
     pub fn of_definitions(catalog: &Catalog) -> Self {
-        Self::new(catalog, &catalog.store.printed_under, "")
+        Self::new(catalog, &["pg_catalog".to_owned(), PG_TEMP.to_owned()], "")
     }
 
     /// The schemas in order.

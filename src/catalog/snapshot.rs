@@ -26,10 +26,8 @@ impl Catalog {
         let mut text = format!("{{\n\"version\": {VERSION},\n\"rows\": {{");
         let mut first_query = true;
         for query in source::QUERIES {
-            let rows: Vec<String> = self
-                .store
-                .rows
-                .iter()
+            let things = self.store.rows.values().flat_map(|thing| &thing.rows);
+            let rows: Vec<String> = things
                 .filter(|(name, _)| *name == query.name)
                 .map(|(_, row)| line(query.name, row))
                 .collect::<Result<_, _>>()?;

@@ -8,8 +8,22 @@
 pub struct CatalogQuery {
     /// Its name, for [`super::CatalogBuilder::add`].
     pub name: &'static str,
-    /// Its text.
+    /// Its text. Where it brings things that have OIDs, a comment says where a condition on them goes.
     pub sql: &'static str,
+}
+
+impl CatalogQuery {
+    /// The same for some of the things alone; `among` is an `ANY (…)`.
+    pub(super) fn only(&self, among: &str) -> String {
+        let Some((head, rest)) = self.sql.split_once("/*only ") else { return self.sql.to_owned() };
+        let Some((oid, tail)) = rest.split_once("*/") else { return self.sql.to_owned() };
+        format!("{head}AND {oid} OPERATOR(pg_catalog.=) {among}{tail}")
+    }
+}
+
+/// Whether a query brings relations or what belongs to them.
+pub(super) fn is_of_relations(name: &str) -> bool {
+    matches!(name, RELATIONS | SIZES | KEYS | RULES | POLICIES | TRIGGERS | EXPRESSIONS | REFERENCES)
 }
 
 pub(super) const DATABASE: &str = "database";
@@ -68,13 +82,13 @@ pub const QUERIES: &[CatalogQuery] = &[
               WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,v,m,S,c}') \
               AND n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' \
               AND (n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
-              OR NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_')) ORDER BY c.oid",
+              OR NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_')) /*only c.oid*/ ORDER BY c.oid",
     },
     CatalogQuery {
         name: SIZES,
         sql: "SELECT CAST(pg_catalog.json_build_object('oid', CAST(c.oid AS pg_catalog.int8), 'tuples', CAST(c.reltuples AS pg_catalog.float8), \
               'pages', c.relpages) AS pg_catalog.text) FROM pg_catalog.pg_class c \
-              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 ORDER BY c.oid",
+              WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 /*only c.oid*/ ORDER BY c.oid",
     },
     CatalogQuery {
         name: KEYS,
@@ -82,14 +96,14 @@ pub const QUERIES: &[CatalogQuery] = &[
               (SELECT pg_catalog.json_agg(k.attnum) FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts)) AS pg_catalog.text) FROM pg_catalog.pg_index i \
               WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
-              ORDER BY i.indexrelid",
+              /*only i.indrelid*/ ORDER BY i.indexrelid",
     },
     CatalogQuery {
         name: RULES,
         sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(r.ev_class AS pg_catalog.int8), 'name', r.rulename, 'event', r.ev_type, \
               'instead', r.is_instead, 'definition', pg_catalog.pg_get_ruledef(r.oid)) AS pg_catalog.text) \
               FROM pg_catalog.pg_rewrite r WHERE r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
-              AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' ORDER BY r.oid",
+              AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' /*only r.ev_class*/ ORDER BY r.oid",
     },
     CatalogQuery {
         name: POLICIES,
@@ -97,7 +111,7 @@ pub const QUERIES: &[CatalogQuery] = &[
               'roles', pg_catalog.to_json(CAST(p.polroles AS pg_catalog.int8[])), \
               'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid), \
               'check', pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) AS pg_catalog.text) \
-              FROM pg_catalog.pg_policy p ORDER BY p.oid",
+              FROM pg_catalog.pg_policy p WHERE true /*only p.polrelid*/ ORDER BY p.oid",
     },
     CatalogQuery {
         name: TRIGGERS,
@@ -105,7 +119,7 @@ pub const QUERIES: &[CatalogQuery] = &[
               'events', t.tgtype, 'definition', CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END, \
               'tables', COALESCE(pg_catalog.to_json(pg_catalog.array_remove(ARRAY[t.tgoldtable, t.tgnewtable], NULL)), '[]')) AS pg_catalog.text) \
               FROM pg_catalog.pg_trigger t \
-              WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' ORDER BY t.oid",
+              WHERE NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D' /*only t.tgrelid*/ ORDER BY t.oid",
     },
     CatalogQuery {
         name: EXPRESSIONS,
@@ -119,14 +133,14 @@ pub const QUERIES: &[CatalogQuery] = &[
               UNION ALL SELECT x.stxrelid, pg_catalog.pg_get_expr(x.stxexprs, x.stxrelid) FROM pg_catalog.pg_statistic_ext x \
               WHERE x.stxexprs IS NOT NULL \
               UNION ALL SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid) FROM pg_catalog.pg_partitioned_table p \
-              WHERE p.partexprs IS NOT NULL) AS e(relation, text) ORDER BY e.relation, e.text",
+              WHERE p.partexprs IS NOT NULL) AS e(relation, text) WHERE true /*only e.relation*/ ORDER BY e.relation, e.text",
     },
     CatalogQuery {
         name: REFERENCES,
         sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(k.confrelid AS pg_catalog.int8), 'from', CAST(k.conrelid AS pg_catalog.int8), \
               'on_delete', k.confdeltype, 'on_update', k.confupdtype) AS pg_catalog.text) FROM pg_catalog.pg_constraint k \
               WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}') \
-              OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) ORDER BY k.oid",
+              OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}')) /*only k.confrelid*/ ORDER BY k.oid",
     },
     CatalogQuery {
         name: SUPPORT,
@@ -148,7 +162,9 @@ pub const QUERIES: &[CatalogQuery] = &[
               'checks', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.pg_get_expr(k.conbin, 0) ORDER BY k.oid) \
               FROM pg_catalog.pg_constraint k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.conbin IS NOT NULL), '[]')) \
               AS pg_catalog.text) FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n \
-              ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' ORDER BY t.oid",
+              ON n.oid OPERATOR(pg_catalog.=) t.typnamespace WHERE n.nspname OPERATOR(pg_catalog.<>) 'pg_toast' \
+              AND (n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+              OR NOT pg_catalog.starts_with(CAST(n.nspname AS pg_catalog.text), 'pg_temp_')) /*only t.oid*/ ORDER BY t.oid",
     },
     CatalogQuery {
         name: FUNCTIONS,
@@ -176,7 +192,7 @@ pub const QUERIES: &[CatalogQuery] = &[
               CAST(CAST(a.aggminvtransfn AS pg_catalog.oid) AS pg_catalog.int8), CAST(CAST(a.aggmfinalfn AS pg_catalog.oid) AS pg_catalog.int8)) FROM pg_catalog.pg_aggregate a \
               WHERE CAST(a.aggfnoid AS pg_catalog.oid) OPERATOR(pg_catalog.=) p.oid), '[]') ELSE '[]' END) AS pg_catalog.text) \
               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
-              JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang ORDER BY p.oid",
+              JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang WHERE true /*only p.oid*/ ORDER BY p.oid",
     },
     CatalogQuery {
         name: OPERATORS,
@@ -203,42 +219,3 @@ pub const QUERIES: &[CatalogQuery] = &[
               WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relrowsecurity) ORDER BY r.oid",
     },
 ];
-
-/// A poll that answers another text when a definition changed: a hash over the rows that definitions are kept in.
-pub const SIGNATURE: &str = "SELECT pg_catalog.concat_ws('/', \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, relname, relnamespace, relkind, \
-    relrowsecurity, relforcerowsecurity, reloptions, relnatts, relowner), 0)) FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', attrelid, attnum, attname, atttypid, \
-    attnotnull, attisdropped), 0)) FROM pg_catalog.pg_attribute WHERE attrelid OPERATOR(pg_catalog.>=) 16384 \
-    AND attnum OPERATOR(pg_catalog.>) 0), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_proc \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_rewrite \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_type \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_constraint \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_attrdef), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_policy), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, tgenabled, tgfoid, tgtype), 0)) \
-    FROM pg_catalog.pg_trigger), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', indexrelid, indisunique, indisvalid), 0)) \
-    FROM pg_catalog.pg_index WHERE indexrelid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', inhrelid, inhparent), 0)) \
-    FROM pg_catalog.pg_inherits), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', objoid, objsubid, description), 0)) \
-    FROM pg_catalog.pg_description WHERE classoid OPERATOR(pg_catalog.=) 1259 AND objoid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, nspname), 0)) FROM pg_catalog.pg_namespace), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_operator \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_cast \
-    WHERE oid OPERATOR(pg_catalog.>=) 16384), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', setdatabase, setrole, setconfig), 0)) \
-    FROM pg_catalog.pg_db_role_setting), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, xmin), 0)) FROM pg_catalog.pg_statistic_ext), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, rolname, rolsuper, rolbypassrls, rolinherit), 0)) \
-    FROM pg_catalog.pg_roles WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)), \
-    (SELECT pg_catalog.sum(pg_catalog.hashtextextended(CAST(m AS pg_catalog.text), 0)) FROM pg_catalog.pg_auth_members m \
-    WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)), \
-    (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))";

@@ -56,9 +56,20 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn ask(&mut self, sql: &str) -> Result<Option<Answer>, End> {
+        self.ask_all(std::slice::from_ref(&sql)).await
+    }
+
+    /// Asks the server several questions in one transaction; their rows come one after the other.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn ask_all<S: AsRef<str> + Sync>(&mut self, questions: &[S]) -> Result<Option<Answer>, End> {
         match self.channel {
             Channel::Sql => {}
-            Channel::Database => return self.ask_walsender(sql).await,
+            Channel::Database => {
+                let questions: Vec<&str> = questions.iter().map(AsRef::as_ref).collect();
+                return self.ask_walsender(&questions.join("; ")).await;
+            }
             Channel::Cluster => return Ok(None),
         }
         self.settle().await?;
@@ -70,7 +81,9 @@ impl Session {
         // A Sync would commit what the client's batch has done so far.
         let within = self.phase.executed;
         self.watch.asked_within = within;
-        self.send_question(sql);
+        for sql in questions {
+            self.send_question(sql.as_ref());
+        }
         if within {
             build::bare(&mut self.server.output, b'H');
             self.phase.flushed();

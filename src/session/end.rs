@@ -187,6 +187,7 @@ impl Session {
             SessionEffect::DiscardAll => {
                 self.snapshot = None;
                 self.private = false;
+                self.base = None;
                 self.has_own = false;
                 self.own = Remembered::default();
             }

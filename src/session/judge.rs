@@ -14,8 +14,7 @@ use super::sizes::{Sent, Size};
 use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
-use crate::backend::databases::Snapshot;
-use crate::catalog::{Catalog, CatalogBuilder, source};
+use crate::catalog::Catalog;
 use crate::policy::{self, Decision, Policy};
 use crate::report::Report;
 use crate::sqlstate;
@@ -403,34 +402,6 @@ impl Session {
         let version = if self.private { self.private_base } else { mine.version };
         let shared = self.database.current();
         shared.map_or(self.private && version == 0, |shared| shared.version == version)
-    }
-
-    /// Reads the catalog over the client's own connection.
-    async fn read_catalog(&mut self, uncommitted: bool) -> Result<(), End> {
-        let Some(names) = self.settings.names.clone() else { return Ok(()) };
-        let mut builder = CatalogBuilder::new();
-        builder.printed_under(&names.search_path);
-        for query in source::QUERIES {
-            let Some(rows) = self.ask(query.sql).await? else { return Ok(()) };
-            for json in rows.into_iter().flatten().flatten() {
-                if let Err(error) = builder.add(query.name, &json) {
-                    tracing::error!(%error, "the catalog cannot be read");
-                    return Ok(());
-                }
-            }
-        }
-        let catalog = builder.finish();
-        let databases = &self.services.databases;
-        let snapshot: Arc<Snapshot> = if uncommitted || self.private {
-            self.private = true;
-            let snapshot = databases.private(&self.who.database, &catalog, &self.own);
-            self.keep_own(&snapshot);
-            snapshot
-        } else {
-            databases.offer(&self.who.database, &catalog)
-        };
-        self.snapshot = Some(snapshot);
-        Ok(())
     }
 }
 

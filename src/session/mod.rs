@@ -32,6 +32,7 @@ mod patience;
 mod pause;
 mod phase;
 mod read;
+mod reading;
 mod redact;
 mod refuse;
 pub mod registry;
@@ -62,7 +63,7 @@ use crate::auth::gate::Gate;
 use crate::backend::connect::Upstream;
 use crate::backend::databases::{Database, Databases, Snapshot};
 use crate::backend::presence::Presence;
-use crate::catalog::{Oid, Remembered};
+use crate::catalog::{Catalog, Oid, Remembered};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{HoldId, StatementId};
 use crate::lineage::Literals;
@@ -184,6 +185,8 @@ struct Session {
     snapshot: Option<Arc<Snapshot>>,
     /// The snapshot shows what only this session sees: temporary relations, uncommitted definitions.
     private: bool,
+    /// The catalog that this session read last, over its own connection: it shows what no other does.
+    base: Option<Arc<Catalog>>,
     /// The shared snapshot beside which the private one was read; it is read again when that one is replaced.
     private_base: u64,
     /// This session has run DDL: there may be relations that only it can see.

@@ -235,6 +235,7 @@ async fn greet(
         snapshot: None,
         private: false,
         private_base: 0,
+        base: None,
         has_own: false,
         changed: false,
         own_changed: false,
