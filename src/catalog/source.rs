@@ -1,7 +1,8 @@
 //! The queries that bring a catalog: each a single SELECT that returns one text column, a JSON object a row.
 //!
 //! Everything in them is qualified, operators too, so that no search path can bend them; they run on 14 to 18. View
-//! definitions print unqualified what the search path shows: run them under `search_path = pg_catalog`.
+//! definitions print unqualified what the search path shows: run them under `search_path = pg_catalog, pg_temp`. What is
+//! dropped while they run prints as NULL.
 
 /// One query.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,7 @@ pub const QUERIES: &[CatalogQuery] = &[
         sql: "SELECT CAST(pg_catalog.json_build_object('relation', CAST(r.ev_class AS pg_catalog.int8), 'name', r.rulename, 'event', r.ev_type, \
               'instead', r.is_instead, 'definition', pg_catalog.pg_get_ruledef(r.oid)) AS pg_catalog.text) \
               FROM pg_catalog.pg_rewrite r WHERE r.rulename OPERATOR(pg_catalog.<>) '_RETURN' \
-              AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' /*only r.ev_class*/ ORDER BY r.oid",
+              AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D' AND pg_catalog.pg_get_ruledef(r.oid) IS NOT NULL /*only r.ev_class*/ ORDER BY r.oid",
     },
     CatalogQuery {
         name: POLICIES,
@@ -133,7 +134,7 @@ pub const QUERIES: &[CatalogQuery] = &[
               UNION ALL SELECT x.stxrelid, pg_catalog.pg_get_expr(x.stxexprs, x.stxrelid) FROM pg_catalog.pg_statistic_ext x \
               WHERE x.stxexprs IS NOT NULL \
               UNION ALL SELECT p.partrelid, pg_catalog.pg_get_expr(p.partexprs, p.partrelid) FROM pg_catalog.pg_partitioned_table p \
-              WHERE p.partexprs IS NOT NULL) AS e(relation, text) WHERE true /*only e.relation*/ ORDER BY e.relation, e.text",
+              WHERE p.partexprs IS NOT NULL) AS e(relation, text) WHERE e.text IS NOT NULL /*only e.relation*/ ORDER BY e.relation, e.text",
     },
     CatalogQuery {
         name: REFERENCES,

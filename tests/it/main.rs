@@ -21,6 +21,7 @@ mod drivers_rust;
 mod estimates;
 mod evasions;
 mod faults;
+mod following;
 mod fresh;
 mod generator;
 mod harness;

@@ -48,12 +48,7 @@ macro_rules! seen {
     };
 }
 
-const fn class(
-    name: &'static str,
-    part: Part,
-    [key, owner, from]: [&'static str; 3],
-    ending: Ending,
-) -> Class {
+const fn class(name: &'static str, part: Part, [key, owner, from]: [&'static str; 3], ending: Ending) -> Class {
     Class { name, part, key, owner, from, ending }
 }
 
@@ -64,7 +59,14 @@ pub(super) const CLASSES: &[Class] = &[
     class(
         "relation",
         Part::Relation,
-        ["oid", "oid", concat!("pg_catalog.pg_class t WHERE t.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,v,m,S,c}') AND ", seen!("t.relnamespace"))],
+        [
+            "oid",
+            "oid",
+            concat!(
+                "pg_catalog.pg_class t WHERE t.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,v,m,S,c}') AND ",
+                seen!("t.relnamespace")
+            ),
+        ],
         Missed,
     ),
     class(
@@ -116,7 +118,12 @@ pub(super) const CLASSES: &[Class] = &[
         Missed,
     ),
     class("statistics", Part::Relation, ["oid", "stxrelid", "pg_catalog.pg_statistic_ext t WHERE true"], Missed),
-    class("partitioned", Part::Relation, ["partrelid", "partrelid", "pg_catalog.pg_partitioned_table t WHERE true"], Witnessed),
+    class(
+        "partitioned",
+        Part::Relation,
+        ["partrelid", "partrelid", "pg_catalog.pg_partitioned_table t WHERE true"],
+        Witnessed,
+    ),
     class("type", Part::Type, ["oid", "oid", concat!("pg_catalog.pg_type t WHERE ", seen!("t.typnamespace"))], Missed),
     class("range", Part::Type, ["rngtypid", "rngtypid", "pg_catalog.pg_range t WHERE true"], Witnessed),
     class(
@@ -129,7 +136,11 @@ pub(super) const CLASSES: &[Class] = &[
     class(
         "aggregate",
         Part::Function,
-        ["CAST(aggfnoid AS pg_catalog.oid)", "CAST(aggfnoid AS pg_catalog.oid)", "pg_catalog.pg_aggregate t WHERE true"],
+        [
+            "CAST(aggfnoid AS pg_catalog.oid)",
+            "CAST(aggfnoid AS pg_catalog.oid)",
+            "pg_catalog.pg_aggregate t WHERE true",
+        ],
         Witnessed,
     ),
     class(

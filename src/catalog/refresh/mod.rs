@@ -126,8 +126,7 @@ impl Refresh {
 
     /// Asks what prints the names of what has changed.
     fn dependents(&self) -> Option<String> {
-        let kinds =
-            [(Part::Relation, 1259), (Part::Type, 1247), (Part::Function, 1255), (Part::Operator, 2617)];
+        let kinds = [(Part::Relation, 1259), (Part::Type, 1247), (Part::Function, 1255), (Part::Operator, 2617)];
         let mut of = Vec::new();
         for (part, class) in kinds {
             let known = |oid: &&Oid| part == Part::Operator || self.is_known(part, **oid);

@@ -51,7 +51,7 @@ const HEAD: &str = "SELECT pg_catalog.concat('now|', pg_catalog.pg_current_snaps
 
 const PATH: &str = "SELECT pg_catalog.concat('path|', pg_catalog.current_setting('search_path'))";
 
-/// Names that definitions print.
+/// Names that definitions print; of roles, those that own functions.
 const NAMES_SUM: &str = "SELECT pg_catalog.concat_ws('|', 'names', pg_catalog.count(*), \
     pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', s.kind, s.oid, s.name), 0))) FROM ";
 
@@ -62,6 +62,7 @@ const NAMED: &str = "(SELECT 'schema' AS kind, oid, nspname AS name FROM pg_cata
     UNION ALL SELECT 'language', oid, lanname FROM pg_catalog.pg_language \
     UNION ALL SELECT 'extension', oid, extname FROM pg_catalog.pg_extension \
     UNION ALL SELECT 'role', oid, rolname FROM pg_catalog.pg_roles \
+    WHERE oid OPERATOR(pg_catalog.=) ANY (SELECT p.proowner FROM pg_catalog.pg_proc p) \
     UNION ALL SELECT 'database', oid, datname FROM pg_catalog.pg_database \
     WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS s";
 
@@ -93,7 +94,8 @@ impl Survey {
             Some(base) => format!("(SELECT pg_catalog.age(CAST('{}' AS pg_catalog.xid)))", base.cut & u64::from(u32::MAX)),
             None => "(SELECT pg_catalog.age(CAST(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) AS pg_catalog.xid)))".to_owned(),
         };
-        let mut parts = vec![HEAD.to_owned(), PATH.to_owned(), format!("{NAMES_SUM}{NAMED}"), REST.to_owned(), SIZES.to_owned()];
+        let mut parts =
+            vec![HEAD.to_owned(), PATH.to_owned(), format!("{NAMES_SUM}{NAMED}"), REST.to_owned(), SIZES.to_owned()];
         parts.extend(CLASSES.iter().map(|class| class.survey(&cut, base.is_none())));
         parts.join(" UNION ALL ")
     }
