@@ -77,14 +77,18 @@ const REST: &str = "SELECT pg_catalog.concat_ws('|', 'rest', \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', setdatabase, setrole, setconfig), 4)) \
     FROM pg_catalog.pg_db_role_setting), \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat_ws(',', oid, rolname, rolsuper, rolbypassrls, rolinherit), 5)) \
-    FROM pg_catalog.pg_roles WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)), \
+    FROM pg_catalog.pg_roles WHERE (SELECT secured FROM sums)), \
     (SELECT pg_catalog.sum(pg_catalog.hashtextextended(CAST(m AS pg_catalog.text), 6)) FROM pg_catalog.pg_auth_members m \
-    WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relrowsecurity)))";
+    WHERE (SELECT secured FROM sums)))";
 
 /// How large relations are; those that nobody has counted say nothing.
-const SIZES: &str = "SELECT pg_catalog.concat_ws('|', 'sizes', pg_catalog.sum(c.relpages), pg_catalog.sum(CAST(c.reltuples AS pg_catalog.float8))) \
-    FROM pg_catalog.pg_class c WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384 \
-    AND c.relpages OPERATOR(pg_catalog.>) 0";
+const SIZES: &str = "SELECT pg_catalog.concat_ws('|', 'sizes', pages, tuples) FROM sums";
+
+/// What is told by a look at all relations, which is had once.
+const SUMS: &str = "WITH sums AS MATERIALIZED (SELECT pg_catalog.bool_or(c.relrowsecurity) AS secured, \
+    pg_catalog.sum(c.relpages) FILTER (WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') AND c.oid OPERATOR(pg_catalog.>=) 16384) AS pages, \
+    pg_catalog.sum(CAST(c.reltuples AS pg_catalog.float8)) FILTER (WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m}') \
+    AND c.oid OPERATOR(pg_catalog.>=) 16384 AND c.relpages OPERATOR(pg_catalog.>) 0) AS tuples FROM pg_catalog.pg_class c) ";
 
 impl Survey {
     /// The question. What was read before a cut and is still there is the same.
@@ -97,7 +101,7 @@ impl Survey {
         let mut parts =
             vec![HEAD.to_owned(), PATH.to_owned(), format!("{NAMES_SUM}{NAMED}"), REST.to_owned(), SIZES.to_owned()];
         parts.extend(CLASSES.iter().map(|class| class.survey(&cut, base.is_none())));
-        parts.join(" UNION ALL ")
+        format!("{SUMS}{}", parts.join(" UNION ALL "))
     }
 
     /// Reads the answer, a text a row.
