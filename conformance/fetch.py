@@ -72,6 +72,31 @@ def venv(name, *packages):
     return python
 
 
+def npm(name, *packages):
+    """A folder with packages of npm, whose own scripts are not run; its node_modules."""
+    place = places.folder("npm", name)
+    done = place / "done"
+    wanted = "\n".join(packages)
+    if not done.exists() or done.read_text() != wanted:
+        shutil.rmtree(place / "node_modules", ignore_errors=True)
+        install = ["npm", "install", "--no-save", "--no-package-lock", "--ignore-scripts", "--prefix", place]
+        places.must([*install, *packages], places.HOME / "fetch.log")
+        done.write_text(wanted)
+    return place / "node_modules"
+
+
+def npm_tests(package, into):
+    """The folder `test` of a package of npm, as the packages of a driver had it until some version."""
+    if (into / "test").exists():
+        return
+    place = places.folder("npm", "tests")
+    packed = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", place, package]
+    places.must(packed, places.HOME / "fetch.log")
+    tarball = place / f"{package.replace('@', '-')}.tgz"
+    unpack = ["tar", "-xf", tarball, "-C", into, "--strip-components=1", "package/test"]
+    places.must(unpack, places.HOME / "fetch.log")
+
+
 def crate(package):
     """The source of a crate, unpacked."""
     name, version = package.split("==")

@@ -1,6 +1,6 @@
 """The suites by name, in the order in which they run."""
 
-from suites import postgres, python, rust
+from suites import node, postgres, python, rust
 
 SUITES = {
     suite.name: suite
@@ -13,6 +13,7 @@ SUITES = {
         python.Asyncpg(),
         python.SqlAlchemy(),
         python.Django(),
+        node.NodePostgres(),
         rust.RustPostgres(),
     ]
 }

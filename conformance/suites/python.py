@@ -106,19 +106,21 @@ class Psycopg3(Pytest):
 
 
 class SqlAlchemy(Pytest):
-    """SQLAlchemy's dialect and the suites that every dialect has to pass, with two drivers."""
+    """SQLAlchemy with psycopg 3; its dialect, and the suites that every dialect has to pass, with two more drivers."""
 
     name = "sqlalchemy"
     package = "sqlalchemy==2.1.9"
-    needs = ("psycopg2==2.9.13", "asyncpg==0.32.0", "greenlet", "typing-extensions")
-    paths = ("test/dialect/postgresql", "test/dialect/test_suite.py", "test/engine", "test/sql")
+    needs = ("psycopg[binary]==3.3.9", "psycopg2==2.9.13", "asyncpg==0.32.0", "greenlet", "typing-extensions")
+    paths = ("test/dialect/postgresql", "test/dialect/test_suite.py", "test/engine", "test/sql", "test/orm")
+    # It gives up after 250 failures unless told otherwise.
+    arguments = ("--maxfail=100000",)
     limit = 3600
 
     def fetch(self):
         return fetch.sdist(self.package)
 
     def database(self, target):
-        drivers = ("psycopg2", "asyncpg")
+        drivers = ("psycopg", "psycopg2", "asyncpg")
         return [
             word for driver in drivers
             for word in ("--dburi", f"postgresql+{driver}://postgres@127.0.0.1:{target.port}/test")]
