@@ -15,5 +15,6 @@ SUITES = {
         python.Django(),
         node.NodePostgres(),
         rust.RustPostgres(),
+        rust.Sqlx(),
     ]
 }

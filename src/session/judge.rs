@@ -70,6 +70,9 @@ impl Session {
         sent: Option<&Bytes>,
     ) -> Result<Result<Box<Run>, Report>, End> {
         self.catch_up().await?;
+        if let Some(facts) = self.names_nothing(&prepared.text) {
+            return Ok(Ok(self.decide(prepared.text.clone(), facts)));
+        }
         self.refresh().await?;
         self.compare_definitions(&prepared.facts.clone()).await?;
         if prepared.epoch != self.epoch() {
@@ -236,6 +239,9 @@ impl Session {
     }
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
+        if let Some(facts) = self.names_nothing(text) {
+            return Ok(Ok(facts));
+        }
         self.refresh().await?;
         let facts = match self.read_text(text).await? {
             Ok(facts) => facts,
@@ -333,11 +339,24 @@ impl Session {
         })
     }
 
+    /// What names nothing does not wait while the catalog is read again: a cancel that finds BEGIN waiting was meant for what
+    /// comes after it. Where the catalog is read over the client's own connection it is read before a transaction begins.
+    fn names_nothing(&self, text: &Bytes) -> Option<Arc<Facts>> {
+        let beside = self.services.databases.has_credential() && !self.private && !self.changed;
+        let would_wait = beside && self.settings.names.is_some() && !self.is_current();
+        if would_wait { self.always_allowed(text) } else { None }
+    }
+
     /// A failed transaction can be left also where nothing can be asked, and a text without a name means the same whatever
     /// names mean.
     fn always_allowed(&self, text: &Bytes) -> Option<Arc<Facts>> {
         let catalog = Catalog::empty();
-        let facts = analysis::analyze(text, &Context::new(&catalog, &self.who.database, &[], "")).ok()?;
+        let context = Context {
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            encoding: self.settings.encoding,
+            ..Context::new(&catalog, &self.who.database, &[], "")
+        };
+        let facts = analysis::analyze(text, &context).ok()?;
         let nameless = |facts: &StatementFacts| {
             facts.kind() == Kind::Read && facts.opaque.is_empty() && facts.functions.is_empty() && is_nameless(text)
         };
