@@ -13,6 +13,8 @@ from suites.suite import Suite
 # The port that stands in the tests of tokio-postgres.
 PORT = 5433
 
+RESULT = re.compile(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
+
 ROLES = """
 SET password_encryption TO 'md5';
 CREATE ROLE pass_user PASSWORD 'password' LOGIN;
@@ -42,7 +44,8 @@ class Cargo(Suite):
         (source / "rust-toolchain.toml").unlink(missing_ok=True)
         log = places.HOME / f"{name}-build.log"
         log.unlink(missing_ok=True)
-        variables = {**os.environ, "CARGO_TARGET_DIR": str(places.HOME / "crates/target"), "CARGO_PROFILE_DEV_DEBUG": "0", **environment}
+        variables = {
+            **os.environ, "CARGO_TARGET_DIR": str(places.HOME / "crates/target"), "CARGO_PROFILE_DEV_DEBUG": "0", **environment}
         places.must(["cargo", "test", "--no-run", *options], log, cwd=source, env=variables)
         self.built = {**self.built, name: re.findall(r"Executable.*\((.*)\)", log.read_text())}
 
@@ -55,7 +58,7 @@ class Cargo(Suite):
                 self.execute(target, [program, "--test-threads=4"], environment, cwd=places.HOME / "crates" / name)
                 said = target.log.read_bytes()[before:].decode(errors="replace")
                 where = f"{name}::{pathlib.Path(program).name.rsplit('-', 1)[0]}"
-                for test, outcome in re.findall(r"^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", said, re.MULTILINE):
+                for test, outcome in RESULT.findall(said):
                     outcomes[f"{where}::{test}"] = {"ok": "ok", "FAILED": "failed", "ignored": "skipped"}[outcome]
         return outcomes
 
@@ -98,7 +101,7 @@ class RustPostgres(Cargo):
 
 
 class Sqlx(Cargo):
-    """sqlx, whose macros ask a server while they are compiled; its crate lacks a small library of its tests, which is here."""
+    """sqlx. Its macros ask a server while they are compiled; a small library that its tests need is here, not in its crate."""
 
     name = "sqlx"
     package = "sqlx==0.8.6"
