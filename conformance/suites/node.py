@@ -31,8 +31,8 @@ const three = (version) => String(version).replace(/^(\\d+\\.\\d+)$/, "$1.0");
 semver.gte = (one, other) => gte(three(one), three(other));
 """
 
-# They want to reach hosts of others.
-LEFT_OUT = ("heroku-ssl-tests.js", "heroku-pgpass-tests.js")
+# Two want to reach hosts of others; one fails now and then, for its dates are random.
+LEFT_OUT = ("heroku-ssl-tests.js", "heroku-pgpass-tests.js", "type-coercion-tests.js")
 
 
 class NodePostgres(Suite):
@@ -45,6 +45,10 @@ class NodePostgres(Suite):
         fetch.npm_tests("pg@4.5.7", self.new / "pg")
         for library, (tests, _) in MOCHA.items():
             fetch.npm_tests(tests, self.new / library)
+        for modules in (self.old, self.new):
+            # What is waited for must come within five seconds, which is little on a machine that does other things.
+            helper = modules / "pg/test/test-helper.js"
+            helper.write_text(helper.read_text().replace("5000", "30000"))
         self.versions = places.HOME / "npm" / "versions.js"
         self.versions.write_text(VERSIONS)
 
@@ -74,7 +78,7 @@ class NodePostgres(Suite):
         node, file, words = called
         database = f"postgres://postgres@127.0.0.1:{target.port}/postgres"
         self.execute(target, [
-            "sh", "-c", 'timeout 60 "$0" "$@" || echo "failed: $3"',
+            "sh", "-c", 'timeout 100 "$0" "$@" || echo "failed: $3"',
             node, "--require", self.versions, file, database, *words,
         ], {"PGDATABASE": "postgres"}, cwd=modules / "pg")
         return "failed" if f"failed: {file}\n" in target.log.read_text(errors="replace")[-2000:] else "ok"
