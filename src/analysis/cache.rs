@@ -1,9 +1,10 @@
 //! Facts that are known already: by exact text, and by shape where no value matters.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use foldhash::quality::RandomState;
 
 use super::context::{Context, Encoding, Readers, Rejected};
 use super::facts::Facts;
@@ -93,7 +94,7 @@ impl Cache {
     /// An empty cache of at most that many texts.
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: DashMap::default(), hasher: RandomState::new(), entries_max }
+        Self { entries: DashMap::default(), hasher: RandomState::default(), entries_max }
     }
 
     /// The facts of a text, analysed where they are not known. A session with relations of its
@@ -105,13 +106,11 @@ impl Cache {
         if text.len() > CACHED_TEXT_MAX {
             return super::analyze(text, context).map(Arc::new);
         }
-        if let Some(facts) = self.known(text, context) {
-            return Ok(facts);
-        }
         // Where a backslash or a trailing byte can end a string, a shape says nothing.
         let plain = context.standard_conforming_strings && context.encoding == Encoding::Safe;
         let shape = if plain { shape::of(text) } else { None };
-        if let Some(facts) = shape.as_deref().and_then(|shape| self.known(shape, context)) {
+        let by_shape = shape.as_deref().and_then(|shape| self.known(shape, context));
+        if let Some(facts) = by_shape.or_else(|| self.known(text, context)) {
             return Ok(facts);
         }
         let facts = Arc::new(super::analyze(text, context)?);

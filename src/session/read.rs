@@ -53,7 +53,14 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn read_text(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
+        let epoch = self.epoch();
+        if let Some(facts) = self.recall.get(text, epoch).filter(|_| self.calling.is_none()) {
+            return Ok(Ok(facts.clone()));
+        }
         if let Some(facts) = self.read_quickly(text) {
+            if let (Ok(facts), None) = (&facts, self.calling) {
+                self.recall.keep(text, epoch, facts);
+            }
             return Ok(facts.map_err(too_hard));
         }
         let Some(desk) = self.desk(text) else { return Ok(Ok(self.without_names(text))) };
