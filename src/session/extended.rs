@@ -44,7 +44,7 @@ impl Session {
             // A text with a name that nobody knows is most often a mistake. The server says so by itself; where it has come
             // to know the name meanwhile, the Bind is judged by what it means then.
             if run.verdict() == Verdict::Deny && self.enforces() && !run.may_be_a_mistake() {
-                let report = self.deny(&mut run).await?;
+                let report = Box::pin(self.deny(&mut run)).await?;
                 return self.refuse(Instead::Parse(name), report, Some(run));
             }
             if self.is_given_up(&run) {
@@ -90,7 +90,7 @@ impl Session {
         let mut cleared = None;
         if !self.passes_again(&prepared.facts) {
             let run = self.decide_prepared(&prepared, Some(&values)).await?;
-            cleared = match self.clear_bind(run, names, (&frame, &values)).await? {
+            cleared = match Box::pin(self.clear_bind(run, names, (&frame, &values))).await? {
                 AtBind::Goes(cleared) => cleared,
                 AtBind::Answered => return Ok(()),
             };

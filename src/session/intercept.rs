@@ -142,7 +142,7 @@ impl Session {
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
             b'E' => self.on_execute(header).await,
-            b'F' => self.on_call(header).await,
+            b'F' => Box::pin(self.on_call(header)).await,
             b'D' => self.on_describe(header).await,
             _ => self.on_close(header).await,
         }

@@ -45,7 +45,10 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
-        if let Some(run) = self.judge_command(text).await? {
+        // Boxed, as all that is seldom awaited: an idle session keeps the room of its largest await.
+        if self.channel.is_walsender()
+            && let Some(run) = Box::pin(self.judge_command(text)).await?
+        {
             return Ok(Ok(run));
         }
         let facts = match self.read_in_turn(text).await? {
@@ -292,9 +295,13 @@ impl Session {
         if !is_unresolved(&facts) {
             if self.compare_definitions(&facts).await? == Compared::Changed {
                 let facts = self.read_text(text).await?;
-                return self.sequenced(text, facts).await;
+                return Box::pin(self.sequenced(text, facts)).await;
             }
-            return Ok(Ok(self.in_sequence(text, facts).await?));
+            return if facts.statements.len() > 1 {
+                Box::pin(self.in_sequence(text, facts)).await.map(Ok)
+            } else {
+                Ok(Ok(facts))
+            };
         }
         Box::pin(self.look_up(text)).await
     }
@@ -419,7 +426,6 @@ impl Session {
         if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(());
         }
-        // Boxed, as all that is seldom awaited: an idle session keeps the room of its largest await.
         Box::pin(self.learn_meaning()).await
     }
 

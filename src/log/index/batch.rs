@@ -11,8 +11,8 @@ use super::postings::{extended, split};
 use crate::clock::Timestamp;
 use crate::lineage::{Field, Likeness, StatementRecord, decode_line, terms};
 
-/// Records between two marks.
-const MARK_EVERY: u64 = 256;
+/// Records between two marks: as many must be read to come to one.
+const MARK_EVERY: u64 = 64;
 /// Ids of values that are remembered.
 const IDS_MAX: usize = 1 << 17;
 
