@@ -46,7 +46,7 @@ mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache};
+pub use cache::{CACHE_ENTRIES_MAX, CACHED_TEXT_MAX, Cache, Known};
 pub use closure::{bundle_basis, bundle_digest, definitions, solid};
 pub use context::{Context, Encoding, Readers, Rejected, STATEMENT_MAX};
 pub use facts::*;

@@ -18,6 +18,7 @@ mod clear;
 mod copy;
 mod doing;
 mod end;
+mod extended;
 mod foreseen;
 mod hold;
 mod impact;
@@ -32,6 +33,7 @@ mod patience;
 mod pause;
 mod phase;
 mod read;
+mod recall;
 mod redact;
 mod refuse;
 pub mod registry;
@@ -202,6 +204,8 @@ struct Session {
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
     expecting: Vec<StatementId>,
+    /// Texts that were read before.
+    recall: recall::Recall,
     /// Decisions that were met before.
     decided: memo::Memo,
     /// Descriptions that agreed with the facts.

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::foreseen::Foreseen;
 use super::memo::Memo;
+use super::recall::Recall;
 use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
@@ -243,6 +244,7 @@ async fn greet(
         plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
+        recall: Recall::default(),
         decided: Memo::default(),
         foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),

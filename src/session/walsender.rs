@@ -73,9 +73,6 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge_command(&mut self, text: &Bytes) -> Result<Option<Box<Run>>, End> {
-        if !self.channel.is_walsender() {
-            return Ok(None);
-        }
         let mut facts = analysis::replication(text, None);
         if facts.as_ref().is_some_and(|facts| facts.kinds.contains(&Kind::Export)) {
             let snapshot = self.replicated().await?;
