@@ -243,6 +243,8 @@ async fn greet(
         plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
+        spent_here: Vec::new(),
+        undone: Vec::new(),
         decided: Memo::default(),
         foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),

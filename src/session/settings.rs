@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) encoding: Encoding,
     /// `client_encoding` is UTF8.
     pub(super) is_utf8: bool,
+    /// `client_encoding` and `server_encoding`.
+    encodings: [String; 2],
     /// Reported settings that decide what a literal means, with their values.
     pub(super) literals: Vec<(&'static str, String)>,
     /// What the server last said, `None` where something may have changed it since.
@@ -51,6 +53,7 @@ impl Default for Settings {
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
             is_utf8: false,
+            encodings: ["UTF8", "UTF8"].map(str::to_owned),
             literals: Vec::new(),
             names: None,
             touched: false,
@@ -104,9 +107,12 @@ impl Settings {
                 self.standard_conforming_strings = value == b"on";
                 self.generation += 1;
             }
-            b"client_encoding" => {
-                self.encoding = Encoding::of(&String::from_utf8_lossy(value));
-                self.is_utf8 = value == b"UTF8";
+            b"client_encoding" | b"server_encoding" => {
+                let [client, server] = &mut self.encodings;
+                *(if name == b"client_encoding" { client } else { server }) =
+                    String::from_utf8_lossy(value).into_owned();
+                let [client, server] = &self.encodings;
+                (self.encoding, self.is_utf8) = (Encoding::of(client, server), client == "UTF8");
                 self.generation += 1;
             }
             b"search_path" | b"session_authorization" => self.forget_names(),
@@ -242,6 +248,25 @@ mod tests {
         let settings = Settings::from_startup(&parameters);
         assert_eq!(settings.wait, Some(Duration::ZERO));
         assert_eq!(settings.intent.as_deref(), Some("fix it"));
+    }
+
+    #[test]
+    fn a_text_is_read_as_it_is_where_the_server_reads_it_so() {
+        let mut settings = Settings::default();
+        for (client, server, encoding) in [
+            ("UTF8", "LATIN1", Encoding::Safe),
+            ("UTF8", "UTF8", Encoding::Safe),
+            ("SQL_ASCII", "UTF8", Encoding::Safe),
+            ("SQL_ASCII", "SQL_ASCII", Encoding::Safe),
+            ("SQL_ASCII", "LATIN1", Encoding::Unsafe),
+            ("LATIN1", "UTF8", Encoding::Unsafe),
+            ("EUC_JP", "UTF8", Encoding::Unsafe),
+            ("SJIS", "UTF8", Encoding::Unsafe),
+        ] {
+            settings.server_reports(b"server_encoding", server.as_bytes());
+            settings.server_reports(b"client_encoding", client.as_bytes());
+            assert_eq!(settings.encoding, encoding, "{client} to {server}");
+        }
     }
 
     #[test]
