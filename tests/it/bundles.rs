@@ -433,3 +433,35 @@ fn what_a_rollback_took_back_leaves_nothing_of_its_bundle_approved() {
     drop(leaves);
     eventually("what is left is void", || (stands(&carol, &id) == "void: finished allowed not_run").then_some(()));
 }
+
+#[test]
+fn a_file_is_asked_for_as_psql_reads_it_and_what_is_no_statement_is_named() {
+    let (db, proxy, client, carol, dir) = with_carol("bundle_files");
+    let file = dir.path().join("m.sql");
+    let ask = |text: &[u8]| {
+        fs::write(&file, text).unwrap();
+        let url = format!("http://{}", proxy.http);
+        let output = Command::new(env!("CARGO_BIN_EXE_holdgate"))
+            .args(["request", file.to_str().unwrap(), "--as", "postgres", "--upstream", &db.name])
+            .args(["--url", &url, "--token", &proxy.token, "--format", "json"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = ask("\u{feff}CREATE TABLE t_bom (\r\n    a int\r\n);\r\n".as_bytes());
+    assert_eq!(code, 0, "{said}");
+    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+    client.query("\nCREATE TABLE t_bom (\n\ta int\n)\n").unwrap();
+    for psqls in ["\\set x 1\nCREATE TABLE t (a int);", "CREATE TABLE t (a int);\nCOPY t FROM STDIN;\n1\n\\.\n"] {
+        let (code, said) = ask(psqls.as_bytes());
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("commands of psql"), "{said}");
+    }
+    let (code, said) = ask(format!("CREATE TABLE t (a text DEFAULT '{}');", "x".repeat(2 << 20)).as_bytes());
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("a bundle has at most 1048576"), "{said}");
+    let long = format!("CREATE TABLE t (a text DEFAULT '{}');", "x".repeat(500_000));
+    assert_eq!(ask(long.as_bytes()).0, 0, "far more than other bodies of the API");
+}
