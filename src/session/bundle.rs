@@ -30,6 +30,11 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn spend_bundle(&mut self, run: &mut Box<Run>, form: &Form) -> Result<Option<Cleared>, End> {
+        if !(self.released.is_empty() && self.spent_here.is_empty() && self.undone.is_empty()) {
+            // What an earlier statement of a pipeline spent, ended or took back decides about this one.
+            self.settle().await?;
+            Box::pin(self.do_chores()).await?;
+        }
         let Some(Covered { bundle, digests, .. }) = self.bundle_of(run, form).await? else { return Ok(None) };
         self.settle().await?;
         if self.phase.skipping {

@@ -492,7 +492,7 @@ impl Session {
         late || !(self.scribe.ended_holds.is_empty() && self.undone.is_empty()) || self.phase.doubts_sync()
     }
 
-    async fn do_chores(&mut self) -> Result<(), End> {
+    pub(super) async fn do_chores(&mut self) -> Result<(), End> {
         if self.phase.doubts_sync() {
             self.find_answered_syncs().await?;
         }

@@ -465,3 +465,28 @@ fn a_file_is_asked_for_as_psql_reads_it_and_what_is_no_statement_is_named() {
     let long = format!("CREATE TABLE t (a text DEFAULT '{}');", "x".repeat(500_000));
     assert_eq!(ask(long.as_bytes()).0, 0, "far more than other bodies of the API");
 }
+
+#[test]
+fn a_pipeline_spends_a_bundle_in_order_and_nothing_of_it_behind_a_rollback() {
+    let (db, proxy, _client, carol, _dir) = with_carol("bundle_pipeline");
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    conn.send(&query("SET holdgate.wait = '0s'"));
+    conn.until('Z');
+    let steps = |label: &str| [1, 2].map(|number| format!("CREATE TABLE t_{label}_{number} (a int)"));
+    for (label, between, state) in
+        [("on", "SELECT 1", "finished: finished finished"), ("back", "ROLLBACK", "void: finished not_run")]
+    {
+        let [first, second] = steps(label);
+        let id = approved(&db, &proxy, &format!("{first};\n{second};"));
+        assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+        let texts = ["BEGIN", &first, between, &second, "COMMIT"];
+        conn.send(&texts.into_iter().flat_map(query).collect::<Vec<u8>>());
+        let codes: Vec<_> = texts
+            .iter()
+            .map(|_| conn.until('Z').iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C')))
+            .collect();
+        let held = (between == "ROLLBACK").then(|| "57H01".to_owned());
+        assert_eq!(codes, [None, None, None, held, None], "{between}");
+        eventually("it stands so", || (stands(&carol, &id) == state).then_some(()));
+    }
+}
