@@ -23,7 +23,7 @@ def postgres():
 
 
 def debian(package, version):
-    """The original tarball of a source package, from where the system's own packages come; its sources are left as they are."""
+    """The original tarball of a source package, from where the system's packages come; apt's sources stay as they are."""
     place = places.folder("debian")
     (place / "lists/partial").mkdir(parents=True, exist_ok=True)
     fields = "$(ORIGIN) deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
@@ -40,8 +40,24 @@ def debian(package, version):
     full = next((line.split()[1] for line in known.splitlines() if line.startswith(f"Version: {version}")), None)
     if full is None:
         raise Missing(f"{package} {version} has no source package")
-    places.must([*apt, "source", "--download-only", "--tar-only", f"{package}={full}"], log, cwd=place)
-    return next(place.glob(f"{package}_{version}.orig.tar.*"))
+    with open(log, "ab") as out:
+        source = [*apt, "source", "--download-only", "--tar-only", f"{package}={full}"]
+        subprocess.run(source, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=place, check=False)
+    tarball = next(place.glob(f"{package}_{version}*.orig.tar.*"), None)
+    if tarball is None:
+        raise Missing(f"the mirror lists the source package of {package} {version} and does not have it: see {log}")
+    return tarball
+
+
+def debian_tree(package, version):
+    """The same, unpacked."""
+    source = places.HOME / f"{package}-{version}"
+    if not source.exists():
+        tarball = debian(package, version)
+        source.mkdir()
+        places.must(["tar", "-xf", tarball, "-C", source, "--strip-components=1"], places.HOME / "fetch.log")
+        places.own_tree(source)
+    return source
 
 
 def sdist(package):
@@ -70,6 +86,31 @@ def venv(name, *packages):
         places.must([python, "-m", "pip", "install", "-q", *packages], log)
         done.write_text(wanted)
     return python
+
+
+def npm(name, *packages):
+    """A folder with packages of npm, whose own scripts are not run; its node_modules."""
+    place = places.folder("npm", name)
+    done = place / "done"
+    wanted = "\n".join(packages)
+    if not done.exists() or done.read_text() != wanted:
+        shutil.rmtree(place / "node_modules", ignore_errors=True)
+        install = ["npm", "install", "--no-save", "--no-package-lock", "--ignore-scripts", "--prefix", place]
+        places.must([*install, *packages], places.HOME / "fetch.log")
+        done.write_text(wanted)
+    return place / "node_modules"
+
+
+def npm_tests(package, into):
+    """The folder `test` of a package of npm, as the packages of a driver had it until some version."""
+    if (into / "test").exists():
+        return
+    place = places.folder("npm", "tests")
+    packed = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", place, package]
+    places.must(packed, places.HOME / "fetch.log")
+    tarball = place / f"{package.replace('@', '-')}.tgz"
+    unpack = ["tar", "-xf", tarball, "-C", into, "--strip-components=1", "package/test"]
+    places.must(unpack, places.HOME / "fetch.log")
 
 
 def crate(package):

@@ -1,6 +1,6 @@
 """The suites by name, in the order in which they run."""
 
-from suites import postgres, python, rust
+from suites import node, postgres, python, rust
 
 SUITES = {
     suite.name: suite
@@ -12,7 +12,11 @@ SUITES = {
         python.Psycopg2(),
         python.Asyncpg(),
         python.SqlAlchemy(),
+        python.SqlAlchemyOrm(),
         python.Django(),
+        python.DjangoModels(),
+        node.NodePostgres(),
         rust.RustPostgres(),
+        rust.Sqlx(),
     ]
 }

@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import fetch
 import places
-from suites.suite import Missing, Suite
+from suites.suite import Suite
 
 PYTEST = ["pytest==8.4.2", "pytest-timeout==2.4.0"]
 
@@ -22,7 +22,7 @@ class Pytest(Suite):
 
     def prepare(self):
         self.source = self.fetch()
-        self.python = fetch.venv(self.name, *PYTEST, *self.needs)
+        self.python = fetch.venv(self.package.partition("==")[0] or self.name, *PYTEST, *self.needs)
 
     def fetch(self):
         """A folder with the tests alone, so that they meet the installed package and not its source."""
@@ -86,14 +86,12 @@ class Asyncpg(Pytest):
 
 
 class Psycopg3(Pytest):
-    """psycopg 3: the tests are in its repository alone."""
+    """psycopg 3: its tests are in Debian's source package, or in a checkout of its repository."""
 
     name = "psycopg3"
 
     def fetch(self):
-        checkout = os.environ.get("PSYCOPG3_SRC")
-        if not checkout:
-            raise Missing("no package carries its tests: set PSYCOPG3_SRC to a checkout of its repository")
+        checkout = os.environ.get("PSYCOPG3_SRC") or fetch.debian_tree("psycopg3", "3.1.7")
         self.needs = (f"{checkout}/psycopg[test]", f"{checkout}/psycopg_pool")
         self.arguments = ("-m", "not proxy and not refcount and not slow")
         return pathlib.Path(checkout)
@@ -106,19 +104,21 @@ class Psycopg3(Pytest):
 
 
 class SqlAlchemy(Pytest):
-    """SQLAlchemy's dialect and the suites that every dialect has to pass, with two drivers."""
+    """SQLAlchemy's dialect and connections, with psycopg 3; what every dialect has to pass with two more drivers."""
 
     name = "sqlalchemy"
     package = "sqlalchemy==2.1.9"
-    needs = ("psycopg2==2.9.13", "asyncpg==0.32.0", "greenlet", "typing-extensions")
-    paths = ("test/dialect/postgresql", "test/dialect/test_suite.py", "test/engine", "test/sql")
+    needs = ("psycopg[binary]==3.3.9", "psycopg2==2.9.13", "asyncpg==0.32.0", "greenlet", "typing-extensions")
+    paths = ("test/dialect/postgresql", "test/dialect/test_suite.py", "test/engine")
+    # It gives up after 250 failures unless told otherwise.
+    arguments = ("--maxfail=100000",)
     limit = 3600
 
     def fetch(self):
         return fetch.sdist(self.package)
 
     def database(self, target):
-        drivers = ("psycopg2", "asyncpg")
+        drivers = ("psycopg", "psycopg2", "asyncpg")
         return [
             word for driver in drivers
             for word in ("--dburi", f"postgresql+{driver}://postgres@127.0.0.1:{target.port}/test")]
@@ -131,6 +131,13 @@ class SqlAlchemy(Pytest):
             cluster.sql(f"CREATE EXTENSION {extension}", "test")
         cluster.sql("ALTER DATABASE test SET default_text_search_config = 'pg_catalog.english'")
         cluster.sql("ALTER DATABASE test SET timezone = 'UTC'")
+
+
+class SqlAlchemyOrm(SqlAlchemy):
+    """Its SQL and its ORM."""
+
+    name = "sqlalchemy-orm"
+    paths = ("test/sql", "test/orm")
 
 
 SETTINGS_OF_DJANGO = """
@@ -152,22 +159,19 @@ TEST_OUTPUT_FILE_NAME = "{results}"
 
 
 class Django(Suite):
-    """Django's tests of its database layer."""
+    """Django's tests of its backend, its schema editor and its queries."""
 
     name = "django"
     package = "django==5.2.19"
     needs = ("psycopg==3.3.9", "unittest-xml-reporting==3.2.0", "asgiref", "sqlparse", "pyyaml", "jinja2", "tblib")
     labels = (
-        "backends transactions transaction_hooks postgres_tests queries aggregation aggregation_regress annotations "
-        "bulk_create constraints custom_columns datetimes dates db_functions db_typecasts db_utils delete expressions "
-        "expressions_case expressions_window get_or_create indexes inspectdb introspection lookup m2m_regress migrations "
-        "model_fields ordering raw_query save_delete_hooks schema select_for_update select_related servers timezones "
-        "update").split()
+        "backends transactions transaction_hooks queries schema migrations constraints db_typecasts db_utils indexes "
+        "inspectdb introspection raw_query select_for_update servers").split()
     limit = 3600
 
     def prepare(self):
         self.source = fetch.sdist(self.package)
-        self.python = fetch.venv(self.name, *self.needs, self.source)
+        self.python = fetch.venv("django", *self.needs, self.source)
 
     def run(self, target):
         results = target.place / "results.xml"
@@ -177,3 +181,13 @@ class Django(Suite):
             self.python, "runtests.py", "--settings=holdgate_settings", "--parallel=1", "--noinput", *self.labels,
         ], {"PYTHONPATH": str(target.place)}, cwd=self.source / "tests")
         return junit(results)
+
+
+class DjangoModels(Django):
+    """Its tests of what models are asked for."""
+
+    name = "django-models"
+    labels = (
+        "postgres_tests aggregation aggregation_regress annotations bulk_create custom_columns datetimes dates "
+        "db_functions delete expressions expressions_case expressions_window get_or_create lookup m2m_regress "
+        "model_fields ordering save_delete_hooks select_related timezones update").split()

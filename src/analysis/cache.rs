@@ -1,9 +1,10 @@
 //! Facts that are known already: by exact text, and by shape where no value matters.
 
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use foldhash::quality::RandomState;
 
 use super::context::{Context, Encoding, Readers, Rejected};
 use super::facts::Facts;
@@ -16,6 +17,15 @@ pub struct Cache {
     entries: DashMap<u64, Entry, BuildHasherDefault<Hashed>>,
     hasher: RandomState,
     entries_max: usize,
+}
+
+/// What a cache says of a text.
+#[derive(Debug)]
+pub struct Known {
+    /// Its facts.
+    pub facts: Arc<Facts>,
+    /// It is likely to come again as it is: it has no values of its own, or came before.
+    pub repeats: bool,
 }
 
 /// Hands on a key that is a hash already: hashing it again would cost as much as hashing a short text.
@@ -93,7 +103,7 @@ impl Cache {
     /// An empty cache of at most that many texts.
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: DashMap::default(), hasher: RandomState::new(), entries_max }
+        Self { entries: DashMap::default(), hasher: RandomState::default(), entries_max }
     }
 
     /// The facts of a text, analysed where they are not known. A session with relations of its
@@ -102,26 +112,36 @@ impl Cache {
     /// # Errors
     /// As [`super::analyze`].
     pub fn analyze(&self, text: &[u8], context: &Context<'_>) -> Result<Arc<Facts>, Rejected> {
+        self.look_up(text, context).map(|known| known.facts)
+    }
+
+    /// The same, and whether the text is likely to come again as it is.
+    ///
+    /// # Errors
+    /// As [`super::analyze`].
+    pub fn look_up(&self, text: &[u8], context: &Context<'_>) -> Result<Known, Rejected> {
         if text.len() > CACHED_TEXT_MAX {
-            return super::analyze(text, context).map(Arc::new);
-        }
-        if let Some(facts) = self.known(text, context) {
-            return Ok(facts);
+            return super::analyze(text, context).map(|facts| Known { facts: Arc::new(facts), repeats: false });
         }
         // Where a backslash or a trailing byte can end a string, a shape says nothing.
         let plain = context.standard_conforming_strings && context.encoding == Encoding::Safe;
         let shape = if plain { shape::of(text) } else { None };
-        if let Some(facts) = shape.as_deref().and_then(|shape| self.known(shape, context)) {
-            return Ok(facts);
+        if let Some(shape) = &shape
+            && let Some(facts) = self.known(&shape.text, context)
+        {
+            return Ok(Known { facts, repeats: !shape.has_values });
+        }
+        if let Some(facts) = self.known(text, context) {
+            return Ok(Known { facts, repeats: true });
         }
         let facts = Arc::new(super::analyze(text, context)?);
         match shape {
             // Another caller may grant it more work.
             _ if facts.is_unfinished() => {}
-            Some(shape) if shape::is_general(&facts) => self.keep(&shape, context, &facts),
+            Some(shape) if shape::is_general(&facts) => self.keep(&shape.text, context, &facts),
             _ => self.keep(text, context, &facts),
         }
-        Ok(facts)
+        Ok(Known { facts, repeats: false })
     }
 
     /// A shape is no text that a client could send: a value's sign begins with a control character, which is no token.

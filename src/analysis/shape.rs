@@ -13,9 +13,16 @@ const JOINT: u8 = 2;
 /// Parentheses within parentheses; a text with more is known by itself alone.
 const DEPTH_MAX: usize = 32;
 
-/// The text with a sign in place of each value; `None` where a value could matter.
-pub(super) fn of(text: &[u8]) -> Option<Vec<u8>> {
-    let mut shape = Vec::with_capacity(text.len());
+/// A text with a sign in place of each value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) text: Vec<u8>,
+    pub(super) has_values: bool,
+}
+
+/// The shape of a text; `None` where a value could matter.
+pub(super) fn of(text: &[u8]) -> Option<Shape> {
+    let (mut shape, mut has_values) = (Vec::with_capacity(text.len()), false);
     let mut place = Place::default();
     let mut end = 0;
     for token in tokens(text, StringMode::Standard) {
@@ -32,12 +39,13 @@ pub(super) fn of(text: &[u8]) -> Option<Vec<u8>> {
                     return None;
                 }
                 shape.extend_from_slice(sign);
+                has_values = true;
             }
             None => shape.extend_from_slice(bytes),
         }
         place.step(&token, bytes)?;
     }
-    Some(shape)
+    Some(Shape { text: shape, has_values })
 }
 
 /// Whether these facts hold for every text of the shape.

@@ -52,7 +52,7 @@ pub enum OpeningError {
 }
 
 /// Reads first packets until one opens a session or cancels. A client that breaks the rules gets a FATAL where it can
-/// read one, and the connection ends.
+/// read one and the server would send it, and the connection ends.
 ///
 /// # Errors
 /// The connection is over.
@@ -75,6 +75,7 @@ pub async fn accept(socket: TcpStream, tls: Option<&ServerTls>) -> Result<Openin
             }
             Ok(Startup::Ssl) if !stream.is_tls() => stream = answer_ssl(stream, tls).await?,
             Ok(Startup::Ssl | Startup::GssEnc) => return refuse(stream, OpeningError::Repeated).await,
+            Err(error @ OpeningError::Packet(StartupError::Length)) => return hang_up(stream, error).await,
             Err(error @ OpeningError::Packet(_)) => return refuse(stream, error).await,
             Err(error) => return Err(error),
         }
@@ -134,6 +135,17 @@ async fn direct(socket: TcpStream, tls: &ServerTls) -> Result<Stream, OpeningErr
 async fn encrypt(socket: TcpStream, tls: &ServerTls) -> Result<Stream, OpeningError> {
     let stream = TlsAcceptor::from(tls.config.clone()).accept(socket).await?;
     Ok(Stream::TlsServer(Box::new(stream), tls.binding.clone()))
+}
+
+/// What has no length is no packet, and its sender need not speak the protocol: Postgres ends the connection without a
+/// word. A driver that gives up before its start-up packet sends a Terminate, which is read so.
+async fn hang_up<T>(mut stream: Stream, error: OpeningError) -> Result<T, OpeningError> {
+    // What is here already is taken, or the peer would be told of a reset.
+    if let Stream::Tcp(socket) = &stream {
+        drop(socket.try_read(&mut [0; 1024]));
+    }
+    stream.shutdown().await?;
+    Err(error)
 }
 
 async fn refuse<T>(mut stream: Stream, error: OpeningError) -> Result<T, OpeningError> {

@@ -4,6 +4,7 @@
 
 mod encode;
 mod filters;
+mod likeness;
 mod line;
 mod literals;
 mod mask;
@@ -13,6 +14,7 @@ mod values;
 
 pub use encode::{decode_line, encode_line};
 pub use filters::{Field, Filters, Moment, Want, glob_matches, terms};
+pub use likeness::Likeness;
 pub use line::{Closing, Ending, Line, Sheet};
 pub use literals::{Literals, ValueForm};
 pub use mask::{LINE_MAX, TEXT_MAX, mask, reason};

@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_removal_that_is_under_way_is_a_removal() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), 60).await;
+        let parts = [suffix::HASHES, suffix::SEALED];
+        let files = parts.map(|suffix| segment::path(dir.path(), 0, suffix));
+        let texts = files.clone().map(|file| fs::read(file).unwrap());
+        let later = Clock::System.now().after(Duration::from_hours(48));
+        let due = Due::find(dir.path(), &Retention { age: Some(Duration::ZERO), size: None }, later).unwrap();
+        due.unwrap().remove().unwrap();
+        let is_found_removed = |expected: usize| {
+            let report = verify(dir.path(), &VerifyOptions::default()).unwrap();
+            assert_eq!((report.problems.as_slice(), report.retired.len()), (&[][..], expected));
+        };
+        is_found_removed(1);
+        // Back in time: its lines are still there, then its hashes too, and nothing is removed yet.
+        fs::write(&files[1], &texts[1]).unwrap();
+        is_found_removed(1);
+        fs::write(&files[0], &texts[0]).unwrap();
+        is_found_removed(0);
+    }
+
+    #[tokio::test]
     async fn a_segment_that_is_removed_by_hand_is_missing_whatever_note_another_has() {
         let dir = tempfile::tempdir().unwrap();
         append(dir.path(), 60).await;

@@ -23,7 +23,7 @@ use super::segment::{self, suffix};
 const LEVEL: i32 = 1;
 
 /// Bytes of plain text in one frame: as much must be unpacked to read one line. Smaller frames pack worse.
-const FRAME: usize = 256 << 10;
+const FRAME: usize = 64 << 10;
 
 /// Seals one segment at a time. A plain segment that could not be sealed is whole and stays; the next start tries again.
 pub(super) struct Sealer {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
 
-use super::active::CHECKPOINTS;
+use super::active::{CHECKPOINTS, Position};
 use super::checkpoint::{Checkpoint, split_notes};
 use super::error::LogError;
 use super::key::{Complaint, Verifier};
 use super::merkle::{Hash, Tree};
 use super::open::position_of;
-use super::retire;
+use super::retire::{self, Retired};
 use super::seal::sha256_of;
 use super::segment::{self, Segment, suffix};
 
@@ -225,7 +225,19 @@ impl Walk<'_> {
                 (Some(first), Some(end)) if *first == self.tree.size() => {
                     self.report.lines += end.tree.size() - first;
                 }
-                _ => self.read_lines(segment, seal, index + 1 == segments.len())?,
+                _ if self.is_gone(segment.number, end.as_ref()) => {}
+                _ => {
+                    let (problems, lines) = (self.report.problems.len(), self.report.lines);
+                    let read = self.read_lines(segment, seal, index + 1 == segments.len());
+                    let is_well = read.is_ok() && self.report.problems.len() == problems;
+                    if is_well || !self.is_gone(segment.number, end.as_ref()) {
+                        read?;
+                    } else {
+                        // Retention took it away while it was read.
+                        self.report.problems.truncate(problems);
+                        self.report.lines = lines;
+                    }
+                }
             }
             // The seal says where the next segment begins, whatever was done to this one.
             if let Some(end) = end {
@@ -238,21 +250,24 @@ impl Walk<'_> {
     fn missing(&mut self, number: u32) {
         let seal = fs::read_to_string(segment::path(self.dir, number, suffix::SEAL)).ok();
         let end = seal.and_then(|note| position_of(number, &Checkpoint::parse(&note, &self.verifier)?));
-        let (file, what) = match retire::retired(self.dir, number, &self.verifier) {
-            Some(retired) if end.as_ref().is_some_and(|end| end.tree.size() == retired.end) => {
-                if let Some(end) = end {
-                    self.anchor(end.tree.size(), end.tree.root(), format!("{number:08}.{}", suffix::SEAL), Kept::Here);
-                    self.tree = end.tree;
-                }
-                self.report.retired.push(retired);
-                return;
+        if self.is_gone(number, end.as_ref()) {
+            if let Some(end) = &end {
+                self.anchor(end.tree.size(), end.tree.root(), format!("{number:08}.{}", suffix::SEAL), Kept::Here);
             }
-            _ => (format!("{number:08}.{}", suffix::PLAIN), "the segment is missing".to_owned()),
-        };
+        } else {
+            let (file, what) = (format!("{number:08}.{}", suffix::PLAIN), "the segment is missing".to_owned());
+            self.report.problems.push(Problem { tamper: Tamper::SegmentMissing, file, line: None, seq: None, what });
+        }
         if let Some(end) = end {
             self.tree = end.tree;
         }
-        self.report.problems.push(Problem { tamper: Tamper::SegmentMissing, file, line: None, seq: None, what });
+    }
+
+    /// Whether the log has signed that it removed the segment, whatever is left of its files: it may be at it now.
+    fn is_gone(&mut self, number: u32, end: Option<&Position>) -> bool {
+        let retired = retire::retired(self.dir, number, &self.verifier);
+        let fits = |retired: &Retired| end.is_some_and(|end| end.tree.size() == retired.end);
+        retired.filter(fits).map(|retired| self.report.retired.push(retired)).is_some()
     }
 
     /// The segment's seal.

@@ -9,9 +9,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::EventKind;
-use super::store::{Heard, Noted, NotifyStoreError, Outbox, Step};
+use super::fault::Fault;
+use super::store::{Heard, Noted, Outbox, Step};
 use super::worker::Target;
-use crate::approvals::{Approvals, HoldChange, HoldFilter, HoldState, StoreError};
+use crate::approvals::{Approvals, HoldChange, HoldFilter, HoldState};
 use crate::clock::Clock;
 use crate::ids::HoldId;
 use crate::telemetry;
@@ -28,14 +29,6 @@ pub(super) struct Follower {
     pub(super) targets: Vec<Arc<dyn Target>>,
     pub(super) clock: Clock,
     pub(super) bell: Arc<Notify>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    Outbox(#[from] NotifyStoreError),
-    #[error(transparent)]
-    Holds(#[from] StoreError),
 }
 
 impl Follower {

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod event;
+mod fault;
 mod follow;
 mod guard;
 mod notifier;

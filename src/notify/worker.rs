@@ -7,10 +7,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Fault;
 use super::guard::Reply;
 use super::store::{Delivery, Next, NotifyStoreError, Outbox};
 use super::{EventKind, Retry, SendError};
-use crate::approvals::{Approvals, Hold, StoreError};
+use crate::approvals::{Approvals, Hold};
 use crate::clock::Clock;
 use crate::telemetry;
 
@@ -77,14 +78,6 @@ pub(super) struct Worker {
     pub(super) retry: Retry,
     /// Rings when something was written down.
     pub(super) bell: Arc<Notify>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    Outbox(#[from] NotifyStoreError),
-    #[error(transparent)]
-    Holds(#[from] StoreError),
 }
 
 impl Worker {

@@ -131,11 +131,10 @@ impl<'a> Compiler<'a> {
     fn limits(&mut self, entry: &LimitsEntry) -> Limits {
         let mut budgets = Vec::with_capacity(entry.per.len());
         for budget in entry.per.iter() {
-            if let Err(error) = Glob::parse(&budget.tag) {
-                self.bad(&budget.tag, &error);
+            match Glob::parse(&budget.tag) {
+                Ok(tag) => budgets.push(Budget { tag, rows: budget.rows, window: budget.window.0 }),
+                Err(error) => self.bad(&budget.tag, &error),
             }
-            let (tag, rows, window) = (budget.tag.value.clone(), budget.rows, budget.window.0);
-            budgets.push(Budget { tag, rows, window });
         }
         Limits { rows: entry.rows, bytes: entry.bytes.map(|size| size.0), on_limit: entry.on_limit, budgets }
     }

@@ -177,8 +177,8 @@ impl Limits {
 /// A cap over all statements of a principal that touch a tag, in a sliding window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Glob over tags, as written.
-    pub tag: String,
+    /// Which tags.
+    pub tag: Glob,
     /// At most this many rows.
     pub rows: u64,
     /// In this time.
@@ -189,8 +189,7 @@ impl Budget {
     /// Whether a statement uses it up: it touches a column with such a tag.
     #[must_use]
     pub fn covers(&self, facts: &StatementFacts) -> bool {
-        let tag = Glob::parse(&self.tag).ok();
-        tag.is_some_and(|tag| facts.columns.values().flat_map(|column| &column.tags).any(|name| tag.matches(name)))
+        facts.columns.values().flat_map(|column| &column.tags).any(|name| self.tag.matches(name))
     }
 }
 

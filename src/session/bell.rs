@@ -23,7 +23,7 @@ pub enum Signal {
     Drain,
 }
 
-/// The bell of one session. Sessions look at it in every round, so that looking is one atomic exchange.
+/// The bell of one session. Sessions look at it in every round, so that looking is one load.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     rung: AtomicBool,
@@ -51,7 +51,7 @@ impl Bell {
 
     /// The same without being woken.
     pub(super) fn taken(&self) -> Vec<Signal> {
-        if !self.rung.swap(false, Ordering::AcqRel) {
+        if !self.rung.load(Ordering::Acquire) || !self.rung.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *self.signals.lock().unwrap_or_else(PoisonError::into_inner))

@@ -112,7 +112,7 @@ impl Budgets {
     /// Rows that are left of a budget now.
     #[must_use]
     pub fn left(&self, principal: &str, budget: &Budget, now: Timestamp) -> u64 {
-        let key = (principal.to_owned(), budget.tag.clone());
+        let key = key_of(principal, budget);
         match self.counted.get(&key) {
             Some(account) => budget.rows.saturating_sub(account.used(budget.window, now)),
             None if self.counted.len() >= COUNTED_MAX && !self.makes_room(now) => 0,
@@ -125,7 +125,7 @@ impl Budgets {
         if self.left(principal, budget, now) == 0 {
             return 0;
         }
-        let key = (principal.to_owned(), budget.tag.clone());
+        let key = key_of(principal, budget);
         let rows = {
             let mut account = self.counted.entry(key).or_default();
             let left = budget.rows.saturating_sub(account.used(budget.window, now));
@@ -152,7 +152,7 @@ impl Budgets {
     /// Rows have left beyond what a budget allows: a person has said that they may.
     pub fn spend(&self, principal: &str, budget: &Budget, rows: u64, now: Timestamp) {
         if rows > 0 {
-            self.counted.entry((principal.to_owned(), budget.tag.clone())).or_default().add(budget.window, rows, now);
+            self.counted.entry(key_of(principal, budget)).or_default().add(budget.window, rows, now);
             self.note(&Step::of(principal, budget, rows, now));
         }
     }
@@ -166,7 +166,7 @@ impl Budgets {
     }
 
     fn undo(&self, principal: &str, budget: &Budget, rows: u64) {
-        if let Some(mut account) = self.counted.get_mut(&(principal.to_owned(), budget.tag.clone())) {
+        if let Some(mut account) = self.counted.get_mut(&key_of(principal, budget)) {
             account.give_back(rows);
         }
     }
@@ -217,12 +217,17 @@ impl Budgets {
     }
 }
 
+fn key_of(principal: &str, budget: &Budget) -> (String, String) {
+    (principal.to_owned(), budget.tag.as_str().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::tags::Glob;
 
     fn budget() -> Budget {
-        Budget { tag: "user.**".into(), rows: 100, window: Duration::from_secs(3600) }
+        Budget { tag: Glob::parse("user.**").unwrap(), rows: 100, window: Duration::from_secs(3600) }
     }
 
     fn all(budgets: &Budgets, now: Timestamp) -> u64 {

@@ -27,13 +27,19 @@ impl Session {
     /// Whether the client has given up what is about to be forwarded. What can be neither held nor denied goes its way, and
     /// so does what a person has just released.
     pub(super) fn is_given_up(&mut self, run: &Run) -> bool {
-        // What was said before it leaves counts, whether or not the session has come to hear of it.
-        for signal in self.registration.signals_now() {
-            self.on_signal(signal);
-        }
+        self.hears_a_cancel();
         let always = run.parts.iter().all(|part| &*part.decision.rule == ALWAYS_RULE);
         let may_stop = !always && run.parts.iter().all(|part| part.hold.is_none());
         std::mem::take(&mut self.cancel_requested) && may_stop
+    }
+
+    /// Whether a cancel came in for what is being judged. What was said before it leaves counts, whether or not the session
+    /// has been woken for it.
+    pub(super) fn hears_a_cancel(&mut self) -> bool {
+        for signal in self.registration.signals_now() {
+            self.on_signal(signal);
+        }
+        self.cancel_requested
     }
 
     /// A cancel came in. Nothing of ours waits: it is for the server, and came too late to be sent there at once.

@@ -14,9 +14,8 @@ fn budgets<'a>(part: &'a Part, facts: &'a StatementFacts) -> impl Iterator<Item 
 impl Session {
     /// Says what is left of the budgets that a run uses up.
     pub(super) fn charge_budgets(&self, run: &mut Run) {
-        let now = self.services.clock.now();
         for (part, facts) in run.parts.iter_mut().zip(&run.facts.statements) {
-            let left = |budget| self.services.budgets.left(&self.who.principal.name, budget, now);
+            let left = |budget| self.services.budgets.left(&self.who.principal.name, budget, self.services.clock.now());
             part.meter.budget_left = budgets(part, facts).map(left).min();
         }
     }

@@ -66,7 +66,9 @@ impl Session {
     }
 
     async fn permit(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        if let Some(cleared) = self.sit_out_a_pause().await? {
+        if self.services.registry.is_paused()
+            && let Some(cleared) = Box::pin(self.sit_out_a_pause()).await?
+        {
             return Ok(cleared);
         }
         if let Err(why) = self.services.log.health() {
@@ -82,8 +84,8 @@ impl Session {
         match run.verdict() {
             Verdict::Hold if self.enforces() => {
                 return match Box::pin(self.spend_bundle(run, &form)).await? {
-                    Some(cleared) => self.write_down_beside(run, cleared).await,
-                    None => self.hold_all(run, form).await,
+                    Some(cleared) => Box::pin(self.write_down_beside(run, cleared)).await,
+                    None => Box::pin(self.hold_all(run, form)).await,
                 };
             }
             Verdict::Allow if self.enforces() && self.could_be_done_over_a_limit(run, &form) => {
@@ -92,9 +94,9 @@ impl Session {
                     COMMITS_FIRST.clone_into(&mut decision.reason);
                     decision.verdict = Verdict::Hold;
                 }
-                return self.hold_all(run, form).await;
+                return Box::pin(self.hold_all(run, form)).await;
             }
-            Verdict::Deny if self.enforces() => return Ok(Cleared::Refused(self.deny(run).await?)),
+            Verdict::Deny if self.enforces() => return Ok(Cleared::Refused(Box::pin(self.deny(run)).await?)),
             Verdict::Allow | Verdict::Hold | Verdict::Deny => {}
         }
         // A Bind is written down by its Execute, which may carry no more than the Bind was cleared for.
@@ -129,7 +131,7 @@ impl Session {
 
     /// The hold's own records open the statement that decides; those beside it in the same text get their lines here.
     async fn hold_all(&mut self, run: &mut Box<Run>, form: Form) -> Result<Cleared, End> {
-        let cleared = Box::pin(self.hold(run, form)).await?;
+        let cleared = self.hold(run, form).await?;
         self.write_down_beside(run, cleared).await
     }
 
@@ -151,13 +153,13 @@ impl Session {
     async fn write_down_but(&mut self, run: &Run, but: Option<usize>) -> Result<Cleared, End> {
         let indices = (0..run.parts.len()).filter(|index| Some(*index) != but);
         let records = indices.filter_map(|index| self.scribe.record(run, index, Event::Started)).collect();
-        self.put_on_disk(records).await
+        Box::pin(self.put_on_disk(records)).await
     }
 
     /// Puts what a run is let go by on disk.
     pub(super) async fn write_down_as(&mut self, run: &Run, event: Event) -> Result<Cleared, End> {
         let records = (0..run.parts.len()).filter_map(|index| self.scribe.record(run, index, event)).collect();
-        self.put_on_disk(records).await
+        Box::pin(self.put_on_disk(records)).await
     }
 
     async fn put_on_disk(&mut self, records: Vec<StatementRecord>) -> Result<Cleared, End> {

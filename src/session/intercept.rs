@@ -6,23 +6,20 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
+use super::bundle::ROLLED_BACK;
 use super::cancel::given_up;
 use super::clear::{Cleared, Form, log_failed};
-use super::judge::PortalRun;
-use super::meaning::Plan;
-use super::names::{Portal, Prepared};
-use super::phase::{Described, Request, Status, Whose};
+use super::phase::{Request, Status, Whose};
 use super::refuse::{Instead, Refusal};
 use super::relay::End;
 use super::run::Run;
-use super::tickets;
 use crate::lineage::Outcome;
 use crate::log::TryAppendError;
 use crate::policy::Verdict;
 use crate::report::Report;
 use crate::sqlstate;
 use crate::wire::frame::{self, HEADER_LEN, Header};
-use crate::wire::frontend::{self, Target};
+use crate::wire::frontend;
 use crate::wire::{Malformed, build};
 
 /// On the record of a statement that the server discarded after an error of its batch. No error was raised for it; this
@@ -44,9 +41,14 @@ impl Session {
         }
         match self.next_header().await? {
             Next::Frame(header) => {
-                self.begin_judging();
+                let judged = matches!(header.tag, b'Q' | b'P' | b'B' | b'E' | b'F');
+                if judged {
+                    self.begin_judging();
+                }
                 let done = self.intercept(header).await;
-                self.end_judging();
+                if judged {
+                    self.end_judging();
+                }
                 done
             }
             Next::Chores => Box::pin(self.do_chores()).await,
@@ -141,7 +143,7 @@ impl Session {
             b'P' => self.on_parse(header).await,
             b'B' => self.on_bind(header).await,
             b'E' => self.on_execute(header).await,
-            b'F' => self.on_call(header).await,
+            b'F' => Box::pin(self.on_call(header)).await,
             b'D' => self.on_describe(header).await,
             _ => self.on_close(header).await,
         }
@@ -204,129 +206,6 @@ impl Session {
         Ok(())
     }
 
-    async fn on_parse(&mut self, header: Header) -> Result<(), End> {
-        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
-            return self.refuse(Instead::Execute, too_large(), None);
-        };
-        let parse = match frontend::parse(body(&frame)) {
-            Ok(parse) => parse,
-            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
-        };
-        let name: Box<[u8]> = parse.name.into();
-        let types = parse.type_oids().collect();
-        if self.names_are_full(frame.len()) {
-            return self.refuse(Instead::Parse(name), too_many_names(), None);
-        }
-        let text = frame.slice_ref(parse.text);
-        let mut run = match self.judge(&text).await? {
-            Ok(run) => run,
-            Err(report) => return self.refuse(Instead::Parse(name), report, None),
-        };
-        // A text with a name that nobody knows is most often a mistake. The server says so by itself; where it has come to
-        // know the name meanwhile, the Bind is judged by what it means then.
-        if run.verdict() == Verdict::Deny && self.enforces() && !run.may_be_a_mistake() {
-            let report = self.deny(&mut run).await?;
-            return self.refuse(Instead::Parse(name), report, Some(run));
-        }
-        if self.is_given_up(&run) {
-            return self.refuse(Instead::Parse(name), given_up(), Some(run));
-        }
-        let prepared = Prepared {
-            text,
-            types,
-            facts: run.facts.clone(),
-            epoch: self.epoch(),
-            by_sql: false,
-            names: self.settings.names.clone(),
-            past: Vec::new(),
-            told_types: None,
-            shows: None,
-        };
-        let frame = if run.asks_for_tickets() { tickets::parse_frame(&name) } else { frame };
-        self.forward(&frame, Request::Parse(name, Box::new(prepared)));
-        Ok(())
-    }
-
-    async fn on_bind(&mut self, header: Header) -> Result<(), End> {
-        let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
-            return self.refuse(Instead::Execute, too_large(), None);
-        };
-        let (names, values) = match frontend::bind_names(body(&frame)) {
-            Ok(parts) => parts,
-            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
-        };
-        // The unnamed portal takes the place of the one before.
-        if !names.portal.is_empty() && self.names_are_full(values.len()) {
-            return self.refuse(Instead::Execute, too_many_names(), None);
-        }
-        let values = frame.slice_ref(values);
-        let mut prepared = self.prepared(names.statement).await?;
-        let judged = self.judge_prepared(&mut prepared, Plan::Anew, Some(&values)).await?;
-        self.names.remember(names.statement, &prepared);
-        let mut run = match judged {
-            Ok(run) => run,
-            Err(report) => return self.refuse(Instead::Execute, report, None),
-        };
-        let mut cleared = None;
-        if run.verdict() != Verdict::Allow && self.enforces() {
-            if frame.len() > self.services.bounds.bind_max {
-                return self.refuse(Instead::Execute, too_large(), Some(run));
-            }
-            run.statement = Some(names.statement.into());
-            let cleared_now = match self.next_of_many(&mut run, &values).await? {
-                Some(next) => next,
-                None => self.clear(&mut run, Form::Bind(values.clone())).await?,
-            };
-            match cleared_now {
-                Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
-                Cleared::Skipped => return self.pass_unqueued(&frame, run),
-                Cleared::Go => cleared = Some(run),
-            }
-        } else if self.is_given_up(&run) {
-            return self.refuse(Instead::Execute, given_up(), Some(run));
-        }
-        let tickets = match self.bind_tickets(&prepared, names, &values).await? {
-            Ok(tickets) => tickets,
-            Err(report) => return self.refuse(Instead::Execute, report, None),
-        };
-        let portal = Portal { statement: names.statement.into(), values, cleared, ..Portal::new(prepared) };
-        self.forward(tickets.as_ref().unwrap_or(&frame), Request::Bind(names.portal.into(), Box::new(portal)));
-        Ok(())
-    }
-
-    async fn on_execute(&mut self, header: Header) -> Result<(), End> {
-        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
-            return self.refuse(Instead::Execute, too_large(), None);
-        };
-        let name: Box<[u8]> = match frontend::execute(body(&frame)) {
-            Ok(execute) => execute.portal.into(),
-            Err(malformed) => return self.refuse(Instead::Execute, malformed_report(malformed), None),
-        };
-        let PortalRun { mut run, cleared, values } = match self.take_portal_run(&name).await? {
-            Ok(found) => found,
-            Err(report) => return self.refuse(Instead::Execute, report, None),
-        };
-        run.portal = Some(name.clone());
-        if !cleared {
-            match self.clear(&mut run, Form::Execute(values)).await? {
-                Cleared::Refused(report) => return self.refuse(Instead::Execute, report, Some(run)),
-                Cleared::Skipped => return self.pass_unqueued(&frame, run),
-                Cleared::Go if self.is_given_up(&run) => return self.refuse(Instead::Execute, given_up(), Some(run)),
-                Cleared::Go => {}
-            }
-        }
-        // What writes and returns rows commits with its Sync: nothing behind it leaves before its rows have.
-        let waits = run.reads_client_data() || run.writes_within_limits();
-        self.have_described(&name, &run);
-        self.forward(&frame, Request::Execute(run));
-        if waits {
-            build::bare(&mut self.server.output, b'H');
-            self.phase.flushed();
-            return self.await_copy().await;
-        }
-        Ok(())
-    }
-
     async fn on_call(&mut self, header: Header) -> Result<(), End> {
         let Some(frame) = self.collect(header, self.services.bounds.statement_max).await? else {
             return self.refuse(Instead::Call, too_large(), None);
@@ -350,35 +229,8 @@ impl Session {
         }
     }
 
-    async fn on_describe(&mut self, header: Header) -> Result<(), End> {
-        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
-            return self.refuse(Instead::Execute, too_large(), None);
-        };
-        let described = match frontend::target(body(&frame)) {
-            Ok(Some(Target::Statement(name))) => Described::Statement(name.into()),
-            Ok(Some(Target::Portal(name))) => Described::Portal(name.into()),
-            Ok(None) | Err(_) => Described::Nothing,
-        };
-        self.forward(&frame, Request::Describe(described));
-        Ok(())
-    }
-
-    async fn on_close(&mut self, header: Header) -> Result<(), End> {
-        let Some(frame) = self.collect(header, frame::SMALL_MAX).await? else {
-            return self.refuse(Instead::Execute, too_large(), None);
-        };
-        let request = match frontend::target(body(&frame)) {
-            Ok(Some(Target::Statement(name))) => Request::CloseStatement(name.into()),
-            Ok(Some(Target::Portal(name))) => Request::ClosePortal(name.into()),
-            // Postgres answers both with an error, which takes the entry with it.
-            Ok(None) | Err(_) => Request::Describe(Described::Nothing),
-        };
-        self.forward(&frame, request);
-        Ok(())
-    }
-
     /// The whole frame; `None` where it is over its bound, in which case it was read and dropped.
-    async fn collect(&mut self, header: Header, max: usize) -> Result<Option<Bytes>, End> {
+    pub(super) async fn collect(&mut self, header: Header, max: usize) -> Result<Option<Bytes>, End> {
         if header.body_len > max {
             self.stream(header, Forward::Drop).await?;
             return Ok(None);
@@ -433,7 +285,7 @@ impl Session {
 
     /// Puts a frame on its way. An error may have arrived while the frame was coming in or being judged: then the server
     /// discards it, will never answer it, and nothing may wait for that answer.
-    fn forward(&mut self, frame: &Bytes, mut request: Request) {
+    pub(super) fn forward(&mut self, frame: &Bytes, mut request: Request) {
         // From here on a cancel is for the server.
         self.registration.judging(false);
         self.server.output.extend_from_slice(frame);
@@ -449,7 +301,7 @@ impl Session {
 
     /// The server will discard it unread: an earlier frame of the batch failed.
     #[expect(clippy::unnecessary_wraps, reason = "reads as the end of a handler")]
-    fn pass_unqueued(&mut self, frame: &Bytes, mut run: Box<Run>) -> Result<(), End> {
+    pub(super) fn pass_unqueued(&mut self, frame: &Bytes, mut run: Box<Run>) -> Result<(), End> {
         self.server.output.extend_from_slice(frame);
         self.scribe.withheld(&mut run, Outcome::Withdrawn, SKIPPED.as_str());
         Ok(())
@@ -488,10 +340,10 @@ impl Session {
     fn has_chores(&self) -> bool {
         let late = !self.scribe.closing.is_empty()
             && (self.services.log.health().is_ok() || self.scribe.closing.len() > CLOSING_MAX);
-        late || !self.scribe.ended_holds.is_empty() || self.phase.doubts_sync()
+        late || !(self.scribe.ended_holds.is_empty() && self.undone.is_empty()) || self.phase.doubts_sync()
     }
 
-    async fn do_chores(&mut self) -> Result<(), End> {
+    pub(super) async fn do_chores(&mut self) -> Result<(), End> {
         if self.phase.doubts_sync() {
             self.find_answered_syncs().await?;
         }
@@ -517,6 +369,9 @@ impl Session {
             if self.released.contains(&id) {
                 self.finish(&id, end).await?;
             }
+        }
+        for id in std::mem::take(&mut self.undone) {
+            self.void(&id, ROLLED_BACK).await?;
         }
         self.rebinds = false;
         Ok(())
@@ -561,11 +416,11 @@ pub(super) enum Forward {
     Drop,
 }
 
-fn body(frame: &Bytes) -> &[u8] {
+pub(super) fn body(frame: &Bytes) -> &[u8] {
     frame.get(HEADER_LEN..).unwrap_or_default()
 }
 
-fn too_large() -> Report {
+pub(super) fn too_large() -> Report {
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "statement is too large")
         .detail("The message is larger than limits.statement_max or, where its values must be shown to an operator, limits.bind_max.")
         .hint("Send less at once, or load data with COPY.")
@@ -578,6 +433,6 @@ pub(super) fn too_many_names() -> Report {
         .hint("Close prepared statements and cursors that are no longer used.")
 }
 
-fn malformed_report(malformed: Malformed) -> Report {
+pub(super) fn malformed_report(malformed: Malformed) -> Report {
     Report::new(sqlstate::PROTOCOL_VIOLATION, malformed.reason)
 }

@@ -15,7 +15,7 @@ use super::{Mode, Session, read};
 use crate::analysis::{self, Context, Facts, Kind, StatementFacts};
 use crate::approvals::Hold;
 use crate::catalog::Catalog;
-use crate::policy::{self, Decision, Policy};
+use crate::policy::{self, Decision, Policy, Verdict};
 use crate::report::Report;
 use crate::sqlstate;
 
@@ -44,17 +44,49 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge(&mut self, text: &Bytes) -> Result<Result<Box<Run>, Report>, End> {
-        if let Some(run) = self.judge_command(text).await? {
+        // Boxed, as all that is seldom awaited: an idle session keeps the room of its largest await.
+        if self.channel.is_walsender()
+            && let Some(run) = Box::pin(self.judge_command(text)).await?
+        {
             return Ok(Ok(run));
         }
+        let facts = match self.read_in_turn(text).await? {
+            Ok(facts) => facts,
+            Err(report) => return Ok(Err(report)),
+        };
+        Ok(Ok(self.decide_planned(text, facts).await?))
+    }
+
+    /// The facts of a text, once all is answered that they hang on.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn read_in_turn(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
         self.catch_up().await?;
         let facts = match self.facts(text).await? {
             Ok(facts) => facts,
             Err(report) => return Ok(Err(report)),
         };
         self.catch_up_for(&facts).await?;
+        Ok(Ok(facts))
+    }
+
+    /// Decides over a text without values of a Bind, with what the planner says of it.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn decide_planned(&mut self, text: &Bytes, facts: Arc<Facts>) -> Result<Box<Run>, End> {
         self.plan_ahead(text, &facts, None).await?;
-        Ok(Ok(self.decide(text.clone(), facts)))
+        Ok(self.decide(text.clone(), facts))
+    }
+
+    /// Whether a frame that runs nothing by itself passes without more ado: these facts were let pass before by a policy
+    /// that looked at nothing else, and the client has not given it up. What runs later is judged then, and recorded.
+    pub(super) fn passes_again(&mut self, facts: &Arc<Facts>) -> bool {
+        let policy = self.services.policy.load();
+        let known = self.decided.get(facts, &policy, self.settings.intent.as_deref());
+        let allowed = known.is_some_and(|decisions| matches!(decisions, [only] if only.verdict == Verdict::Allow));
+        allowed && !self.hears_a_cancel()
     }
 
     /// Judges a prepared statement; its facts are worked out again where what they depend on has changed. `sent` is its
@@ -68,7 +100,22 @@ impl Session {
         plan: Plan,
         sent: Option<&Bytes>,
     ) -> Result<Result<Box<Run>, Report>, End> {
+        match self.read_again(prepared, plan).await? {
+            Ok(()) => Ok(Ok(self.decide_prepared(prepared, sent).await?)),
+            Err(report) => Ok(Err(report)),
+        }
+    }
+
+    /// Works out the facts of a prepared statement again where what they depend on has changed.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn read_again(&mut self, prepared: &mut Prepared, plan: Plan) -> Result<Result<(), Report>, End> {
         self.catch_up().await?;
+        if let Some(facts) = self.names_nothing(&prepared.text) {
+            prepared.facts = facts;
+            return Ok(Ok(()));
+        }
         self.refresh().await?;
         self.compare_definitions(&prepared.facts.clone()).await?;
         if prepared.epoch != self.epoch() {
@@ -78,6 +125,14 @@ impl Session {
             }
         }
         self.catch_up_for(&prepared.facts).await?;
+        Ok(Ok(()))
+    }
+
+    /// Decides over a prepared statement whose facts are those of now.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) async fn decide_prepared(&mut self, prepared: &Prepared, sent: Option<&Bytes>) -> Result<Box<Run>, End> {
         if let Some(bind) = sent {
             let sent = Sent::to(prepared, bind);
             self.plan_ahead(&prepared.text, &prepared.facts, Some(sent)).await?;
@@ -86,7 +141,7 @@ impl Session {
         if self.services.literals.tell_values() {
             run.sent = sent.map(|bind| Sent { types: prepared.value_types(), bind: bind.clone() });
         }
-        Ok(Ok(run))
+        Ok(run)
     }
 
     /// What is on its way to the server and may change what names mean is answered before the next text is judged.
@@ -222,12 +277,12 @@ impl Session {
     }
 
     fn decisions(&mut self, (text, facts): (&Bytes, &Arc<Facts>), policy: &Arc<Policy>) -> Vec<(Arc<Decision>, Size)> {
-        let sizes: Vec<Size> =
-            facts.statements.iter().enumerate().map(|(index, facts)| self.size((text, index), facts)).collect();
+        let sizes = facts.statements.iter().enumerate().map(|(index, facts)| self.size((text, index), facts));
         let intent = self.settings.intent.as_deref();
         if let Some(known) = self.decided.get(facts, policy, intent) {
             return known.iter().cloned().zip(sizes).collect();
         }
+        let sizes: Vec<Size> = sizes.collect();
         let statements = facts.statements.iter().zip(&sizes);
         let decisions: Vec<_> = statements.map(|(facts, size)| Arc::new(self.sized(facts, size, policy))).collect();
         self.decided.keep(facts, policy, intent, &decisions);
@@ -235,6 +290,9 @@ impl Session {
     }
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
+        if let Some(facts) = self.names_nothing(text) {
+            return Ok(Ok(facts));
+        }
         self.refresh().await?;
         let facts = match self.read_text(text).await? {
             Ok(facts) => facts,
@@ -243,9 +301,13 @@ impl Session {
         if !is_unresolved(&facts) {
             if self.compare_definitions(&facts).await? == Compared::Changed {
                 let facts = self.read_text(text).await?;
-                return self.sequenced(text, facts).await;
+                return Box::pin(self.sequenced(text, facts)).await;
             }
-            return Ok(Ok(self.in_sequence(text, facts).await?));
+            return if facts.statements.len() > 1 {
+                Box::pin(self.in_sequence(text, facts)).await.map(Ok)
+            } else {
+                Ok(Ok(facts))
+            };
         }
         Box::pin(self.look_up(text)).await
     }
@@ -332,11 +394,24 @@ impl Session {
         })
     }
 
+    /// What names nothing does not wait while the catalog is read again: a cancel that finds BEGIN waiting was meant for what
+    /// comes after it. Where the catalog is read over the client's own connection it is read before a transaction begins.
+    fn names_nothing(&self, text: &Bytes) -> Option<Arc<Facts>> {
+        let beside = self.services.databases.has_credential() && !self.private && !self.changed;
+        let would_wait = beside && self.settings.names.is_some() && !self.is_current();
+        if would_wait { self.always_allowed(text) } else { None }
+    }
+
     /// A failed transaction can be left also where nothing can be asked, and a text without a name means the same whatever
     /// names mean.
     fn always_allowed(&self, text: &Bytes) -> Option<Arc<Facts>> {
         let catalog = Catalog::empty();
-        let facts = analysis::analyze(text, &Context::new(&catalog, &self.who.database, &[], "")).ok()?;
+        let context = Context {
+            standard_conforming_strings: self.settings.standard_conforming_strings,
+            encoding: self.settings.encoding,
+            ..Context::new(&catalog, &self.who.database, &[], "")
+        };
+        let facts = analysis::analyze(text, &context).ok()?;
         let nameless = |facts: &StatementFacts| {
             facts.kind() == Kind::Read && facts.opaque.is_empty() && facts.functions.is_empty() && is_nameless(text)
         };
@@ -370,7 +445,6 @@ impl Session {
         if self.phase.status == Status::Failed || self.phase.skipping {
             return Ok(());
         }
-        // Boxed, as all that is seldom awaited: an idle session keeps the room of its largest await.
         Box::pin(self.learn_meaning()).await
     }
 

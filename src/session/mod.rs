@@ -18,6 +18,7 @@ mod clear;
 mod copy;
 mod doing;
 mod end;
+mod extended;
 mod foreseen;
 mod hold;
 mod impact;
@@ -33,6 +34,7 @@ mod pause;
 mod phase;
 mod read;
 mod reading;
+mod recall;
 mod redact;
 mod refuse;
 pub mod registry;
@@ -205,6 +207,8 @@ struct Session {
     own: Remembered,
     /// Statements of the open transaction that make relations with tags.
     expecting: Vec<StatementId>,
+    /// Texts that were read before.
+    recall: recall::Recall,
     /// Decisions that were met before.
     decided: memo::Memo,
     /// Descriptions that agreed with the facts.
@@ -223,6 +227,10 @@ struct Session {
     unfinished: Vec<(HoldId, HoldEnd)>,
     /// A statement of a bundle runs, or its end is being stored.
     rebinds: bool,
+    /// Bundles of which the open transaction has spent a part.
+    spent_here: Vec<HoldId>,
+    /// Those of which such a part was rolled back.
+    undone: Vec<HoldId>,
     /// The backend's process id and its own key, for cancels.
     backend: (Upstream, u32, Vec<u8>),
     cancel_requested: bool,

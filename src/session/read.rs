@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::relay::End;
 use super::settings::NameContext;
 use super::{Services, Session};
-use crate::analysis::{Context, Encoding, Facts, Rejected, StatementFacts};
+use crate::analysis::{Context, Encoding, Facts, Known, Rejected, StatementFacts};
 use crate::backend::databases::Snapshot;
 use crate::catalog::Oid;
 use crate::report::Report;
@@ -53,8 +53,17 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn read_text(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
-        if let Some(facts) = self.read_quickly(text) {
-            return Ok(facts.map_err(too_hard));
+        let epoch = self.epoch();
+        if let Some(facts) = self.recall.get(text, epoch).filter(|_| self.calling.is_none()) {
+            return Ok(Ok(facts.clone()));
+        }
+        if let Some(known) = self.read_quickly(text) {
+            if let Ok(Known { facts, repeats: true }) = &known
+                && self.calling.is_none()
+            {
+                self.recall.keep(text, epoch, facts);
+            }
+            return Ok(known.map(|known| known.facts).map_err(too_hard));
         }
         let Some(desk) = self.desk(text) else { return Ok(Ok(self.without_names(text))) };
         let read = async move {
@@ -74,12 +83,12 @@ impl Session {
     }
 
     /// The facts of a text that takes no time to speak of; `None` for every other.
-    fn read_quickly(&self, text: &Bytes) -> Option<Result<Arc<Facts>, Rejected>> {
+    fn read_quickly(&self, text: &Bytes) -> Option<Result<Known, Rejected>> {
         if text.len() > QUICK_TEXT_MAX {
             return None;
         }
-        let facts = self.services.facts.analyze(text, &self.context()?);
-        if facts.as_ref().is_ok_and(|facts| facts.is_unfinished()) { None } else { Some(facts) }
+        let known = self.services.facts.look_up(text, &self.context()?);
+        if known.as_ref().is_ok_and(|known| known.facts.is_unfinished()) { None } else { Some(known) }
     }
 
     fn desk(&self, text: &Bytes) -> Option<Desk> {

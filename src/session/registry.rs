@@ -125,7 +125,7 @@ struct Live {
 
 impl Live {
     fn takes_cancels(&self) -> bool {
-        self.holding.load(Ordering::SeqCst) || self.judging.load(Ordering::SeqCst)
+        self.holding.load(Ordering::SeqCst) || self.judging.load(Ordering::Acquire)
     }
 
     fn activity(&self) -> MutexGuard<'_, Activity> {
@@ -247,7 +247,8 @@ impl Registration {
 
     /// Whether a statement is being judged while nothing runs.
     pub(super) fn judging(&self, judges: bool) {
-        self.live.judging.store(judges, Ordering::SeqCst);
+        // Twice a frame: whoever reads it a moment too early sends a cancel that came a moment too early.
+        self.live.judging.store(judges, Ordering::Release);
     }
 
     /// Whether a cancel is for the session itself.

@@ -274,7 +274,8 @@ impl Session {
 
     /// One round over all directions.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<Moved, End> {
-        let mut moved = self.poll_signals(cx);
+        let signals = self.registration.signals_now();
+        let mut moved = self.heed(signals);
         let mut wrote = self.poll_write_server(cx);
         moved |= self.poll_read_server(cx);
         if !self.keeps_answer() {
@@ -291,6 +292,8 @@ impl Session {
         }
         if !moved {
             self.show_doing();
+            let signals = self.registration.signals(cx);
+            moved = self.heed(signals);
         }
         Ok(match (moved, wrote) {
             (true, _) => Moved::Some,
@@ -311,8 +314,7 @@ impl Session {
         self.rebinds && is_small && !(self.server.eof || self.client.eof || self.watch.ended || self.watch.broken)
     }
 
-    fn poll_signals(&mut self, cx: &mut Context<'_>) -> bool {
-        let signals = self.registration.signals(cx);
+    fn heed(&mut self, signals: Vec<Signal>) -> bool {
         let moved = !signals.is_empty();
         for signal in signals {
             self.on_signal(signal);

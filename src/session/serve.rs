@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::foreseen::Foreseen;
 use super::memo::Memo;
+use super::recall::Recall;
 use super::registry::{Activity, SessionRow};
 use super::relay::{End, Peer};
 use super::scribe::Scribe;
@@ -244,6 +245,9 @@ async fn greet(
         plans: None,
         own: Remembered::default(),
         expecting: Vec::new(),
+        recall: Recall::default(),
+        spent_here: Vec::new(),
+        undone: Vec::new(),
         decided: Memo::default(),
         foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),

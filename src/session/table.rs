@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 /// Whether two names are the same. Most are empty, and an empty slice on the heap points nowhere: comparing it as bytes
 /// costs a hundred times what looking at its length does.
 pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
@@ -12,12 +14,12 @@ pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
 #[derive(Debug)]
 pub(super) struct Table<T> {
     unnamed: Option<T>,
-    named: HashMap<Box<[u8]>, T>,
+    named: HashMap<Box<[u8]>, T, RandomState>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { unnamed: None, named: HashMap::new() }
+        Self { unnamed: None, named: HashMap::default() }
     }
 }
 
@@ -61,7 +63,7 @@ impl<T> Table<T> {
     /// An idle session keeps no room for names that it does not have.
     fn shrink(&mut self) {
         if self.named.is_empty() && self.named.capacity() > 0 {
-            self.named = HashMap::new();
+            self.named = HashMap::default();
         }
     }
 

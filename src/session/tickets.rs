@@ -90,7 +90,7 @@ impl Session {
         if !run.asks_for_tickets() || self.channel == Channel::Cluster {
             return Ok(Ok(None));
         }
-        Ok(self.tickets().await?.map(|rows| Some(query_frame(&rows))))
+        Ok(Box::pin(self.tickets()).await?.map(|rows| Some(query_frame(&rows))))
     }
 
     /// The Bind that stands for one of a statement that asks for tickets; none for any other. A Bind with values is none:
@@ -108,7 +108,7 @@ impl Session {
             return Ok(Ok(None));
         }
         let Ok((0, formats)) = frontend::bind_formats(rest) else { return Ok(Ok(None)) };
-        let rows = self.tickets().await?;
+        let rows = Box::pin(self.tickets()).await?;
         Ok(rows.map(|rows| Some(bind_frame(names.portal, names.statement, &rows, &formats))))
     }
 

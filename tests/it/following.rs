@@ -329,7 +329,9 @@ async fn what_leaves_no_trace_in_a_relations_own_rows_is_found() {
          CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf(); CREATE POLICY p ON t USING (x > 0); \
          CREATE RULE ru AS ON DELETE TO t DO ALSO SELECT 1; CREATE STATISTICS st ON (x + 1), id FROM t; \
          COMMENT ON COLUMN t.x IS '@pii(user.name)'; CREATE DOMAIN d AS int CONSTRAINT dc CHECK (VALUE > 0); CREATE SCHEMA s; \
-         CREATE TABLE s.t (id int); CREATE VIEW w AS SELECT id FROM s.t; CREATE UNIQUE INDEX i ON t (x)",
+         CREATE TABLE s.t (id int); CREATE VIEW w AS SELECT id FROM s.t; CREATE UNIQUE INDEX i ON t (x); \
+         CREATE FUNCTION pk(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'; \
+         CREATE TABLE parted (id int) PARTITION BY RANGE (pk(id))",
     );
     let client = connect(&db).await;
     let mut known = Arc::new(load(&client).await.unwrap());
@@ -347,6 +349,7 @@ async fn what_leaves_no_trace_in_a_relations_own_rows_is_found() {
         "CREATE ROLE following_role; ALTER FUNCTION tf() OWNER TO following_role",
         "ALTER ROLE following_role RENAME TO following_renamed",
         "ALTER FUNCTION tf() OWNER TO postgres; DROP ROLE following_renamed",
+        "ALTER FUNCTION pk(int) RENAME TO renamed",
         "ALTER FUNCTION pg_catalog.pg_sleep(float8) STABLE",
     ] {
         db.direct(sql);

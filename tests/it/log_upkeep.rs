@@ -1,7 +1,7 @@
 //! What a running proxy does for its log: checkpoints off the box, retention, pages of events, a new key.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::http::request;
 use crate::harness::{ALLOW_ALL, Options, Proxy, STDOUT, TestDb, eventually};
 
 /// Takes checkpoints that are posted to `/kept` and gives all of them to whoever asks; answers 503 to `/failing`, and
@@ -58,29 +59,6 @@ impl Witness {
     fn was_asked(&self, request: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| *asked == request).count()
     }
-}
-
-/// Method with path, and body; `None` at the end of the connection.
-fn request(reader: &mut impl BufRead) -> Option<(String, String)> {
-    let mut first = String::new();
-    if reader.read_line(&mut first).ok()? == 0 {
-        return None;
-    }
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let words: Vec<&str> = first.split(' ').take(2).collect();
-    Some((words.join(" "), String::from_utf8(body).unwrap()))
 }
 
 /// A proxy with this `log:` section.
@@ -224,7 +202,8 @@ fn retention_removes_segments_of_a_running_proxy_and_a_legal_hold_keeps_them() {
     let (code, _, said) = proxy.holdgate(&set);
     assert_eq!(code, 0, "{said}");
     let config = home.path().join("holdgate.yaml");
-    fs::write(&config, "log:\n  segment_max: 4KiB\n  retention: { size: 1 }\n").unwrap();
+    // What is written from here on stays in one segment, which is not sealed.
+    fs::write(&config, "log:\n  segment_max: 1MiB\n  retention: { size: 1 }\n").unwrap();
     proxy = proxy.restart_with_config(&db, &config);
     let held = || {
         let (_, found, _) = proxy.holdgate(&["log", "query", "--text", "AS held_by_court", "--format", "jsonl"]);

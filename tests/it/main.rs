@@ -23,6 +23,7 @@ mod evasions;
 mod faults;
 mod following;
 mod fresh;
+mod fuzzed;
 mod generator;
 mod harness;
 mod holds;

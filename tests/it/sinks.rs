@@ -1,12 +1,13 @@
 //! A proxy that sends its log on: to a receiver that is there, and to one that is not.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::sync::mpsc;
 
 use serde_json::Value;
 
+use crate::harness::http::request;
 use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb, eventually};
 
 /// Takes each event that is posted, and gives it to the test.
@@ -18,33 +19,13 @@ fn receiver() -> (String, mpsc::Receiver<Value>) {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
-            while let Some(body) = request(&mut reader) {
-                sender.send(serde_json::from_slice(&body).unwrap()).ok();
+            while let Some((_, body)) = request(&mut reader) {
+                sender.send(serde_json::from_str(&body).unwrap()).ok();
                 (&stream).write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
             }
         }
     });
     (url, events)
-}
-
-/// The body of one request; `None` at the end of the connection.
-fn request(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(body)
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The corners of start-up: what comes before the first query.
 
-use crate::harness::conn::{Conn, Frame, query, startup};
-use crate::harness::{ALLOW_ALL, Client, Options, Proxy, TestDb, eventually};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::conn::{Conn, Frame, frame, query, startup};
+use crate::harness::{ALLOW_ALL, Client, DEADLINE, Options, Proxy, TestDb, eventually};
 use crate::identity::{Home, verifier};
 
 fn start(label: &str) -> (TestDb, Proxy) {
@@ -87,8 +90,25 @@ fn a_start_up_packet_of_nine_kilobytes_is_accepted() {
     let options = format!("-c application_name={}", "x".repeat(9000));
     let packet = startup(&[("user", "postgres"), ("database", &db.name), ("options", &options)]);
     assert_eq!(frames(&proxy.postgres, &packet).last().unwrap().tag, 'Z');
-    let too_long = startup(&[("user", "postgres"), ("options", &"x".repeat(10_000))]);
-    assert_eq!(frames(&proxy.postgres, &too_long)[0].field(b'C'), "08P01");
+}
+
+#[test]
+fn a_packet_without_a_length_ends_its_connection_without_a_word() {
+    let (db, proxy) = start("no_length");
+    let direct = format!("127.0.0.1:{}", db.port);
+    let too_long = [20_000_u32.to_be_bytes(), 196_608_u32.to_be_bytes()].concat();
+    // A driver that gives up at once sends the second.
+    for packet in [too_long, frame('X', b""), vec![0; 8]] {
+        for address in [&direct, &proxy.postgres] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&packet).unwrap();
+            let mut said = Vec::new();
+            // Neither an error nor a reset.
+            assert!(stream.read_to_end(&mut said).is_ok_and(|_| said.is_empty()), "{address}: {packet:?}: {said:?}");
+        }
+    }
+    proxy.connect().query("SELECT 1").unwrap();
 }
 
 #[test]

@@ -65,6 +65,35 @@ fn notices_of_our_own_questions_are_swallowed() {
     assert_eq!(told(&proxy.postgres), 1);
 }
 
+/// The catalog has to be read again before the next statement is judged. Comments are part of it, and of nothing that a
+/// statement itself needs: that reading waits until the client that is returned commits.
+fn the_catalog_waits(db: &TestDb, conn: &mut Conn) -> Client {
+    conn.send(&query("CREATE TABLE made (a int)"));
+    conn.until('Z');
+    let locker = Client::connect(&db.dsn());
+    locker.query("BEGIN; LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE").unwrap();
+    locker
+}
+
+#[test]
+fn a_transaction_begins_while_the_catalog_is_read_again() {
+    let db = TestDb::new("un_begin");
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), ..Options::default() });
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    let locker = the_catalog_waits(&db, &mut conn);
+    conn.send(&query("BEGIN ISOLATION LEVEL REPEATABLE READ"));
+    assert_eq!(conn.until('Z').first().map(|frame| frame.tag), Some('C'));
+    let parse = [b"\0SET TRANSACTION READ ONLY\0".as_slice(), &[0, 0]].concat();
+    conn.send(&[frame('P', &parse), frame('H', b"")].concat());
+    locker.query("COMMIT").unwrap();
+    conn.until('1');
+    // Nothing of ours came between BEGIN and what must be first in its transaction.
+    conn.send(&[frame('B', &[0; 8]), frame('E', &[0; 5]), frame('S', b"")].concat());
+    assert_eq!(conn.until('Z').iter().map(|frame| frame.tag).collect::<String>(), "2CZ");
+    conn.send(&query("SELECT count(*) FROM made"));
+    assert_eq!(conn.until('Z').iter().map(|frame| frame.tag).collect::<String>(), "TDCZ");
+}
+
 #[test]
 fn a_cancel_ends_a_statement_that_is_still_being_judged() {
     let db = TestDb::new("un_cancel");
@@ -72,12 +101,7 @@ fn a_cancel_ends_a_statement_that_is_still_being_judged() {
     let mut conn = Conn::open(&proxy.postgres);
     conn.send(&startup(&[("user", "postgres"), ("database", &db.name)]));
     let key = conn.until('Z').into_iter().find(|frame| frame.tag == 'K').unwrap().body;
-    conn.send(&query("CREATE TABLE made (a int)"));
-    conn.until('Z');
-    // The catalog has to be read again before the next statement is judged. Comments are part of it, and of nothing that
-    // the statement itself needs: that reading waits.
-    let locker = Client::connect(&db.dsn());
-    locker.query("BEGIN; LOCK TABLE pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE").unwrap();
+    let locker = the_catalog_waits(&db, &mut conn);
     conn.send(&query("SELECT count(*) FROM made"));
     eventually("the statement is being judged", || {
         let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_description'::regclass AND NOT granted";

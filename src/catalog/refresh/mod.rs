@@ -143,14 +143,13 @@ impl Refresh {
             return None;
         }
         let mut text = format!("SELECT * FROM (WITH d AS MATERIALIZED ({}) ", of.join(" UNION "));
-        for (place, (kind, owner, table, class)) in DEPENDENTS.iter().enumerate() {
+        for (place, (kind, owner, table, key, class)) in DEPENDENTS.iter().enumerate() {
             let union = if place == 0 { "" } else { " UNION ALL " };
             // Writing to a text cannot fail.
             let _written = write!(
                 text,
                 "{union}SELECT pg_catalog.concat_ws('|', '{kind}', pg_catalog.string_agg(CAST(t.{owner} AS pg_catalog.text), ' ')) \
-                 FROM pg_catalog.{table} t JOIN d ON d.classid OPERATOR(pg_catalog.=) {class} AND d.objid OPERATOR(pg_catalog.=) t.{}",
-                if *table == "pg_index" { "indexrelid" } else { "oid" }
+                 FROM pg_catalog.{table} t JOIN d ON d.classid OPERATOR(pg_catalog.=) {class} AND d.objid OPERATOR(pg_catalog.=) t.{key}"
             );
         }
         text.push_str(") AS x");
@@ -264,17 +263,18 @@ impl Refresh {
     }
 }
 
-/// What prints names: what it is part of, where that is written, and the number of the table.
-const DEPENDENTS: &[(&str, &str, &str, Oid)] = &[
-    ("of relation", "ev_class", "pg_rewrite", 2618),
-    ("of relation", "adrelid", "pg_attrdef", 2604),
-    ("of relation", "conrelid", "pg_constraint", 2606),
-    ("of type", "contypid", "pg_constraint", 2606),
-    ("of relation", "polrelid", "pg_policy", 3256),
-    ("of relation", "tgrelid", "pg_trigger", 2620),
-    ("of relation", "stxrelid", "pg_statistic_ext", 3381),
-    ("of relation", "indrelid", "pg_index", 1259),
-    ("of function", "oid", "pg_proc", 1255),
+/// What prints names: what it is part of, where that is written, the table, its key, and the number by which it depends.
+const DEPENDENTS: &[(&str, &str, &str, &str, Oid)] = &[
+    ("of relation", "ev_class", "pg_rewrite", "oid", 2618),
+    ("of relation", "adrelid", "pg_attrdef", "oid", 2604),
+    ("of relation", "conrelid", "pg_constraint", "oid", 2606),
+    ("of type", "contypid", "pg_constraint", "oid", 2606),
+    ("of relation", "polrelid", "pg_policy", "oid", 3256),
+    ("of relation", "tgrelid", "pg_trigger", "oid", 2620),
+    ("of relation", "stxrelid", "pg_statistic_ext", "oid", 3381),
+    ("of relation", "indrelid", "pg_index", "indexrelid", 1259),
+    ("of relation", "partrelid", "pg_partitioned_table", "partrelid", 1259),
+    ("of function", "oid", "pg_proc", "oid", 1255),
 ];
 
 fn any(oids: &[Oid]) -> String {

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::Place;
 use super::file::stored;
 use super::postings::{extended, split};
-use crate::lineage::{Field, StatementRecord, terms};
+use crate::clock::Timestamp;
+use crate::lineage::{Field, Likeness, StatementRecord, decode_line, terms};
 
-/// Records between two marks.
-const MARK_EVERY: u64 = 256;
+/// Records between two marks: as many must be read to come to one.
+const MARK_EVERY: u64 = 64;
 /// Ids of values that are remembered.
 const IDS_MAX: usize = 1 << 17;
 
@@ -18,10 +20,18 @@ const IDS_MAX: usize = 1 << 17;
 #[derive(Default)]
 pub(super) struct Ids(HashMap<(Field, String), i64>);
 
+/// Lines that are remembered by what they share with their like, and the most bytes of that.
+const ALIKE_MAX: usize = 1 << 12;
+const SHARED_MAX: usize = 1 << 12;
+
 /// Records that are to be added.
 #[derive(Default)]
 pub(super) struct Batch {
-    sets: HashMap<(Field, String), Vec<u64>>,
+    /// The number of each value's set.
+    values: HashMap<(Field, String), usize, RandomState>,
+    sets: Vec<Vec<u64>>,
+    /// The sets of lines that were met, by what such lines share: most statements are repetitions.
+    alike: HashMap<Box<[u8]>, Box<[usize]>, RandomState>,
     marks: Vec<Mark>,
     records: u64,
 }
@@ -35,21 +45,55 @@ struct Mark {
 }
 
 impl Batch {
-    /// Notes a record, which begins at `place`.
-    pub(super) fn add(&mut self, record: &StatementRecord, place: Place) {
-        for term in terms(record) {
-            let set = self.sets.entry(term).or_default();
-            if set.last() != Some(&record.seq) {
-                set.push(record.seq);
-            }
+    /// Notes the record of a line, which begins at `place`. False: it is no record.
+    pub(super) fn add(&mut self, line: &[u8], place: Place) -> bool {
+        let likeness = Likeness::of(line).filter(|likeness| likeness.shared.len() <= SHARED_MAX);
+        if let Some(Likeness { seq, at, shared }) = likeness
+            && let Some(sets) = self.alike.get(shared)
+        {
+            put(&mut self.sets, sets, seq);
+            self.mark((seq, at), place);
+            return true;
         }
-        let at = record.at.as_micros();
+        let Ok(record) = decode_line(line) else { return false };
+        let sets = self.sets_of(&record);
+        put(&mut self.sets, &sets, record.seq);
+        self.mark((record.seq, record.at), place);
+        if let Some(likeness) = likeness {
+            if self.alike.len() >= ALIKE_MAX {
+                self.alike.clear();
+            }
+            self.alike.insert(likeness.shared.into(), sets);
+        }
+        true
+    }
+
+    /// The sets that a record is in, each once.
+    fn sets_of(&mut self, record: &StatementRecord) -> Box<[usize]> {
+        let mut sets: Vec<usize> = terms(record)
+            .into_iter()
+            .map(|term| {
+                let new = self.sets.len();
+                let set = *self.values.entry(term).or_insert(new);
+                if set == new {
+                    self.sets.push(Vec::new());
+                }
+                set
+            })
+            .collect();
+        sets.sort_unstable();
+        sets.dedup();
+        sets.into()
+    }
+
+    fn mark(&mut self, (seq, at): (u64, Timestamp), place: Place) {
+        let at = at.as_micros();
         match self.marks.last_mut().filter(|mark| mark.place.segment == place.segment && mark.records < MARK_EVERY) {
             Some(mark) => {
                 (mark.oldest, mark.newest) = (mark.oldest.min(at), mark.newest.max(at));
-                mark.records = record.seq.saturating_sub(mark.seq) + 1;
+                mark.records = seq.saturating_sub(mark.seq) + 1;
             }
-            None => self.marks.push(Mark { seq: record.seq, place, oldest: at, newest: at, records: 1 }),
+            None => self.marks.push(Mark { seq, place, oldest: at, newest: at, records: 1 }),
         }
         self.records += 1;
     }
@@ -59,12 +103,13 @@ impl Batch {
     }
 
     /// Writes all of it.
-    pub(super) fn write(self, to: &Transaction<'_>, ids: &mut Ids) -> rusqlite::Result<()> {
+    pub(super) fn write(mut self, to: &Transaction<'_>, ids: &mut Ids) -> rusqlite::Result<()> {
         if ids.0.len() > IDS_MAX {
             ids.0.clear();
         }
         let mut by_id = Vec::with_capacity(self.sets.len());
-        for (term, seqs) in self.sets {
+        for (term, set) in self.values {
+            let seqs = self.sets.get_mut(set).map(std::mem::take).unwrap_or_default();
             by_id.push((ids.of(to, term)?, seqs));
         }
         // In the order of the table, so that pages are written once.
@@ -85,6 +130,14 @@ impl Batch {
             mark.execute((at.0, at.1, at.2, at.3, oldest, newest, stored(records)))?;
         }
         Ok(())
+    }
+}
+
+fn put(all: &mut [Vec<u64>], sets: &[usize], seq: u64) {
+    for set in sets {
+        if let Some(set) = all.get_mut(*set) {
+            set.push(seq);
+        }
     }
 }
 

@@ -22,9 +22,7 @@ use super::error::LogError;
 use super::merkle::leaf_hash;
 use super::read::{Place, Records};
 use super::segment::{self, suffix};
-use crate::lineage;
 use batch::{Batch, Ids};
-use file::Stand;
 
 pub use keeper::IndexKeeper;
 pub(super) use search::Search;
@@ -141,7 +139,7 @@ impl Index {
         let mut stand = file::stand(&transaction)?;
         let first = stand.place;
         let mut records = Records::behind(&self.dir, first.max(first_place(&self.dir)?));
-        let (mut batch, mut bytes) = (Batch::default(), 0);
+        let (mut batch, mut bytes, mut last) = (Batch::default(), 0, Vec::new());
         while batch.records() < u64::from(BATCH_MAX) {
             let before = records.place();
             let Some(line) = records.next_line()? else { break };
@@ -152,13 +150,14 @@ impl Index {
                 Place { segment: here.segment, ..Place::default() }
             };
             bytes += here.offset - start.offset;
-            let Ok(record) = lineage::decode_line(&line) else { continue };
-            batch.add(&record, start);
-            stand = Stand { place: here, start: start.offset, hash: leaf_hash(&line).to_vec(), bytes: stand.bytes };
+            if batch.add(&line, start) {
+                (stand.place, stand.start, last) = (here, start.offset, line);
+            }
         }
         let added = Added { records: batch.records(), bytes };
         if added.records > 0 {
             batch.write(&transaction, &mut self.ids)?;
+            stand.hash = leaf_hash(&last).to_vec();
             stand.bytes += bytes;
             file::set_stand(&transaction, &stand)?;
         }

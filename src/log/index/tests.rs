@@ -137,7 +137,9 @@ async fn what_a_transaction_did_not_commit_is_added_by_the_next() {
         let place = file::stand(&index.file).unwrap().place;
         let transaction = index.file.transaction().unwrap();
         let mut batch = Batch::default();
-        batch.add(&record(20), place);
+        let mut line = Vec::new();
+        crate::lineage::encode_line(&record(20), &mut line);
+        assert!(batch.add(&line, place));
         batch.write(&transaction, &mut index.ids).unwrap();
     }
     same_as_by_a_scan(dir.path());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::analysis::{Access, Bound, ColumnFacts, ColumnName, Flows, Kind, RelationName, StatementFacts};
+use crate::catalog::tags::Glob;
 use crate::clock::Timestamp;
 use crate::principal::{Principal, PrincipalKind};
 
@@ -409,7 +410,7 @@ fn limits_and_approval_are_as_written_or_by_default() {
         limits: {rows: 7, bytes: 2KiB, on_limit: deny, per: [{tag: user.**, rows: 9, window: 1h}]}\n",
     );
     let decision = ask(&policy, &statement(&policy, &[Kind::Read], &[]), |_| ());
-    let budgets = vec![Budget { tag: "user.**".to_owned(), rows: 9, window: Duration::from_hours(1) }];
+    let budgets = vec![Budget { tag: Glob::parse("user.**").unwrap(), rows: 9, window: Duration::from_hours(1) }];
     assert_eq!(decision.limits, Limits { rows: Some(7), bytes: Some(2048), on_limit: OnLimit::Deny, budgets });
     let from = vec!["dba".to_owned(), "dpo".to_owned()];
     assert_eq!(decision.approve, Approve { from, quorum: 2, expires: Duration::from_mins(5) });

@@ -30,7 +30,7 @@ pub(super) struct Step {
 impl Step {
     pub(super) fn of(principal: &str, budget: &Budget, rows: u64, at: Timestamp) -> Self {
         let window = budget.window.as_secs();
-        Self { principal: principal.to_owned(), tag: budget.tag.clone(), window, at, rows, back: false }
+        Self { principal: principal.to_owned(), tag: budget.tag.as_str().to_owned(), window, at, rows, back: false }
     }
 }
 

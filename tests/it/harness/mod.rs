@@ -5,6 +5,7 @@
 pub mod api;
 pub mod certs;
 pub mod conn;
+pub mod http;
 mod postgres;
 mod proxy;
 pub mod transcript;
