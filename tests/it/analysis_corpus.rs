@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::{Arc, Mutex};
 
 use holdgate::analysis::{Access, Context, StatementFacts, analyze, settings};

@@ -157,6 +157,10 @@ pub(super) const CLASSES: &[Class] = &[
     class("operator", Part::Operator, ["oid", "oid", "pg_catalog.pg_operator t WHERE true"], Witnessed),
 ];
 
+/// The age of the oldest transaction that is open: what it wrote may be taken back.
+pub(super) const NOW: &str =
+    "(SELECT pg_catalog.age(CAST(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) AS pg_catalog.xid)))";
+
 /// Squares of numbers below this prime add up without an overflow.
 pub(super) const PRIME: i64 = 2_147_483_629;
 
@@ -167,7 +171,8 @@ impl Class {
         let only = if self.ending == Missed { String::new() } else { format!(" AND {recent}") };
         format!(
             "(SELECT CAST({key} AS pg_catalog.int8) AS key, {owner} AS owner, \
-             CASE WHEN {recent} THEN pg_catalog.concat(t.xmin, t.ctid) END AS token FROM {from}{only}) AS s"
+             CASE WHEN {recent} THEN pg_catalog.concat(t.xmin, t.ctid, \
+             CASE WHEN pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) {NOW} THEN '*' END) END AS token FROM {from}{only}) AS s"
         )
     }
 

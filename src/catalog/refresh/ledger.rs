@@ -16,7 +16,7 @@ struct Rows {
     /// Those whose end is to be missed, and what they are part of.
     keys: HashMap<i64, Oid>,
     count: Count,
-    /// What the last survey listed: written so lately that a transaction of then may still have been open.
+    /// What the last survey listed that a transaction wrote which may still have been open: this session's own, perhaps.
     recent: HashMap<i64, (Oid, u64)>,
 }
 
@@ -97,12 +97,15 @@ impl Rows {
                 continue;
             };
             let mut hash = DefaultHasher::new();
-            token.hash(&mut hash);
+            let version = token.trim_end_matches('*');
+            version.hash(&mut hash);
             let now = (row.owner, hash.finish());
             if self.recent.remove(&row.key) != Some(now) {
                 owners.insert(row.owner);
             }
-            recent.insert(row.key, now);
+            if version.len() < token.len() {
+                recent.insert(row.key, now);
+            }
         }
         owners.extend(self.recent.values().map(|(owner, _)| *owner));
         self.recent = recent;

@@ -1,7 +1,7 @@
 //! The answer to the one question that says what has changed since a catalog was read.
 
 use super::Ledger;
-use super::classes::CLASSES;
+use super::classes::{CLASSES, NOW};
 use crate::catalog::{CatalogError, Oid};
 
 /// How many rows a table has, and sums over their keys.
@@ -95,8 +95,10 @@ impl Survey {
     pub(super) fn sql(base: Option<&Ledger>) -> String {
         let cut = match base {
             // The number of a transaction on disk is the lower half of it.
-            Some(base) => format!("(SELECT pg_catalog.age(CAST('{}' AS pg_catalog.xid)))", base.cut & u64::from(u32::MAX)),
-            None => "(SELECT pg_catalog.age(CAST(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) AS pg_catalog.xid)))".to_owned(),
+            Some(base) => {
+                format!("(SELECT pg_catalog.age(CAST('{}' AS pg_catalog.xid)))", base.cut & u64::from(u32::MAX))
+            }
+            None => NOW.to_owned(),
         };
         let mut parts =
             vec![HEAD.to_owned(), PATH.to_owned(), format!("{NAMES_SUM}{NAMED}"), REST.to_owned(), SIZES.to_owned()];
