@@ -12,7 +12,7 @@ use crate::harness::TestDb;
 
 /// Steps of each walk; more of them by hand.
 fn steps() -> usize {
-    std::env::var("HOLDGATE_TEST_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+    std::env::var("HOLDGATE_TEST_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
 async fn connect(db: &TestDb) -> Client {
@@ -295,7 +295,7 @@ async fn walk(seed: u64) {
                 done.push(format!("{place} {back}"));
             }
         }
-        let looks = [shared.look(step % 15 == 14).await, look_from_within(&sessions[0], &mut own, &first).await];
+        let looks = [shared.look(step % 5 == 4).await, look_from_within(&sessions[0], &mut own, &first).await];
         for (who, look) in ["all", "session 0"].iter().zip(looks) {
             match look {
                 Ok(looked) => compared += usize::from(looked),
