@@ -371,10 +371,12 @@ impl Databases {
         let at = clock::monotonic();
         // Asked first: a change that comes in between is found again by the next check.
         let moment = catalog::moment(client).await?;
+        // Reading takes longer than comparing, and says nothing of how long that takes.
+        let took = clock::monotonic().saturating_duration_since(at);
         let database = self.database(name);
         let catalog = catalog::follow(client, database.latest().as_ref()).await?;
         loader.moment = moment;
-        database.note_check(at, clock::monotonic().saturating_duration_since(at));
+        database.note_check(at, took);
         Ok(catalog)
     }
 
