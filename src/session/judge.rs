@@ -114,7 +114,8 @@ impl Session {
     pub(super) async fn read_again(&mut self, prepared: &mut Prepared, plan: Plan) -> Result<Result<(), Report>, End> {
         self.catch_up().await?;
         if let Some(facts) = self.names_nothing(&prepared.text) {
-            return Ok(Ok(self.decide(prepared.text.clone(), facts)));
+            self.means_now(prepared, facts, plan);
+            return Ok(Ok(()));
         }
         self.refresh().await?;
         self.compare_definitions(&prepared.facts.clone()).await?;
