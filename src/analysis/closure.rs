@@ -180,10 +180,21 @@ impl Closure<'_> {
     }
 }
 
-/// SHA-256, hex, of a statement as a bundle knows it: without blanks, comments and semicolons around it.
+/// SHA-256, hex, of a statement as a bundle knows it: its tokens without blanks, comments and semicolons around them. Tools
+/// indent what they print otherwise than what they send; how many blanks stand between two tokens means nothing. That some
+/// do counts, and so does every byte of literals, bodies, names and comments within.
 #[must_use]
 pub fn bundle_digest(text: &[u8]) -> String {
-    crate::ids::hex(digest::digest(&digest::SHA256, text.get(solid(text)).unwrap_or_default()).as_ref())
+    let own = text.get(solid(text)).unwrap_or_default();
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut end = 0;
+    for Token { range, .. } in tokens(own, StringMode::Standard) {
+        context.update(&[u8::from(range.start > end)]);
+        context.update(&u64::try_from(range.len()).unwrap_or(u64::MAX).to_be_bytes());
+        end = range.end;
+        context.update(own.get(range).unwrap_or_default());
+    }
+    crate::ids::hex(context.finish().as_ref())
 }
 
 /// Where a statement's own text lies: without blanks, comments and semicolons around it.
@@ -206,4 +217,35 @@ pub fn bundle_basis(catalog: &Catalog, text: &str, search_path: &[String], role:
         context.update(part.as_bytes());
     }
     crate::ids::hex(context.finish().as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_of_a_bundle_is_the_same_however_it_is_indented_and_another_one_in_every_other_respect() {
+        let of = |text: &str| bundle_digest(text.as_bytes());
+        let one = of("CREATE TABLE t (\n    a text DEFAULT 'x y', -- c\n    b int\n)");
+        for same in [
+            "\nCREATE TABLE t (\n\ta text DEFAULT 'x y', -- c\n\tb int\n)\n\n",
+            "-- first\nCREATE  TABLE\tt (\r\n a text DEFAULT 'x y', -- c\n b int\n) ;",
+        ] {
+            assert_eq!(of(same), one, "{same}");
+        }
+        for other in [
+            "CREATE TABLE t (\n    a text DEFAULT 'x  y', -- c\n    b int\n)",
+            "CREATE TABLE t (\n    a text DEFAULT 'x y', -- c b int\n)",
+            "CREATE TABLE t (\n    a text DEFAULT 'x y', --  c\n    b int\n)",
+            "CREATE TABLE t (\n    a text DEFAULT 'x y',\n    b int\n)",
+            "CREATE TABLE t(\n    a text DEFAULT 'x y', -- c\n    b int\n)",
+            "CREATE TABLE \"t\" (\n    a text DEFAULT 'x y', -- c\n    b int\n)",
+        ] {
+            assert_ne!(of(other), one, "{other}");
+        }
+        assert_ne!(of("SELECT $$a b$$"), of("SELECT $$a  b$$"));
+        assert_ne!(of("SELECT 'a'\n'b'"), of("SELECT 'a' 'b'"));
+        assert_ne!(of("SELECT 1 -- c\n, x"), of("SELECT 1 -- c , x"));
+        assert_ne!(of("SELECT - -1"), of("SELECT --1"));
+    }
 }

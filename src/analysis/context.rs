@@ -2,42 +2,26 @@
 
 use crate::catalog::{Catalog, Oid};
 
-/// Whether a byte below 128 is always a character of its own in the client's encoding.
+/// Whether the bytes of a text are the characters that the server reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// UTF-8 and every encoding of the server.
+    /// UTF-8, in which the catalog is read too.
     #[default]
     Safe,
-    /// SJIS, BIG5, GBK, GB18030, UHC, JOHAB: a trailing byte can look like a quote or a backslash.
+    /// Any other: what is not ASCII is another character for the server, and in some (SJIS, BIG5, GBK, GB18030, UHC, JOHAB)
+    /// a byte behind it looks like a quote or a backslash.
     Unsafe,
 }
 
 impl Encoding {
-    /// The class of a `client_encoding` as `ParameterStatus` names it.
+    /// The class of a `client_encoding`, beside the `server_encoding`, as `ParameterStatus` names both.
     #[must_use]
-    pub fn of(client_encoding: &str) -> Self {
-        let name: String =
-            client_encoding.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-        let unsafe_names = [
-            "sjis",
-            "shiftjis",
-            "mskanji",
-            "win932",
-            "windows932",
-            "shiftjis2004",
-            "big5",
-            "win950",
-            "windows950",
-            "gbk",
-            "win936",
-            "windows936",
-            "gb18030",
-            "uhc",
-            "win949",
-            "windows949",
-            "johab",
-        ];
-        if unsafe_names.contains(&name.as_str()) { Self::Unsafe } else { Self::Safe }
+    pub fn of(client: &str, server: &str) -> Self {
+        match (client, server) {
+            // Nothing is converted, and the catalog has the same bytes.
+            ("UTF8", _) | ("SQL_ASCII", "UTF8" | "SQL_ASCII") => Self::Safe,
+            _ => Self::Unsafe,
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub use plannable::{Plannable, plannable};
 use prescan::Prescan;
 pub use prescan::{COMMENT_DEPTH_MAX, COMMENTS_MAX, DEPTH_MAX, LOOK_AHEAD_MAX, OPERATOR_MAX, STATEMENTS_MAX};
 pub use replay::Replay;
-pub use replication::replication;
+pub use replication::{Published, Subscribed, replication, subscribed};
 pub use ways::{Use, Uses, Way, Ways};
 pub use work::WORK_MAX;
 
@@ -73,7 +73,7 @@ pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Facts, Rejected> {
         return Ok(opaque(text.len(), "the text is not valid UTF-8"));
     };
     if context.encoding == Encoding::Unsafe && !text.is_ascii() {
-        return Ok(opaque(text.len(), "a byte of this client encoding can look like another character"));
+        return Ok(opaque(text.len(), "in this client encoding its bytes are other characters"));
     }
     if prescan.backslash && !context.standard_conforming_strings {
         return Ok(opaque(text.len(), "standard_conforming_strings is off and a plain string holds a backslash"));

@@ -3,7 +3,11 @@
 //! A walsender reads a text as a replication command where its first word is one of a few, and as SQL everywhere else
 //! (`replication_scanner_is_replication_command`); no such word begins a statement of SQL but SHOW.
 
+mod publication;
+
 use std::collections::BTreeSet;
+
+pub use publication::{Published, Subscribed, subscribed};
 
 use super::facts::{Access, Bound, ColumnName, Kind, RelationName, StatementFacts};
 use crate::catalog::{Catalog, Relation};
@@ -72,9 +76,9 @@ const TABLE: &[Line] = &[
 ];
 
 /// Facts of a text that a walsender gets; `None` where the server reads it as SQL. `catalog` is what is known of the
-/// database that is served.
+/// database that is served, `published` what the publications of the stream have, where that is known for sure.
 #[must_use]
-pub fn replication(text: &[u8], catalog: Option<&Catalog>) -> Option<StatementFacts> {
+pub fn replication(text: &[u8], catalog: Option<&Catalog>, published: Option<&[Published]>) -> Option<StatementFacts> {
     let tokens = tokens(text);
     let Some(Some(Token::Word(first))) = tokens.first() else { return None };
     // The server knows these words in capitals alone; small ones can be nothing but a mistake, except for SHOW.
@@ -99,7 +103,10 @@ pub fn replication(text: &[u8], catalog: Option<&Catalog>) -> Option<StatementFa
     facts.functions.extend(function.map(|name| format!("pg_catalog.{name}")));
     match line.carries {
         Carries::Nothing => {}
-        Carries::Log if logical => export(&mut facts, catalog, Extent::Database),
+        Carries::Log if logical => match published.zip(catalog) {
+            Some((published, catalog)) => publication::export(&mut facts, catalog, published),
+            None => export(&mut facts, catalog, Extent::Database),
+        },
         Carries::Log => export(&mut facts, catalog, Extent::Cluster),
         Carries::Cluster => {
             export(&mut facts, catalog, Extent::Cluster);
@@ -134,18 +141,16 @@ fn export(facts: &mut StatementFacts, catalog: Option<&Catalog>, extent: Extent)
         facts.cannot_know("what the database holds is not known");
         return;
     };
-    for relation in catalog.relations().filter(|relation| relation.stores()) {
-        reveal(facts, catalog, relation, extent);
+    let leaves =
+        |relation: &Relation| !relation.is_built_in() || (extent == Extent::Cluster && catalog.is_tagged(relation));
+    for relation in catalog.relations().filter(|relation| relation.stores() && leaves(relation)) {
+        reveal(facts, catalog, relation, |_| true);
     }
 }
 
-fn reveal(facts: &mut StatementFacts, catalog: &Catalog, relation: &Relation, extent: Extent) {
-    let of_people = !relation.is_built_in();
-    if !of_people && (extent == Extent::Database || !catalog.is_tagged(relation)) {
-        return;
-    }
+fn reveal(facts: &mut StatementFacts, catalog: &Catalog, relation: &Relation, carries: impl Fn(&str) -> bool) {
     let name = RelationName { schema: relation.schema.clone(), name: relation.name.clone() };
-    for column in &relation.columns {
+    for column in relation.columns.iter().filter(|column| carries(&column.name)) {
         let tags = catalog.tags(relation.oid, column.number);
         if !tags.is_empty() {
             let column = ColumnName { relation: name.clone(), column: column.name.clone() };

@@ -4,7 +4,7 @@ use super::*;
 use crate::catalog::CatalogBuilder;
 
 fn kinds(text: &str) -> Option<Vec<Kind>> {
-    Some(replication(text.as_bytes(), Some(&Catalog::empty()))?.kinds.into_iter().collect())
+    Some(replication(text.as_bytes(), Some(&Catalog::empty()), None)?.kinds.into_iter().collect())
 }
 
 /// Two tables in one database, one of them with a tagged column, and a table of the server's own.
@@ -28,7 +28,7 @@ fn catalog() -> Catalog {
 }
 
 fn carried(text: &str) -> (Vec<String>, Vec<String>) {
-    let facts = replication(text.as_bytes(), Some(&catalog())).unwrap();
+    let facts = replication(text.as_bytes(), Some(&catalog()), None).unwrap();
     assert!(facts.opaque.is_empty(), "{text}: {:?}", facts.opaque);
     let relations = facts.relations.iter().map(ToString::to_string).collect();
     (relations, facts.columns.keys().map(ToString::to_string).collect())
@@ -104,6 +104,69 @@ fn a_physical_stream_and_a_backup_carry_the_server_own_secrets_too() {
 
 #[test]
 fn a_stream_out_of_a_database_that_nobody_knows_is_opaque() {
-    let facts = replication(b"START_REPLICATION 0/0", None).unwrap();
+    let facts = replication(b"START_REPLICATION 0/0", None, None).unwrap();
     assert_eq!(facts.kind(), Kind::Opaque);
+}
+
+fn table(name: &str, columns: Option<&[&str]>) -> Published {
+    let columns = columns.map(|columns| columns.iter().map(|column| (*column).to_owned()).collect());
+    Published { schema: "public".into(), name: name.into(), columns }
+}
+
+#[test]
+fn a_stream_of_publications_carries_their_tables_and_columns_alone() {
+    let carried = |published: &[Published]| {
+        let facts = replication(b"START_REPLICATION SLOT s LOGICAL 0/0", Some(&catalog()), Some(published)).unwrap();
+        assert!(facts.kinds.contains(&Kind::Export) && facts.bound == Bound::Unbounded);
+        let relations: Vec<_> = facts.relations.iter().map(ToString::to_string).collect();
+        (relations.join(","), facts.columns.len(), facts.opaque.len())
+    };
+    assert_eq!(carried(&[]), (String::new(), 0, 0));
+    assert_eq!(carried(&[table("orders", None)]), ("public.orders".into(), 0, 0));
+    assert_eq!(carried(&[table("customers", None)]), ("public.customers".into(), 1, 0));
+    assert_eq!(carried(&[table("customers", Some(&["b"]))]), ("public.customers".into(), 0, 0));
+    assert_eq!(carried(&[table("customers", Some(&["b"])), table("customers", Some(&["a"]))]).1, 1);
+    assert_eq!(carried(&[table("gone", None)]).2, 1, "what is not known is not left out");
+    // The log of the cluster is bound to no publication.
+    let facts = replication(b"START_REPLICATION 0/0", Some(&catalog()), Some(&[])).unwrap();
+    assert_eq!(facts.relations.len(), 3);
+}
+
+#[test]
+fn publications_are_read_as_the_server_reads_them_and_anything_unusual_is_not() {
+    let of = |options: &str| subscribed(format!("START_REPLICATION SLOT Cdc LOGICAL 16/B3 ({options});").as_bytes());
+    let names = |list: &str| of(&format!("proto_version '1', publication_names '{list}'")).map(|all| all.publications);
+    assert_eq!(of("publication_names 'p'").unwrap().slot, "cdc");
+    for (list, found) in [
+        ("p", vec!["p"]),
+        (" P , q ", vec!["p", "q"]),
+        ("\"P\",\"a,b\"", vec!["P", "a,b"]),
+        ("\"a\"\"b\"", vec!["a\"b"]),
+        ("\"it''s\"", vec!["it's"]),
+    ] {
+        assert_eq!(names(list), Some(found.into_iter().map(str::to_owned).collect()), "{list}");
+    }
+    for list in ["", " ", ",", "p,", ",p", "p q", "\"p", "\"p\"q", "\"\"", "\u{e4}", &"p".repeat(64)] {
+        assert_eq!(names(list), None, "{list}");
+    }
+    for options in [
+        "proto_version '1'",
+        "publication_names 'p', publication_names 'q'",
+        "publication_names 'p', \"publication_names\" 'q'",
+        "publication_names 'p', messages 'true'",
+        "publication_names 'p', format 'x'",
+        "publication_names p",
+        "publication_names",
+        "publication_names 'p' binary 'true'",
+    ] {
+        assert_eq!(of(options), None, "{options}");
+    }
+    for text in [
+        "START_REPLICATION SLOT s LOGICAL 0/0",
+        "START_REPLICATION 0/0 (publication_names 'p')",
+        "START_REPLICATION SLOT s PHYSICAL 0/0",
+        "START_REPLICATION SLOT 's' LOGICAL 0/0 (publication_names 'p')",
+    ] {
+        assert_eq!(subscribed(text.as_bytes()), None, "{text}");
+    }
 }

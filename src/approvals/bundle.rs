@@ -26,6 +26,9 @@ pub enum StepState {
     Failed,
     /// What became of it cannot be known.
     Unknown,
+    /// The bundle ended before it: it is approved no more.
+    #[serde(rename = "not_run")]
+    NotRun,
 }
 
 impl StepState {
@@ -39,6 +42,7 @@ impl StepState {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
+            Self::NotRun => "not run",
         }
     }
 }
@@ -151,6 +155,13 @@ impl Bundle {
     pub(super) fn end(&mut self, end: HoldEnd) {
         for step in self.steps.iter_mut().filter(|step| step.state == StepState::Released) {
             step.state = end.into();
+        }
+    }
+
+    /// The bundle is over: what was not spent will not be.
+    pub(super) fn close(&mut self) {
+        for step in self.steps.iter_mut().filter(|step| step.state == StepState::Waiting) {
+            step.state = StepState::NotRun;
         }
     }
 

@@ -447,6 +447,9 @@ impl Step<'_> {
                 row.shown.state == HoldState::Released && row.shown.bundle.as_ref().is_some_and(Bundle::has_more);
             if !runs_on {
                 row.secret = None;
+                if let Some(bundle) = &mut row.shown.bundle {
+                    bundle.close();
+                }
             }
         }
         rows::update(self.tx, &row)?;

@@ -10,3 +10,4 @@ pub mod locks;
 pub mod memory;
 pub mod planner;
 pub mod presence;
+mod publications;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::exit;
 use super::holds::api::{Api, ApiError};
 use super::holds::{Format, Target, show};
+use crate::http::SQL_MAX;
 
 /// Between two looks at the decision.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -51,9 +52,19 @@ impl RequestCommand {
             sql = std::fs::read_to_string(&self.file)
                 .map_err(|error| anyhow::anyhow!("{}: {error}", self.file.display()))?;
         }
+        if sql.len() > SQL_MAX {
+            eprintln!(
+                "error: {} has {} bytes, and a bundle has at most {SQL_MAX}: load data otherwise, and ask for the rest",
+                self.file.display(),
+                sql.len()
+            );
+            return Ok(exit::NO.into());
+        }
+        // psql leaves it out too.
+        let sql = sql.strip_prefix('\u{feff}').map_or(sql.as_str(), |rest| rest);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut out = std::io::stdout().lock();
-        match runtime.block_on(self.ask(&sql, &mut out)) {
+        match runtime.block_on(self.ask(sql, &mut out)) {
             Ok(code) => Ok(code.into()),
             Err(error) => {
                 eprintln!("error: {error}");

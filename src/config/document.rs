@@ -268,6 +268,7 @@ pub(super) struct LimitsEntry {
     pub(super) log_queue_max: Option<At<Size>>,
     pub(super) planners_max: Option<At<Size>>,
     pub(super) planner_wait: Option<Duration>,
+    pub(super) unread_max: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

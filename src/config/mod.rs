@@ -164,6 +164,8 @@ pub struct LimitsConfig {
     pub planners_max: u64,
     /// How long one of their questions may take; 900 ms.
     pub planner_wait: Duration,
+    /// How long a client may leave unread what waits for it; 15 minutes.
+    pub unread_max: Duration,
 }
 
 /// The record log.
@@ -262,6 +264,7 @@ impl Default for LimitsConfig {
             log_queue_max: 16_384,
             planners_max: 2,
             planner_wait: crate::backend::planner::WAIT,
+            unread_max: Duration::from_secs(15 * 60),
         }
     }
 }

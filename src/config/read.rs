@@ -280,6 +280,7 @@ impl Reader<'_> {
             log_queue_max: self.bound(entry.log_queue_max, default.log_queue_max),
             planners_max: self.bound(entry.planners_max, default.planners_max),
             planner_wait: entry.planner_wait.map_or(default.planner_wait, |wait| wait.0),
+            unread_max: entry.unread_max.map_or(default.unread_max, |wait| wait.0),
         }
     }
 

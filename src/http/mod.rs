@@ -33,6 +33,7 @@ use axum::routing::{MethodRouter, get, post};
 
 pub use console::oidc::{OidcOptions, Provider, ProviderError};
 pub use problem::Problem;
+pub use requests::SQL_MAX;
 pub use site::{Site, SiteOptions};
 pub use slack::{Desk, SlackDoor};
 
@@ -71,7 +72,7 @@ fn endpoints() -> Vec<(&'static str, MethodRouter<Site>)> {
         ("/api/v1/holds/stream", get(stream::stream)),
         ("/api/v1/holds/{id}", get(holds::show)),
         ("/api/v1/holds/{id}/decision", post(holds::decide)),
-        ("/api/v1/requests", post(requests::create)),
+        ("/api/v1/requests", post(requests::create).layer(DefaultBodyLimit::max(requests::BODY_MAX))),
         ("/api/v1/events", get(events::query)),
         ("/api/v1/tags", get(tags::list)),
         ("/api/v1/tags/{id}/review", post(tags::review)),

@@ -11,6 +11,11 @@ use super::bearer::Caller;
 use super::extract::Body;
 use crate::control::{BundleRequest, Control, RequestError, card};
 
+/// The longest migration that may be asked for as one, bytes: a person reads all of it.
+pub const SQL_MAX: usize = 1 << 20;
+/// In JSON a character can take twice its bytes and more.
+pub(super) const BODY_MAX: usize = 4 * SQL_MAX;
+
 /// The body of a request.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +33,12 @@ pub(super) async fn create(
     body: Body<Bundle>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Bundle { principal, upstream, sql, intent } = body.value;
+    if sql.len() > SQL_MAX {
+        return Err(Problem::unprocessable(format!(
+            "the text has {} bytes, and a bundle has at most {SQL_MAX}: load data otherwise, and ask for the rest",
+            sql.len()
+        )));
+    }
     let request = BundleRequest { principal, upstream, sql, intent };
     let hold = control.request(&caller.operator, request, caller.method).await?;
     Ok((StatusCode::CREATED, Json(card::contract(&hold))))

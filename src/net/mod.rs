@@ -7,7 +7,7 @@ mod stream;
 pub mod tls;
 
 pub use end_point::end_point;
-pub use stream::{Stream, configure};
+pub use stream::{Stream, configure, configure_client};
 
 /// The beginning of every HTTP client of ours: TLS of the same library as everywhere.
 pub fn http_client() -> reqwest::ClientBuilder {

@@ -68,16 +68,26 @@ impl Stream {
     }
 }
 
-/// No delay for small frames, and an end for dead peers.
+/// No delay for small frames, and an end for dead peers. A peer that lives and reads nothing is waited for: a server may wait
+/// for a lock in the middle of a COPY.
 ///
 /// # Errors
 /// The operating system refuses an option.
 pub fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)))?;
+    SockRef::from(stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(10)))
+}
+
+/// The same for a client, and an end for one that takes nothing of what waits for it for so long: it keeps a backend at
+/// work, with its locks and its snapshot.
+///
+/// # Errors
+/// The operating system refuses an option.
+pub fn configure_client(stream: &TcpStream, unread_max: Duration) -> io::Result<()> {
+    configure(stream)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(KEEPALIVE * 2))?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(unread_max))?;
     Ok(())
 }
 
@@ -109,5 +119,25 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_client_has_its_time_to_read_and_an_upstream_all_that_it_wants() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (client, _) = listener.accept().await.unwrap();
+        configure(&upstream).unwrap();
+        configure_client(&client, Duration::from_secs(7)).unwrap();
+        let timeout = |stream: &TcpStream| SockRef::from(stream).tcp_user_timeout().unwrap();
+        assert_eq!(timeout(&upstream), None);
+        assert_eq!(timeout(&client), Some(Duration::from_secs(7)));
     }
 }

@@ -135,11 +135,9 @@ impl Asked {
         for (index, facts) in played.statements.iter().enumerate() {
             let text = self.text(facts);
             if facts.is_unparsable() {
-                return Err(refused(format!(
-                    "statement {} is none that can be read: {}",
-                    index + 1,
-                    facts.opaque.join("; ")
-                )));
+                let why = facts.opaque.join("; ");
+                let text = format!("statement {} is none that can be read: {why}{}", index + 1, self.of_psql());
+                return Err(refused(text));
             }
             let decision = policy.evaluate(&self.ask(facts, now));
             if decision.verdict == Verdict::Deny {
@@ -155,6 +153,17 @@ impl Asked {
         }
         let verdicts = together(&decisions)?;
         Ok(self.card(steps, &played.statements, verdicts, now))
+    }
+
+    /// What to say of a script that only psql understands.
+    fn of_psql(&self) -> &'static str {
+        let is_psqls = |line: &str| line.trim_start().starts_with('\\');
+        if self.request.sql.lines().any(is_psqls) {
+            ". Lines that begin with a backslash are commands of psql, and rows behind a COPY are data: a bundle has \
+             statements alone"
+        } else {
+            ""
+        }
     }
 
     fn text(&self, facts: &StatementFacts) -> &str {

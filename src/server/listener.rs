@@ -43,6 +43,8 @@ pub(super) struct Front {
     pub(super) control: Control,
     pub(super) tls: Arc<ArcSwapOption<ServerTls>>,
     pub(super) door: Door,
+    /// How long a client may leave unread what waits for it.
+    pub(super) unread_max: Duration,
 }
 
 /// Accepts until stopped.
@@ -66,7 +68,7 @@ pub(super) async fn accept(listener: TcpListener, front: Front, stop: Cancellati
 }
 
 async fn connection(socket: TcpStream, address: SocketAddr, front: Front) {
-    if net::configure(&socket).is_err() {
+    if net::configure_client(&socket, front.unread_max).is_err() {
         return;
     }
     let place = front.services.gate.enter(address);

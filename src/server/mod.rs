@@ -179,7 +179,8 @@ impl Server {
             helpers.push(tokio::spawn(serve_http(listener, site, stop_services.clone())));
         }
         let door = if admin.is_some() { listener::Door::Clients } else { listener::Door::Both };
-        let front = listener::Front { services: services.clone(), control, tls, door };
+        let unread_max = options.unread_max;
+        let front = listener::Front { services: services.clone(), control, tls, door, unread_max };
         let mut accepting = vec![tokio::spawn(listener::accept(listener, front.clone(), stop.clone()))];
         if let Some(listener) = admin_listener {
             let front = listener::Front { door: listener::Door::Operators, ..front };

@@ -98,6 +98,8 @@ pub struct Options {
     pub planners_max: usize,
     /// How long such a question may take.
     pub planner_wait: Duration,
+    /// How long a client may leave unread what waits for it.
+    pub unread_max: Duration,
     /// Where the record log lies, how long its segments are, and how much may wait for it, both in bytes.
     pub log: LogOptions,
     /// The folder of the hold store.
@@ -147,6 +149,7 @@ impl Options {
             ("limits.sessions_max", self.sessions_max.to_string()),
             ("limits.planners_max", self.planners_max.to_string()),
             ("limits.planner_wait", format!("{}ms", self.planner_wait.as_millis())),
+            ("limits.unread_max", format!("{}s", self.unread_max.as_secs())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -230,6 +233,7 @@ impl Options {
             holds_max: number(config.limits.holds_max),
             planners_max: size(config.limits.planners_max),
             planner_wait: config.limits.planner_wait,
+            unread_max: config.limits.unread_max,
             log: LogOptions {
                 dir: config.log.dir.clone(),
                 segment_max: config.log.segment_max,

@@ -50,6 +50,10 @@ const NAMES: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(
                      THEN EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) \
                      pg_catalog.pg_my_temp_schema()) ELSE false END";
 
+/// How texts are read now: the server reports both settings, and in the middle of a batch only after it.
+const READING: &str =
+    "pg_catalog.current_setting('client_encoding'), pg_catalog.current_setting('standard_conforming_strings')";
+
 impl Session {
     /// Asks the server one question. `None`: it could not be asked now, or it failed.
     ///
@@ -141,7 +145,7 @@ impl Session {
         if self.settings.names.is_some() {
             return Ok(());
         }
-        let Some(rows) = self.ask(&format!("{NAMES}, {TIMEOUTS}")).await? else { return Ok(()) };
+        let Some(rows) = self.ask(&format!("{NAMES}, {TIMEOUTS}, {READING}")).await? else { return Ok(()) };
         let mut values = rows.into_iter().next().unwrap_or_default().into_iter().flatten();
         let path = values.next().and_then(|json| serde_json::from_str(&json).ok());
         self.settings.names =
@@ -150,6 +154,9 @@ impl Session {
             self.note_own_relations(own == "t");
         }
         self.settings.timeouts = Timeouts::of(&values.next().unwrap_or_default());
+        if let (Some(encoding), Some(strings)) = (values.next(), values.next()) {
+            self.settings.reads_texts_by(&encoding, &strings);
+        }
         Ok(())
     }
 }

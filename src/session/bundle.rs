@@ -13,7 +13,7 @@ use super::clear::{Cleared, Form, sentence};
 use super::hold::{Stored, stored};
 use super::relay::End;
 use super::run::Run;
-use crate::analysis::{Replay, bundle_basis, bundle_digest};
+use crate::analysis::{Encoding, Replay, bundle_basis, bundle_digest};
 use crate::approvals::{BundleStep, Hold, HoldEnd, HoldState, ReleaseError, Spend, StepState};
 use crate::ids::HoldId;
 use crate::lineage::Event;
@@ -21,12 +21,20 @@ use crate::policy::Verdict;
 use crate::report::Report;
 use crate::sqlstate;
 
+/// Why the rest of a bundle is void after its statements were rolled back.
+pub(super) const ROLLED_BACK: &str = "the transaction of its earlier statements was rolled back";
+
 impl Session {
     /// Spends a bundle's approval on a run that would be held. `None`: no bundle covers it.
     ///
     /// # Errors
     /// The session is over.
     pub(super) async fn spend_bundle(&mut self, run: &mut Box<Run>, form: &Form) -> Result<Option<Cleared>, End> {
+        if !(self.released.is_empty() && self.spent_here.is_empty() && self.undone.is_empty()) {
+            // What an earlier statement of a pipeline spent, ended or took back decides about this one.
+            self.settle().await?;
+            Box::pin(self.do_chores()).await?;
+        }
         let Some(Covered { bundle, digests, .. }) = self.bundle_of(run, form).await? else { return Ok(None) };
         self.settle().await?;
         if self.phase.skipping {
@@ -56,6 +64,7 @@ impl Session {
                 return Ok(None);
             }
         }
+        self.spent_here.push(bundle.id.clone());
         self.announce_spent(&bundle, &places);
         let meters: Vec<_> = run.parts.iter().map(|part| part.meter).collect();
         let cleared = self.let_go(run, &bundle.id).await?;
@@ -74,10 +83,11 @@ impl Session {
         let Some(first) = run.parts.iter().position(|part| part.decision.verdict == Verdict::Hold) else {
             return Ok(None);
         };
-        let Some(digests) = digests(run).filter(|_| action::values(form).is_none() && self.settings.names.is_some())
-        else {
-            return Ok(None);
-        };
+        // The text means what it meant for whoever approved it.
+        let settings = &self.settings;
+        let as_asked = settings.standard_conforming_strings && settings.encoding == Encoding::Safe;
+        let known = as_asked && settings.names.is_some() && action::values(form).is_none();
+        let Some(digests) = digests(run).filter(|_| known) else { return Ok(None) };
         // What comes before the first that is held needs no approval; the store knows which one is next.
         let wanted = digests.get(first).cloned().unwrap_or_default();
         let approvals = self.services.approvals.clone();
@@ -118,8 +128,7 @@ impl Session {
         let (catalog, rules) = ((*snapshot.catalog).clone(), policy.tag_rules().clone());
         let mut replay = Replay::new(catalog, rules, names.search_path.clone(), names.role.clone());
         let Ok(facts) = replay.run(&run.text) else { return false };
-        self.settings.standard_conforming_strings
-            && facts.statements.len() == steps.len()
+        facts.statements.len() == steps.len()
             && facts
                 .statements
                 .iter()
@@ -150,6 +159,30 @@ impl Session {
         crate::wire::build::report(&mut self.client.output, crate::wire::build::Severity::Notice, &report);
     }
 
+    /// A statement of a bundle has failed, and with it the bundle: whoever sends the rest of it should not wonder. In the
+    /// middle of an answer there is no place for it.
+    fn announce_end(&mut self, hold: &Hold) {
+        let Some(bundle) = hold.bundle.as_ref().filter(|_| hold.state == HoldState::Failed) else { return };
+        if !self.phase.is_quiet() || self.watch.body_left > 0 {
+            return;
+        }
+        let in_state = |state: StepState| bundle.steps.iter().filter(move |step| step.state == state).count();
+        let text = format!("bundle {} has ended: {} of its statements failed", hold.id, in_state(StepState::Failed));
+        let report = Report::new(sqlstate::HOLD_LAPSED, text)
+            .detail(format!("{} were not run and are approved no more.", in_state(StepState::NotRun)))
+            .hint("Ask for what is left as a new bundle. Sent by itself, each statement is asked about alone.");
+        crate::wire::build::report(&mut self.client.output, crate::wire::build::Severity::Notice, &report);
+    }
+
+    /// What a ROLLBACK took back, to a savepoint or wholly, is approved no more, and what was to follow it neither. The
+    /// client hears of it once that is stored.
+    pub(super) fn note_rolled_back(&mut self, tag: &[u8]) {
+        if tag == b"ROLLBACK\0" && !self.spent_here.is_empty() {
+            self.undone.append(&mut self.spent_here);
+            self.rebinds = true;
+        }
+    }
+
     /// Tells the store how a released statement ended; what is left of a bundle is bound to what is there now.
     ///
     /// # Errors
@@ -168,6 +201,7 @@ impl Session {
                 return Ok(());
             }
         };
+        self.announce_end(&bundle);
         if bundle.bundle.is_none() || bundle.state != HoldState::Approved {
             return Ok(());
         }

@@ -5,6 +5,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Session;
+use super::bundle::ROLLED_BACK;
+use super::hold::stored;
 use super::phase::Status;
 use super::relay::End;
 use crate::analysis::{Kind, SessionEffect, StatementFacts};
@@ -117,6 +119,11 @@ impl Session {
                 tracing::error!(%error, hold = %id, "the end of a hold was not stored");
             }
         }
+        // With the connection its open transaction was rolled back.
+        self.undone.append(&mut self.spent_here);
+        for id in std::mem::take(&mut self.undone) {
+            stored(&id, "that the approval is void", self.services.approvals.void(&id, ROLLED_BACK).await);
+        }
         self.close_records();
     }
 
@@ -139,6 +146,7 @@ impl Session {
     pub(super) fn end_transaction(&mut self) {
         self.transaction_since = None;
         self.forget_writes();
+        self.spent_here.clear();
         self.names.end_transaction();
         self.settle_expected();
         self.settings.transaction_ended();

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Session;
 use super::ask::ServerError;
+use super::bundle::ROLLED_BACK;
 use super::cancel::given_up;
 use super::clear::{Cleared, Form, log_failed};
 use super::phase::{Request, Status, Whose};
@@ -339,10 +340,10 @@ impl Session {
     fn has_chores(&self) -> bool {
         let late = !self.scribe.closing.is_empty()
             && (self.services.log.health().is_ok() || self.scribe.closing.len() > CLOSING_MAX);
-        late || !self.scribe.ended_holds.is_empty() || self.phase.doubts_sync()
+        late || !(self.scribe.ended_holds.is_empty() && self.undone.is_empty()) || self.phase.doubts_sync()
     }
 
-    async fn do_chores(&mut self) -> Result<(), End> {
+    pub(super) async fn do_chores(&mut self) -> Result<(), End> {
         if self.phase.doubts_sync() {
             self.find_answered_syncs().await?;
         }
@@ -368,6 +369,9 @@ impl Session {
             if self.released.contains(&id) {
                 self.finish(&id, end).await?;
             }
+        }
+        for id in std::mem::take(&mut self.undone) {
+            self.void(&id, ROLLED_BACK).await?;
         }
         self.rebinds = false;
         Ok(())

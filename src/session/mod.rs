@@ -224,6 +224,10 @@ struct Session {
     unfinished: Vec<(HoldId, HoldEnd)>,
     /// A statement of a bundle runs, or its end is being stored.
     rebinds: bool,
+    /// Bundles of which the open transaction has spent a part.
+    spent_here: Vec<HoldId>,
+    /// Those of which such a part was rolled back.
+    undone: Vec<HoldId>,
     /// The backend's process id and its own key, for cancels.
     backend: (Upstream, u32, Vec<u8>),
     cancel_requested: bool,

@@ -245,6 +245,8 @@ async fn greet(
         own: Remembered::default(),
         expecting: Vec::new(),
         recall: Recall::default(),
+        spent_here: Vec::new(),
+        undone: Vec::new(),
         decided: Memo::default(),
         foreseen: Foreseen::default(),
         looked_up_at: Timestamp::from_micros(0),

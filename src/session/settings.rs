@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) encoding: Encoding,
     /// `client_encoding` is UTF8.
     pub(super) is_utf8: bool,
+    client_encoding: String,
+    server_encoding: String,
     /// Reported settings that decide what a literal means, with their values.
     pub(super) literals: Vec<(&'static str, String)>,
     /// What the server last said, `None` where something may have changed it since.
@@ -51,6 +53,8 @@ impl Default for Settings {
             standard_conforming_strings: true,
             encoding: Encoding::Safe,
             is_utf8: false,
+            client_encoding: "UTF8".to_owned(),
+            server_encoding: "UTF8".to_owned(),
             literals: Vec::new(),
             names: None,
             touched: false,
@@ -104,13 +108,25 @@ impl Settings {
                 self.standard_conforming_strings = value == b"on";
                 self.generation += 1;
             }
-            b"client_encoding" => {
-                self.encoding = Encoding::of(&String::from_utf8_lossy(value));
-                self.is_utf8 = value == b"UTF8";
-                self.generation += 1;
-            }
+            b"client_encoding" => self.client_encoding = String::from_utf8_lossy(value).into_owned(),
+            b"server_encoding" => self.server_encoding = String::from_utf8_lossy(value).into_owned(),
             b"search_path" | b"session_authorization" => self.forget_names(),
             _ => self.reports_literals(name, value),
+        }
+        if name.ends_with(b"_encoding") {
+            self.encoding = Encoding::of(&self.client_encoding, &self.server_encoding);
+            self.is_utf8 = self.client_encoding == "UTF8";
+            self.generation += 1;
+        }
+    }
+
+    /// What the server answers in the middle of a batch, where it reports nothing.
+    pub(super) fn reads_texts_by(&mut self, encoding: &str, strings: &str) {
+        if self.client_encoding != encoding {
+            self.server_reports(b"client_encoding", encoding.as_bytes());
+        }
+        if self.standard_conforming_strings != (strings == "on") {
+            self.server_reports(b"standard_conforming_strings", strings.as_bytes());
         }
     }
 
@@ -168,6 +184,7 @@ impl Settings {
                     self.generation += 1;
                 } else if name == "all"
                     || NAME_SETTINGS.contains(&name.as_str())
+                    || MEANING_SETTINGS.contains(&name.as_str())
                     || patience::NAMES.contains(&name.as_str())
                 {
                     self.forget_names();
@@ -242,6 +259,25 @@ mod tests {
         let settings = Settings::from_startup(&parameters);
         assert_eq!(settings.wait, Some(Duration::ZERO));
         assert_eq!(settings.intent.as_deref(), Some("fix it"));
+    }
+
+    #[test]
+    fn a_text_is_read_as_it_is_where_the_server_reads_it_so() {
+        let mut settings = Settings::default();
+        for (client, server, encoding) in [
+            ("UTF8", "LATIN1", Encoding::Safe),
+            ("UTF8", "UTF8", Encoding::Safe),
+            ("SQL_ASCII", "UTF8", Encoding::Safe),
+            ("SQL_ASCII", "SQL_ASCII", Encoding::Safe),
+            ("SQL_ASCII", "LATIN1", Encoding::Unsafe),
+            ("LATIN1", "UTF8", Encoding::Unsafe),
+            ("EUC_JP", "UTF8", Encoding::Unsafe),
+            ("SJIS", "UTF8", Encoding::Unsafe),
+        ] {
+            settings.server_reports(b"server_encoding", server.as_bytes());
+            settings.server_reports(b"client_encoding", client.as_bytes());
+            assert_eq!(settings.encoding, encoding, "{client} to {server}");
+        }
     }
 
     #[test]

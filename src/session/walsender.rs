@@ -17,7 +17,7 @@ use super::read;
 use super::refuse::Instead;
 use super::relay::End;
 use super::run::Run;
-use crate::analysis::{self, Facts, Kind};
+use crate::analysis::{self, Facts, Kind, Published};
 use crate::backend::databases::Snapshot;
 use crate::report::Report;
 use crate::sqlstate;
@@ -73,10 +73,12 @@ impl Session {
     /// # Errors
     /// The session is over.
     pub(super) async fn judge_command(&mut self, text: &Bytes) -> Result<Option<Box<Run>>, End> {
-        let mut facts = analysis::replication(text, None);
+        let mut facts = analysis::replication(text, None, None);
         if facts.as_ref().is_some_and(|facts| facts.kinds.contains(&Kind::Export)) {
+            let published = self.published(text).await?;
             let snapshot = self.replicated().await?;
-            facts = analysis::replication(text, snapshot.as_ref().map(|snapshot| &*snapshot.catalog));
+            let catalog = snapshot.as_ref().map(|snapshot| &*snapshot.catalog);
+            facts = analysis::replication(text, catalog, published.as_deref());
             self.snapshot = snapshot.or_else(|| self.snapshot.take());
         }
         let facts = match facts {
@@ -88,6 +90,13 @@ impl Session {
         let mut run = self.decide(text.clone(), facts);
         run.replicates = true;
         Ok(Some(run))
+    }
+
+    /// What the publications of a stream have; `None` where that is not known for sure.
+    async fn published(&mut self, text: &Bytes) -> Result<Option<Vec<Published>>, End> {
+        let Some(subscribed) = analysis::subscribed(text) else { return Ok(None) };
+        let (services, database) = (self.services.clone(), self.who.database.clone());
+        self.wait_for(async move { services.databases.published(&database, &subscribed).await }).await
     }
 
     /// What is known of the database that is served, asked for beside the client's connection: a question on that one

@@ -28,7 +28,7 @@ const INSPECT_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// Bytes of the current frame that are still to come, and whether they are passed on.
-    body_left: usize,
+    pub(super) body_left: usize,
     body_fate: Fate,
     /// The tag of the client's newest frame.
     pub(super) client_tag: u8,
@@ -358,6 +358,7 @@ impl Session {
             }
             if tag == b'C' && ends_or_rewinds(body) {
                 self.rewind();
+                self.note_rolled_back(body);
             }
             for effect in effects {
                 self.names.apply(&effect, &made);

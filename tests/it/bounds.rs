@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use crate::harness::conn::{Conn, bind, execute, parse, query, sync};
-use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb};
+use crate::harness::{ALLOW_ALL, Options, Proxy, TestDb, eventually};
 
 fn hostile() -> Vec<String> {
     let many = |piece: &str| piece.repeat(100_000);
@@ -136,4 +136,32 @@ fn a_client_that_asks_without_end_and_reads_late_is_answered_in_full_and_keeps_t
     conn.send(&[batch, sync()].concat());
     let tags = conn.tags();
     assert_eq!(tags, "12DC".repeat(1000) + "ZI");
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_let_go_in_time_and_holds_up_no_operator() {
+    let db = TestDb::new("unread");
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("holdgate.yaml");
+    std::fs::write(&config, "limits: { unread_max: 3s }\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let proxy = Proxy::start(&db, Options { policy: Some(ALLOW_ALL), arguments: &arguments, ..Options::default() });
+    let large = "SELECT repeat('x', 100000) FROM generate_series(1, 10000)";
+    let running = || {
+        let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT repeat%' \
+                      AND datname = current_database()";
+        db.direct(active).parse::<u32>().unwrap()
+    };
+    let mut never = Conn::session(&proxy.postgres, &db.name);
+    never.send(&query(large));
+    eventually("it runs", || (running() == 1).then_some(()));
+    assert_eq!(proxy.connect().query("SELECT 1").unwrap(), ["1"]);
+    eventually("its backend is free", || (running() == 0).then_some(()));
+    drop(never);
+    let mut killed = Conn::session(&proxy.postgres, &db.name);
+    killed.send(&query(large));
+    eventually("it runs", || (running() == 1).then_some(()));
+    let sessions = proxy.admin("SHOW SESSIONS");
+    proxy.admin(&format!("KILL '{}'", sessions.split('|').next().unwrap()));
+    eventually("its backend is free", || (running() == 0).then_some(()));
 }

@@ -353,3 +353,140 @@ fn show_sessions_says_who_does_what_since_when_and_on_which_hold_it_waits() {
     proxy.api().decide(&id, "approve", "seen");
     running.join().unwrap().unwrap();
 }
+
+/// The states of a bundle's statements, and its own.
+fn stands(api: &Api, id: &str) -> String {
+    let hold = api.get(&format!("/api/v1/holds/{id}"));
+    let steps = hold["bundle"]["steps"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap());
+    format!("{}: {}", hold["state"].as_str().unwrap(), steps.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn a_message_of_a_bundle_that_fails_ends_it_says_so_and_can_be_asked_for_again() {
+    let (db, proxy, client, carol, _dir) = with_carol("bundle_fails");
+    let sql = "CREATE TABLE t_one (a int);\nCREATE TABLE t_two (a int);\nCREATE TABLE t_three (a int);";
+    let id = approved(&db, &proxy, sql);
+    assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+    client.query("CREATE TABLE t_one (a int)").unwrap();
+    // Behind the back of the bundle's basis: an index has the name.
+    db.direct("CREATE INDEX t_two ON orders (id)");
+    client.fails("CREATE TABLE t_two (a int)");
+    eventually("it has ended", || {
+        let stands = stands(&carol, &id);
+        (stands == "failed: finished failed not_run" || stands == "void: finished not_run not_run").then_some(())
+    });
+    db.direct("DROP INDEX t_two");
+    assert_eq!(client.fails("CREATE TABLE t_three (a int)").0, "57H01", "it is asked about alone");
+    let rest = approved(&db, &proxy, "CREATE TABLE t_two (a int);\nCREATE TABLE t_three (a int);");
+    assert_eq!(carol.decide(&rest, "approve", "the rest").0, 200);
+    client.query("CREATE TABLE t_two (a int); CREATE TABLE t_three (a int)").unwrap();
+    assert_eq!(stands(&carol, &rest), "finished: finished finished");
+}
+
+#[test]
+fn the_agent_is_told_that_a_failed_statement_took_its_bundle_along() {
+    let (db, proxy, client, carol, _dir) = with_carol("bundle_notice");
+    let sql = "ALTER TABLE orders ALTER COLUMN total TYPE int USING 1 / (id - id)::int;\nCREATE TABLE t_behind (a int);\n\
+               CREATE TABLE t_last (a int);";
+    let id = approved(&db, &proxy, sql);
+    assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+    let two = sql.split_inclusive(';').take(2).collect::<String>();
+    assert_eq!(client.fails(&two).0, "22012");
+    client.query("SELECT 1").unwrap();
+    let told = format!("bundle {id} has ended: 2 of its statements failed");
+    assert!(client.notices().contains(&told), "{:?}", client.notices());
+    assert_eq!(stands(&carol, &id), "failed: failed failed not_run");
+    let shown = client.query("SHOW holdgate.tickets").unwrap();
+    assert!(shown.iter().any(|row| row.starts_with(&format!("{id}|failed|"))), "{shown:?}");
+    assert_eq!(client.fails("CREATE TABLE t_last (a int)").0, "57H01");
+}
+
+#[test]
+fn what_a_rollback_took_back_leaves_nothing_of_its_bundle_approved() {
+    let (db, proxy, client, carol, _dir) = with_carol("bundle_rollback");
+    let sql = |table: &str| {
+        format!("CREATE TABLE {table} (a int);\nINSERT INTO {table} VALUES (1);\nCREATE TABLE {table}_2 (a int);")
+    };
+    for (table, end) in
+        [("t_rolled", "ROLLBACK"), ("t_saved", "ROLLBACK TO s"), ("t_failed", "SELECT 1/0"), ("t_kept", "COMMIT")]
+    {
+        let id = approved(&db, &proxy, &sql(table));
+        assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+        client.query("BEGIN; SAVEPOINT s").unwrap();
+        client.query(&format!("CREATE TABLE {table} (a int)")).unwrap();
+        drop(client.query(end));
+        drop(client.query("COMMIT"));
+        let (state, next) = if end == "COMMIT" {
+            ("approved: finished allowed waiting", None)
+        } else {
+            ("void: finished allowed not_run", Some("57H01"))
+        };
+        assert_eq!(stands(&carol, &id), state, "{end}");
+        let second = client.query(&format!("CREATE TABLE {table}_2 (a int)")).err().map(|error| fault(&error).0);
+        assert_eq!(second.as_deref(), next, "{end}");
+    }
+    let id = approved(&db, &proxy, &sql("t_gone"));
+    assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+    let leaves = proxy.connect();
+    leaves.query("BEGIN").unwrap();
+    leaves.query("CREATE TABLE t_gone (a int)").unwrap();
+    drop(leaves);
+    eventually("what is left is void", || (stands(&carol, &id) == "void: finished allowed not_run").then_some(()));
+}
+
+#[test]
+fn a_file_is_asked_for_as_psql_reads_it_and_what_is_no_statement_is_named() {
+    let (db, proxy, client, carol, dir) = with_carol("bundle_files");
+    let file = dir.path().join("m.sql");
+    let ask = |text: &[u8]| {
+        fs::write(&file, text).unwrap();
+        let url = format!("http://{}", proxy.http);
+        let output = Command::new(env!("CARGO_BIN_EXE_holdgate"))
+            .args(["request", file.to_str().unwrap(), "--as", "postgres", "--upstream", &db.name])
+            .args(["--url", &url, "--token", &proxy.token, "--format", "json"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = ask("\u{feff}CREATE TABLE t_bom (\r\n    a int\r\n);\r\n".as_bytes());
+    assert_eq!(code, 0, "{said}");
+    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+    client.query("\nCREATE TABLE t_bom (\n\ta int\n)\n").unwrap();
+    for psqls in ["\\set x 1\nCREATE TABLE t (a int);", "CREATE TABLE t (a int);\nCOPY t FROM STDIN;\n1\n\\.\n"] {
+        let (code, said) = ask(psqls.as_bytes());
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("commands of psql"), "{said}");
+    }
+    let (code, said) = ask(format!("CREATE TABLE t (a text DEFAULT '{}');", "x".repeat(2 << 20)).as_bytes());
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("a bundle has at most 1048576"), "{said}");
+    let long = format!("CREATE TABLE t (a text DEFAULT '{}');", "x".repeat(500_000));
+    assert_eq!(ask(long.as_bytes()).0, 0, "far more than other bodies of the API");
+}
+
+#[test]
+fn a_pipeline_spends_a_bundle_in_order_and_nothing_of_it_behind_a_rollback() {
+    let (db, proxy, _client, carol, _dir) = with_carol("bundle_pipeline");
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    conn.send(&query("SET holdgate.wait = '0s'"));
+    conn.until('Z');
+    let steps = |label: &str| [1, 2].map(|number| format!("CREATE TABLE t_{label}_{number} (a int)"));
+    for (label, between, state) in
+        [("on", "SELECT 1", "finished: finished finished"), ("back", "ROLLBACK", "void: finished not_run")]
+    {
+        let [first, second] = steps(label);
+        let id = approved(&db, &proxy, &format!("{first};\n{second};"));
+        assert_eq!(carol.decide(&id, "approve", "read").0, 200);
+        let texts = ["BEGIN", &first, between, &second, "COMMIT"];
+        conn.send(&texts.into_iter().flat_map(query).collect::<Vec<u8>>());
+        let codes: Vec<_> = texts
+            .iter()
+            .map(|_| conn.until('Z').iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C')))
+            .collect();
+        let held = (between == "ROLLBACK").then(|| "57H01".to_owned());
+        assert_eq!(codes, [None, None, None, held, None], "{between}");
+        eventually("it stands so", || (stands(&carol, &id) == state).then_some(()));
+    }
+}

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore};
 
 use crate::harness::certs::Authority;
 use crate::harness::conn::{self, Conn};
@@ -180,6 +180,64 @@ fn a_cancel_over_tls_ends_the_statement() {
             assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
         }
         assert!(read_until(&mut open, b"57014").await);
+    });
+}
+
+/// DDL is held, and a result of more than ten rows is paused.
+const HOLDS: &str = "version: 1\nrules:\n  - { name: ddl, match: { kind: ddl }, effect: hold }\n  \
+     - { name: long, match: { kind: read }, effect: allow, limits: { rows: 10, on_limit: hold } }\ndefault: allow\n";
+
+#[test]
+fn a_cancel_over_tls_ends_what_is_held_and_what_is_paused_and_a_wrong_key_neither() {
+    let db = TestDb::new("tlsheld");
+    let (home, _) = home(TLS);
+    let proxy = home.start(&db, HOLDS);
+    let connector = connector(roots(&home), Some(b"postgresql"));
+    runtime().block_on(async {
+        for sql in ["CREATE TABLE t_cancelled (a int)", "SELECT id FROM orders"] {
+            let (mut open, key) = session(&proxy, &db, &connector).await.unwrap();
+            open.write_all(&conn::query(sql)).await.unwrap();
+            let hold = proxy.api().wait_for_hold(sql);
+            let [first @ .., last] = key.as_slice() else { panic!("a key") };
+            let changed = [first, &[!last]].concat();
+            let longer = [key.as_slice(), &key].concat();
+            for wrong in [&changed, &longer, &first.to_vec()] {
+                cancel(&proxy, &connector, wrong).await;
+            }
+            let id = hold["id"].as_str().unwrap();
+            assert_eq!(proxy.api().get(&format!("/api/v1/holds/{id}"))["state"], "pending", "{sql}");
+            cancel(&proxy, &connector, &key).await;
+            assert!(read_until(&mut open, b"57014").await, "{sql}");
+            crate::harness::eventually("the hold is withdrawn", || {
+                (proxy.api().get(&format!("/api/v1/holds/{id}"))["state"] == "withdrawn").then_some(())
+            });
+        }
+    });
+    assert_eq!(db.direct("SELECT to_regclass('t_cancelled') IS NULL"), "t");
+}
+
+async fn cancel(proxy: &Proxy, connector: &TlsConnector, key: &[u8]) {
+    let mut stream = tls(proxy, connector).await.unwrap();
+    let packet = [&u32::try_from(key.len() + 8).unwrap().to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), key];
+    stream.write_all(&packet.concat()).await.unwrap();
+    // To its end: the proxy has done then whatever it does.
+    while matches!(stream.read(&mut [0; 64]).await, Ok(count) if count > 0) {}
+}
+
+#[test]
+fn no_tls_session_is_resumed_so_that_every_client_certificate_is_looked_at() {
+    let db = TestDb::new("resume");
+    let (home, _) = home(TLS);
+    let proxy = home.start(&db, ALLOW_ALL);
+    // A connector keeps sessions as far as it is given any.
+    let connector = connector(roots(&home), Some(b"postgresql"));
+    runtime().block_on(async {
+        for _ in 0..3 {
+            let (mut open, _) = session(&proxy, &db, &connector).await.unwrap();
+            open.write_all(&conn::query("SELECT 'read what the server sends'")).await.unwrap();
+            assert!(read_until(&mut open, b"read what").await);
+            assert_eq!(open.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        }
     });
 }
 

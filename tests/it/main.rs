@@ -22,6 +22,7 @@ mod estimates;
 mod evasions;
 mod faults;
 mod fresh;
+mod fuzzed;
 mod generator;
 mod harness;
 mod holds;

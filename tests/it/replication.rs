@@ -288,3 +288,55 @@ fn the_programs_of_the_server_work_where_all_is_allowed_and_fail_where_a_rule_de
     let record = record(&proxy, "BASE_BACKUP");
     assert!(record["bytes"].as_u64().unwrap() >= u64::try_from(backup.stdout.len()).unwrap(), "{record}");
 }
+
+#[test]
+fn a_stream_is_tagged_with_its_publications_where_these_bind_it_and_with_the_database_elsewhere() {
+    let (db, proxy) = start("repl_published", Some(ALLOW_ALL));
+    let name = &db.name;
+    db.direct(
+        "CREATE PUBLICATION of_orders FOR TABLE orders; CREATE PUBLICATION of_names FOR TABLE customers (id, city) \
+         WHERE (id > 5); CREATE PUBLICATION \"All\" FOR ALL TABLES",
+    );
+    for (slot, plugin) in [("o", "pgoutput"), ("t", "test_decoding")] {
+        db.direct(&format!("SELECT pg_create_logical_replication_slot('{slot}_{name}', '{plugin}')"));
+    }
+    let mail = "public.customers.email";
+    let cases = [
+        ("o", "of_orders", "public.orders", false),
+        ("o", "of_names,OF_ORDERS", "public.customers", false),
+        ("o", "of_orders,\"All\"", "public.customers", true),
+        ("o", "of_orders,nobodys", "public.customers", true),
+        ("t", "of_orders", "public.customers", true),
+    ];
+    for (slot, publications, carries, reveals_mail) in cases {
+        let text = format!(
+            "START_REPLICATION SLOT {slot}_{name} LOGICAL 0/0 (proto_version '1', publication_names '{publications}')"
+        );
+        let explained = stream_of(&db, &proxy, &text);
+        assert_eq!(explained["columns"].to_string().contains(mail), reveals_mail, "{publications}: {explained}");
+        assert!(explained["relations"].to_string().contains(carries), "{publications}: {explained}");
+    }
+    for slot in ["o", "t"] {
+        drop_slot(&db, &format!("{slot}_{name}"));
+    }
+}
+
+/// The record of a stream that its client leaves at once.
+fn stream_of(db: &TestDb, proxy: &Proxy, text: &str) -> Value {
+    let records = || {
+        let (_, lines, _) = proxy.holdgate(&["log", "query", "--format", "jsonl"]);
+        let all = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let closed = |line: &Value| line["command"] == "START_REPLICATION" && line["event"] == "closed";
+        all.filter(closed).collect::<Vec<_>>()
+    };
+    let before = records().len();
+    let mut conn = walsender(&proxy.postgres, &db.name, "database");
+    conn.send(&query(text));
+    let _answered = conn.frame();
+    drop(conn);
+    eventually("another record", || {
+        let mut now = records();
+        // The newest stands last.
+        now.pop().filter(|_| now.len() >= before)
+    })
+}

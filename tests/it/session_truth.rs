@@ -440,3 +440,37 @@ fn an_encoding_that_hides_a_backslash_is_known_in_mid_session() {
     conn.send(&query("SELECT 'é'"));
     assert_eq!(heard(&mut conn), "allow");
 }
+
+#[test]
+fn a_text_in_another_encoding_is_unknown_wherever_its_bytes_could_be_read_as_other_characters() {
+    let db = TestDb::new("encodings");
+    // The bytes of the second name are those of the first one in LATIN1.
+    db.direct("CREATE TABLE \"kund\u{c3}\u{a9}\" (email text); CREATE TABLE \"kund\u{e9}\" (id int)");
+    let policy = "version: 1\nrules:\n  - { name: unknown, match: { kind: opaque }, effect: deny }\ndefault: allow\n";
+    let proxy = Proxy::start(&db, Options { policy: Some(policy), ..Options::default() });
+    let mut conn = Conn::session(&proxy.postgres, &db.name);
+    let text = "SELECT * FROM \"kund\u{e9}\"";
+    let mut outcome = |text: &str| {
+        conn.send(&query(text));
+        let frames = conn.until('Z');
+        frames.iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C'))
+    };
+    assert_eq!(outcome(text), None);
+    for encoding in ["LATIN1", "WIN1252", "EUC_JP", "SJIS"] {
+        assert_eq!(outcome(&format!("SET client_encoding = '{encoding}'")), None);
+        assert_eq!(outcome(text).as_deref(), Some("42501"), "{encoding}");
+        assert_eq!(outcome("SELECT 'ascii'"), None, "{encoding}");
+    }
+    assert_eq!(outcome("SET client_encoding = 'SQL_ASCII'"), None);
+    assert_eq!(outcome(text), None, "the server reads the bytes as they are");
+    // In one batch, before the server has said that the encoding is another one.
+    let steps = ["SET client_encoding = 'UTF8'", "SET client_encoding = 'LATIN1'", text];
+    let batch = steps[1..].iter().flat_map(|sql| [parse("", sql), bind("", ""), execute("", 0)].concat());
+    let batch: Vec<u8> = batch.chain(sync()).collect();
+    conn.send(&query(steps[0]));
+    conn.until('Z');
+    conn.send(&batch);
+    let frames = conn.until('Z');
+    let error = frames.iter().find(|frame| frame.tag == 'E').map(|frame| frame.field(b'C'));
+    assert_eq!(error.as_deref(), Some("42501"), "{frames:?}");
+}
