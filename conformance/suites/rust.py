@@ -33,6 +33,8 @@ class Cargo(Suite):
 
     # A crate's name and its programs.
     built = {}
+    # How many tests run at a time.
+    threads = 4
 
     def build(self, name, *options, **environment):
         """Builds the tests of an unpacked crate."""
@@ -55,7 +57,7 @@ class Cargo(Suite):
         for name, programs in self.built.items():
             for program in programs:
                 before = target.log.stat().st_size if target.log.exists() else 0
-                self.execute(target, [program, "--test-threads=4"], environment, cwd=places.HOME / "crates" / name)
+                self.execute(target, [program, f"--test-threads={self.threads}"], environment, cwd=places.HOME / "crates" / name)
                 said = target.log.read_bytes()[before:].decode(errors="replace")
                 where = f"{name}::{pathlib.Path(program).name.rsplit('-', 1)[0]}"
                 for test, outcome in RESULT.findall(said):
@@ -104,6 +106,8 @@ class Sqlx(Cargo):
     """sqlx. Its macros ask a server while they are compiled; a small library that its tests need is here, not in its crate."""
 
     name = "sqlx"
+    # Some drop the database that others have made.
+    threads = 1
     package = "sqlx==0.8.6"
     features = "runtime-tokio,postgres,macros,migrate,any,derive,json,bigdecimal,bit-vec,chrono,ipnet,ipnetwork,mac_address," \
         "rust_decimal,time,uuid"

@@ -112,7 +112,7 @@ impl Session {
     /// The session is over.
     pub(super) async fn read_again(&mut self, prepared: &mut Prepared, plan: Plan) -> Result<Result<(), Report>, End> {
         self.catch_up().await?;
-        if let Some(facts) = self.names_nothing(&prepared.text) {
+        if let Some(facts) = self.names_nothing(&prepared.text).await? {
             prepared.facts = facts;
             return Ok(Ok(()));
         }
@@ -290,7 +290,7 @@ impl Session {
     }
 
     async fn facts(&mut self, text: &Bytes) -> Result<Result<Arc<Facts>, Report>, End> {
-        if let Some(facts) = self.names_nothing(text) {
+        if let Some(facts) = self.names_nothing(text).await? {
             return Ok(Ok(facts));
         }
         self.refresh().await?;
@@ -396,10 +396,17 @@ impl Session {
 
     /// What names nothing does not wait while the catalog is read again: a cancel that finds BEGIN waiting was meant for what
     /// comes after it. Where the catalog is read over the client's own connection it is read before a transaction begins.
-    fn names_nothing(&self, text: &Bytes) -> Option<Arc<Facts>> {
+    async fn names_nothing(&mut self, text: &Bytes) -> Result<Option<Arc<Facts>>, End> {
         let beside = self.services.databases.has_credential() && !self.private && !self.changed;
-        let would_wait = beside && self.settings.names.is_some() && !self.is_current();
-        if would_wait { self.always_allowed(text) } else { None }
+        if self.is_current() || !beside {
+            return Ok(None);
+        }
+        let Some(facts) = self.always_allowed(text) else { return Ok(None) };
+        if self.phase.status != Status::Failed && !self.phase.skipping {
+            // Not later: no question of ours may come between BEGIN and what follows it.
+            Box::pin(self.learn_names()).await?;
+        }
+        Ok(Some(facts))
     }
 
     /// A failed transaction can be left also where nothing can be asked, and a text without a name means the same whatever

@@ -82,13 +82,12 @@ fn names(list: &str) -> Option<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = list.trim_matches(is_space);
     loop {
-        let (name, behind) = match rest.strip_prefix('"') {
-            Some(inner) => quoted(inner)?,
-            None => {
-                let end = rest.find(|letter| letter == ',' || is_space(letter)).unwrap_or(rest.len());
-                let (name, behind) = rest.split_at_checked(end)?;
-                (name.to_ascii_lowercase(), behind)
-            }
+        let (name, behind) = if let Some(inner) = rest.strip_prefix('"') {
+            quoted(inner)?
+        } else {
+            let end = rest.find(|letter| letter == ',' || is_space(letter)).unwrap_or(rest.len());
+            let (name, behind) = rest.split_at_checked(end)?;
+            (name.to_ascii_lowercase(), behind)
         };
         found.push(fits(name)?);
         rest = behind.trim_start_matches(is_space);
