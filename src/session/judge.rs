@@ -398,7 +398,7 @@ impl Session {
     /// comes after it. Where the catalog is read over the client's own connection it is read before a transaction begins.
     async fn names_nothing(&mut self, text: &Bytes) -> Result<Option<Arc<Facts>>, End> {
         let beside = self.services.databases.has_credential() && !self.private && !self.changed;
-        if self.is_current() || !beside {
+        if !beside || self.is_current() || self.database.current().is_some() {
             return Ok(None);
         }
         let Some(facts) = self.always_allowed(text) else { return Ok(None) };

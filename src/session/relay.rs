@@ -99,6 +99,8 @@ impl Peer {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(false)) };
         let mut wrote = false;
+        // What was written is no part of the buffer's capacity any more, but of its memory.
+        let memory = self.output.capacity();
         while !self.output.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, &self.output) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -112,7 +114,7 @@ impl Peer {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if self.output.capacity() > KEEP_MAX {
+        if memory > KEEP_MAX {
             self.output = BytesMut::new();
         }
         if self.unflushed {
