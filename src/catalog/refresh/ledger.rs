@@ -113,13 +113,11 @@ impl Rows {
 
     /// Whether that is news.
     fn learn(&mut self, key: i64, owner: Oid) -> bool {
-        match self.keys.insert(key, owner) {
-            Some(known) => known != owner,
-            None => {
-                self.count.add(key);
-                true
-            }
+        let known = self.keys.insert(key, owner);
+        if known.is_none() {
+            self.count.add(key);
         }
+        known != Some(owner)
     }
 
     fn forget(&mut self, key: i64) {

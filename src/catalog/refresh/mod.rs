@@ -186,8 +186,9 @@ impl Refresh {
         }
         if self.with_names {
             let known = std::mem::replace(&mut self.ledger.names, names);
-            let named = |(key, name): (&String, &String)| self.ledger.names.get(key).is_some_and(|now| now != name);
-            if known.iter().any(named) {
+            let is_renamed =
+                |(key, name): (&String, &String)| self.ledger.names.get(key).is_some_and(|now| now != name);
+            if known.iter().any(is_renamed) {
                 return Ok(Next::Anew);
             }
         }
