@@ -29,7 +29,9 @@ as_server "$bin/pg_ctl" -D "$work/data" -w -l "$work/server.log" \
   -o "-p $pg -c fsync=off -c unix_socket_directories='$work' -c listen_addresses=127.0.0.1" start >/dev/null
 psql -qX "postgres://postgres@127.0.0.1:$pg/postgres" -c "CREATE TABLE people (id int PRIMARY KEY, email text, city text);
   INSERT INTO people SELECT i, 'p' || i, 'c' || i FROM generate_series(1, 10000) i; ANALYZE people"
-"$binary" serve --upstream "postgres://postgres@127.0.0.1:$pg/postgres" --listen "127.0.0.1:$port" --http 127.0.0.1:0 \
+# No budget: a shipped one would end the rounds.
+printf '%s\n' 'version: 1' 'tags:' '  - { columns: [email], tag: user.contact.email }' 'rules: []' 'default: allow' >"$work/policy.yaml"
+"$binary" serve --policies "$work/policy.yaml" --upstream "postgres://postgres@127.0.0.1:$pg/postgres" --listen "127.0.0.1:$port" --http 127.0.0.1:0 \
   --state "$work/state" 2>"$work/proxy.log" & pids+=($!)
 until grep -q "ready http" "$work/proxy.log"; do sleep 0.1; done
 
