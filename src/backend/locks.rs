@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::databases::Databases;
 use crate::catalog::Oid;
@@ -36,22 +36,8 @@ impl Databases {
     /// The locks on some relations, and all relation locks of one backend. `None`: there is no credential, or no answer in
     /// time.
     pub async fn locks(&self, name: &str, relations: &[Oid], backend: u32) -> Option<Vec<RelationLock>> {
-        if !self.has_credential() {
-            return None;
-        }
-        let database = self.database(name);
-        let look = async {
-            let mut looking = database.looking.lock().await;
-            if looking.as_ref().is_none_or(Client::is_closed) {
-                *looking = Some(self.log_in(name).await.ok()?);
-            }
-            let rows = looking.as_ref()?.simple_query(&question(relations, backend)).await;
-            if rows.is_err() {
-                *looking = None;
-            }
-            Some(rows.ok()?.iter().filter_map(lock).collect())
-        };
-        tokio::time::timeout(LOOK_WAIT, look).await.ok().flatten()
+        let rows = self.look(name, &question(relations, backend), LOOK_WAIT).await?;
+        Some(rows.iter().filter_map(lock).collect())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod databases;
 mod driver;
 pub mod locks;
+mod look;
 pub mod memory;
 pub mod planner;
 pub mod presence;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postgres_protocol::escape::escape_literal;
 use serde::Deserialize;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::databases::Databases;
 use crate::analysis::{Published, Subscribed};
@@ -26,22 +26,8 @@ struct Answer {
 impl Databases {
     /// The tables that a stream is subscribed to. `None`: that is not known for sure.
     pub async fn published(&self, name: &str, subscribed: &Subscribed) -> Option<Vec<Published>> {
-        if !self.has_credential() {
-            return None;
-        }
-        let database = self.database(name);
-        let look = async {
-            let mut looking = database.looking.lock().await;
-            if looking.as_ref().is_none_or(Client::is_closed) {
-                *looking = Some(self.log_in(name).await.ok()?);
-            }
-            let rows = looking.as_ref()?.simple_query(&question(subscribed)).await;
-            if rows.is_err() {
-                *looking = None;
-            }
-            rows.ok()?.iter().find_map(answer)
-        };
-        let answer = tokio::time::timeout(LOOK_WAIT, look).await.ok().flatten()?;
+        let rows = self.look(name, &question(subscribed), LOOK_WAIT).await?;
+        let answer = rows.iter().find_map(answer)?;
         let wanted: std::collections::BTreeSet<_> = subscribed.publications.iter().collect();
         (answer.slot && answer.known == wanted.len()).then_some(answer.tables)
     }
